@@ -1,0 +1,61 @@
+"""What is stored about runs: frozen types, their ids and their encoding.
+
+The words (phases, results, statuses, conditions) are the same everywhere: in the resources, here, in the API,
+the CLI and the pages. Nothing here does I/O or reads a clock; times are milliseconds since 1970-01-01 UTC and
+come in as arguments.
+"""
+
+from runabout.records.event import Event
+from runabout.records.ids import IdGenerator, RunId, parse_run_id, run_id_time
+from runabout.records.run import Counter, EnvVar, EnvVarSource, Run, RunConfig
+from runabout.records.task import (
+    Approval,
+    Approvers,
+    Attempt,
+    Dependency,
+    Retries,
+    StepState,
+    Task,
+    TaskConfig,
+)
+from runabout.records.words import (
+    FINISHED_STATUSES,
+    TERMINAL_PHASES,
+    Condition,
+    Phase,
+    Reason,
+    RestartFrom,
+    Result,
+    Status,
+    Verdict,
+)
+
+__all__ = [
+    "FINISHED_STATUSES",
+    "TERMINAL_PHASES",
+    "Approval",
+    "Approvers",
+    "Attempt",
+    "Condition",
+    "Counter",
+    "Dependency",
+    "EnvVar",
+    "EnvVarSource",
+    "Event",
+    "IdGenerator",
+    "Phase",
+    "Reason",
+    "RestartFrom",
+    "Result",
+    "Retries",
+    "Run",
+    "RunConfig",
+    "RunId",
+    "Status",
+    "StepState",
+    "Task",
+    "TaskConfig",
+    "Verdict",
+    "parse_run_id",
+    "run_id_time",
+]
