@@ -1,0 +1,94 @@
+"""What a task's pod says, in the words of a run: the answer of :func:`runabout.executors.observe.observe`.
+
+A state is one of five classes. `Ended` and `Machinery` are final for the attempt, even if the pod still exists (an
+image that never came): then `remove` is set and the caller deletes the pod. Times are milliseconds since 1970.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from runabout.records import Reason, StepState
+
+
+class Outcome(StrEnum):
+    """How an attempt ended when the task itself, or whoever stopped it, ended it."""
+
+    SUCCESS = "success"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long an attempt may wait before it is given up; from the executor's spec and the task's. 0 is no limit."""
+
+    image_pull_seconds: int = 900
+    pending_seconds: int = 3_600
+    timeout_seconds: int = 0
+    """The task's own, counted from the start of its main container; the toolbox enforces it, see `observe`."""
+    grace_seconds: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """There is no such pod, and none was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The main container has not started. `message` is for people; `since` is when this wait began.
+
+    `look_again` is when time alone can change the answer: observe again then, even if the pod says nothing new.
+    """
+
+    reason: Reason
+    message: str
+    since: int
+    look_again: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The main container runs; `reason` is set while something is ending it (Stopping, PodDeleted, NodeLost…)."""
+
+    since: int
+    reason: Reason | None = None
+    message: str = ""
+    look_again: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The attempt is over and counts: a success, the user's own failure, or a stop that we asked for.
+
+    `reason` is None exactly for a success. `steps` is empty where there is no summary that can be trusted: then only
+    `exit_code` counts, None if not even that is known. `nonce` lets the log be split and checked, where it is known.
+    """
+
+    outcome: Outcome
+    reason: Reason | None = None
+    message: str = ""
+    exit_code: int | None = None
+    started: int | None = None
+    ended: int | None = None
+    steps: tuple[StepState, ...] = ()
+    nonce: str | None = None
+    remove: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """The attempt is over and was none of the user's doing: a new one may be opened from the machinery's budget."""
+
+    reason: Reason
+    message: str
+    exit_code: int | None = None
+    started: int | None = None
+    ended: int | None = None
+    steps: tuple[StepState, ...] = ()
+    nonce: str | None = None
+    remove: bool = False
+
+
+PodState: TypeAlias = Absent | Pending | Running | Ended | Machinery
