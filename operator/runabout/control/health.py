@@ -1,0 +1,66 @@
+"""Probes and metrics over HTTP: /healthz, /readyz on one port and /metrics on the other.
+
+Healthy is: the event loop turns and nothing has given up. Ready is: the replica does its work or stands by for it.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+
+class HealthServer:
+    """Serves what `alive` and `ready` say; each returns an empty text when all is well, else what is wrong."""
+
+    def __init__(
+        self,
+        *,
+        alive: Callable[[], str],
+        ready: Callable[[], str],
+        registry: CollectorRegistry,
+    ) -> None:
+        self._alive = alive
+        self._ready = ready
+        self._registry = registry
+        self._runners: list[web.AppRunner] = []
+
+    async def start(self, *, host: str, health_port: int, metrics_port: int) -> None:
+        """Listen on both ports; equal ports are one server.
+
+        Raises:
+            OSError: a port is taken.
+        """
+        probes = [
+            web.get("/healthz", self._probe(self._alive)),
+            web.get("/readyz", self._probe(self._ready)),
+        ]
+        metrics = [web.get("/metrics", self._metrics)]
+        if health_port == metrics_port:
+            await self._listen(host, health_port, probes + metrics)
+        else:
+            await self._listen(host, health_port, probes)
+            await self._listen(host, metrics_port, metrics)
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await asyncio.gather(*(runner.cleanup() for runner in self._runners))
+        self._runners.clear()
+
+    async def _listen(self, host: str, port: int, routes: list[web.RouteDef]) -> None:
+        app = web.Application()
+        app.add_routes(routes)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        self._runners.append(runner)
+        await web.TCPSite(runner, host, port).start()
+
+    def _probe(self, says: Callable[[], str]) -> Callable[[web.Request], asyncio.Future[web.Response]]:
+        async def answer(_request: web.Request) -> web.Response:
+            trouble = says()
+            return web.Response(text=f"{trouble or 'ok'}\n", status=503 if trouble else 200)
+
+        return answer  # type: ignore[return-value] # a coroutine function is what a route takes
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,0 +1,101 @@
+"""The ledger: records of runs in the datamanager's store, typed.
+
+Every change of a run is one transaction: the few small documents that changed and the events of the change. Document
+types and their keys: `runconfig` and `run` by run id, `task` by `<run id>/<task>`, `counter` by root group, `byuid` by
+the Run's uid, `event` by its sequence.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from runabout.control.objects import Uid
+from runabout.datamanager import Append, Committed, Put, Store, Transaction
+from runabout.engine.state import State
+from runabout.records import TERMINAL_PHASES, Counter, Event, Run, RunConfig, RunId, Task
+from runabout.records.encoding import decode, encode
+
+RUN = "run"
+RUN_CONFIG = "runconfig"
+TASK = "task"
+EVENT = "event"
+COUNTER = "counter"
+BY_UID = "byuid"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one pass changed; `config`, `counter` only when the run is created."""
+
+    run: Run
+    tasks: Sequence[Task] = ()
+    events: Sequence[Event] = ()
+    config: RunConfig | None = None
+    counter: Counter | None = None
+
+
+class Ledger:
+    """Reads from the applied state without I/O; writes are acknowledged commits."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def run_of(self, uid: Uid) -> RunId | None:
+        """Return the id of the run that a Run's uid was given, None if it has no record."""
+        body = self._store.get(BY_UID, uid)
+        return None if body is None else RunId(body.decode())
+
+    def run(self, run: RunId) -> Run | None:
+        """Return the state of a run."""
+        body = self._store.get(RUN, run)
+        return None if body is None else decode(Run, body)
+
+    def state(self, run: RunId) -> State | None:
+        """Return a run with its configuration and all its tasks."""
+        body = self._store.get(RUN, run)
+        config = self._store.get(RUN_CONFIG, run)
+        if body is None or config is None:
+            return None
+        tasks = (decode(Task, item) for _, item in self._store.scan(TASK, prefix=f"{run}/"))
+        return State(
+            config=decode(RunConfig, config),
+            run=decode(Run, body),
+            tasks={task.name: task for task in tasks},
+        )
+
+    def live(self) -> Iterator[RunId]:
+        """Return the ids of all runs that are not over, oldest first."""
+        for key, body in self._store.scan(RUN):
+            if decode(Run, body).phase not in TERMINAL_PHASES:
+                yield RunId(key)
+
+    def last_id(self) -> RunId | None:
+        """Return the newest run id of the store."""
+        last = self._store.last_key(RUN)
+        return None if last is None else RunId(last)
+
+    def counter(self, root_group: str) -> int:
+        """Return the last number given in a root group, 0 for none."""
+        body = self._store.get(COUNTER, root_group)
+        return 0 if body is None else decode(Counter, body).last
+
+    async def commit(self, change: Change) -> Committed:
+        """Store a change; returns when it is durable.
+
+        Raises:
+            datamanager errors, see `Store.commit`; after `Unknown` the run must be read again.
+        """
+        return await self._store.commit(Transaction(actions=tuple(_actions(change)), groups=frozenset()))
+
+
+def _actions(change: Change) -> Iterable[Put | Append]:
+    run = change.run
+    if change.config is not None:
+        yield Put(RUN_CONFIG, run.id, encode(change.config))
+        yield Put(BY_UID, run.uid, run.id.encode())
+    if change.counter is not None:
+        yield Put(COUNTER, change.counter.root_group, encode(change.counter))
+    yield Put(RUN, run.id, encode(run))
+    for task in change.tasks:
+        yield Put(TASK, f"{run.id}/{task.name}", encode(task))
+    for event in change.events:
+        yield Append(EVENT, encode(event))

@@ -1,0 +1,115 @@
+"""Runs as the API server shows them: the cache that the watch fills and the reconciler reads.
+
+Only what reconciling needs is kept; what is large and not needed again (the spec of a run that has its record) can be
+dropped. Objects are known by uid, so a Run that is deleted and created again under the same name is another one.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NewType
+
+Uid = NewType("Uid", str)
+
+FINALIZER = "runabout.dev/record"
+"""Holds a Run until its record and logs are stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunObject:
+    """One Run; times are milliseconds since 1970."""
+
+    uid: Uid
+    namespace: str
+    name: str
+    generation: int
+    resource_version: str
+    created: int
+    deleted: int | None
+    finalizers: tuple[str, ...]
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    spec: Mapping[str, object]
+    status: Mapping[str, object]
+
+    @property
+    def held(self) -> bool:
+        """Whether our finalizer is on it."""
+        return FINALIZER in self.finalizers
+
+
+def milliseconds(text: object) -> int | None:
+    """Return a Kubernetes time (`2026-01-02T03:04:05Z`) in milliseconds since 1970, None for anything else."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return round(datetime.fromisoformat(text).timestamp() * 1000)
+    except ValueError:
+        return None
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _strings(value: object) -> dict[str, str]:
+    return {str(key): str(item) for key, item in _mapping(value).items()}
+
+
+def run_object(body: Mapping[str, object]) -> RunObject:
+    """Return the Run in `body`, an object as the API server sends it; missing parts are empty."""
+    metadata = _mapping(body.get("metadata"))
+    finalizers = metadata.get("finalizers")
+    generation = metadata.get("generation")
+    return RunObject(
+        uid=Uid(str(metadata.get("uid", ""))),
+        namespace=str(metadata.get("namespace", "")),
+        name=str(metadata.get("name", "")),
+        generation=generation if isinstance(generation, int) else 0,
+        resource_version=str(metadata.get("resourceVersion", "")),
+        created=milliseconds(metadata.get("creationTimestamp")) or 0,
+        deleted=milliseconds(metadata.get("deletionTimestamp")),
+        finalizers=tuple(str(item) for item in finalizers) if isinstance(finalizers, list | tuple) else (),
+        labels=_strings(metadata.get("labels")),
+        annotations={
+            key: value
+            for key, value in _strings(metadata.get("annotations")).items()
+            if key != "kubectl.kubernetes.io/last-applied-configuration"
+        },
+        spec=_mapping(body.get("spec")),
+        status=_mapping(body.get("status")),
+    )
+
+
+class RunObjects:
+    """The Runs known to exist."""
+
+    def __init__(self) -> None:
+        self._by_uid: dict[Uid, RunObject] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_uid)
+
+    def get(self, uid: Uid) -> RunObject | None:
+        """Return the Run, or None if it is not known to exist."""
+        return self._by_uid.get(uid)
+
+    def put(self, run: RunObject) -> None:
+        """Take what the API server showed; an older version than the known one is ignored."""
+        known = self._by_uid.get(run.uid)
+        if known is not None and _older(run.resource_version, known.resource_version):
+            return
+        self._by_uid[run.uid] = run
+
+    def remove(self, uid: Uid) -> None:
+        """Forget a Run that is gone."""
+        self._by_uid.pop(uid, None)
+
+    def uids(self) -> Iterable[Uid]:
+        """Return the uids of all known Runs, a snapshot."""
+        return tuple(self._by_uid)
+
+
+def _older(one: str, other: str) -> bool:
+    """Whether one resource version is before another; those that are no numbers cannot be compared."""
+    return one.isdigit() and other.isdigit() and int(one) < int(other)

@@ -1,0 +1,149 @@
+"""The work queue: which run is looked at next.
+
+A key waits at most once; a key that is added while it is being worked on is worked on once more afterwards, never
+twice at the same time. Failing keys come back after a growing delay, delayed keys at their time. The queue holds
+keys only, so it is bounded by the number of live objects.
+"""
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+FIRST_BACKOFF = 0.2
+"""Seconds before a failed key is tried again; doubles with each failure in a row."""
+LAST_BACKOFF = 30.0
+"""Seconds; the longest delay between two tries of a failing key."""
+
+
+class WorkQueue(Generic[K]):
+    """First in, first out; `clock` gives seconds and never goes backwards."""
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._ready: deque[K] = deque()
+        self._waiting: set[K] = set()
+        self._active: set[K] = set()
+        self._again: set[K] = set()
+        self._delayed: list[tuple[float, int, K]] = []
+        self._due: dict[K, float] = {}
+        self._failures: dict[K, int] = {}
+        self._order = 0
+        self._wake = asyncio.Event()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._ready)
+
+    @property
+    def delayed(self) -> int:
+        """How many keys wait for their time."""
+        return len(self._due)
+
+    def add(self, key: K) -> None:
+        """Have `key` worked on as soon as possible."""
+        if key in self._waiting:
+            return
+        if key in self._active:
+            self._again.add(key)
+            return
+        self._waiting.add(key)
+        self._ready.append(key)
+        self._wake.set()
+
+    def add_after(self, key: K, delay: float) -> None:
+        """Have `key` worked on in `delay` seconds, or earlier if an earlier time is already set."""
+        if delay <= 0:
+            self.add(key)
+            return
+        due = self._clock() + delay
+        if self._due.get(key, due + 1) <= due:
+            return
+        self._due[key] = due
+        self._order += 1
+        heapq.heappush(self._delayed, (due, self._order, key))
+        self._wake.set()
+
+    def forget(self, key: K) -> None:
+        """Drop the key's delays and its record of failures; work already waiting stays."""
+        self._due.pop(key, None)
+        self._failures.pop(key, None)
+
+    def close(self) -> None:
+        """Let `work` return when the keys being worked on are done."""
+        self._closed = True
+        self._wake.set()
+
+    async def work(
+        self, handle: Callable[[K], Awaitable[None]], *, workers: int, on_error: Callable[[K, Exception], None]
+    ) -> None:
+        """Work on keys with at most `workers` at once, until `close`.
+
+        An exception of `handle` is given to `on_error` and the key comes back later; a cancellation ends everything.
+        """
+        free = asyncio.Semaphore(workers)
+        async with asyncio.TaskGroup() as group:
+            while not self._closed:
+                await free.acquire()
+                key = await self._next()
+                if key is None:
+                    return
+                group.create_task(self._one(key, handle, free, on_error))
+
+    async def _one(
+        self,
+        key: K,
+        handle: Callable[[K], Awaitable[None]],
+        free: asyncio.Semaphore,
+        on_error: Callable[[K, Exception], None],
+    ) -> None:
+        try:
+            await handle(key)
+        except Exception as error:  # noqa: BLE001 - one key's failure must not stop the others; it is reported
+            failures = self._failures.get(key, 0)
+            self._failures[key] = failures + 1
+            on_error(key, error)
+            self.add_after(key, min(LAST_BACKOFF, FIRST_BACKOFF * 2 ** min(failures, 16)))
+        else:
+            self._failures.pop(key, None)
+        finally:
+            self._active.discard(key)
+            free.release()
+            if key in self._again:
+                self._again.discard(key)
+                self.add(key)
+
+    async def _next(self) -> K | None:
+        while True:
+            if self._closed:
+                return None
+            delay = self._release_due()
+            if self._ready:
+                key = self._ready.popleft()
+                self._waiting.discard(key)
+                self._active.add(key)
+                return key
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(delay):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def _release_due(self) -> float | None:
+        """Move what is due to the ready ones; return the seconds until the next one is."""
+        now = self._clock()
+        while self._delayed:
+            due, _, key = self._delayed[0]
+            if self._due.get(key) != due:
+                heapq.heappop(self._delayed)
+            elif due <= now:
+                heapq.heappop(self._delayed)
+                del self._due[key]
+                self.add(key)
+            else:
+                return due - now
+        return None

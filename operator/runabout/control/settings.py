@@ -1,0 +1,55 @@
+"""What an installation can set, read from the environment (prefix `RUNABOUT_`)."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The operator's settings; every one has a default that works on a local cluster."""
+
+    model_config = SettingsConfigDict(env_prefix="RUNABOUT_", frozen=True)
+
+    namespace: str = Field(default="default", description="Where the operator's own Lease lives.")
+    pod_name: str = Field(default="", description="Identity in the Lease; empty: the host's name and process id.")
+    lease: bool = Field(default=True, description="Whether replicas take turns by a Lease; False for a lone process.")
+
+    etcd_endpoints: str = Field(default="http://127.0.0.1:2379", description="Comma-separated URLs.")
+    etcd_ca_file: Path | None = None
+    etcd_cert_file: Path | None = None
+    etcd_key_file: Path | None = None
+    store: int = Field(default=0, ge=0, le=255, description="Number of the store that this replica writes.")
+
+    ost: str = Field(default="file:///var/lib/runabout/ost", description="file:///DIR or s3://BUCKET/PREFIX")
+    s3_endpoint: str = ""
+    s3_region: str = "us-east-1"
+    s3_path_style: bool = False
+    s3_ca_file: Path | None = None
+
+    scratch_dir: Path = Field(default=Path("/var/lib/runabout/scratch"), description="Where logs wait to be stored.")
+    toolbox_image: str = "runabout/toolbox:dev"
+    toolbox_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    ttl_seconds_after_finished: int = Field(default=86_400, ge=0, description="When a Run goes; the record stays.")
+    finalizer_deadline_seconds: int = Field(
+        default=600, ge=1, description="How long a deletion may wait for the record."
+    )
+    storage_late_seconds: int = Field(
+        default=600, ge=1, description="After which a run finishes without its logs stored."
+    )
+    relist_seconds: int = Field(
+        default=300, ge=5, description="How often deletions that a watch missed are looked for."
+    )
+
+    workers: int = Field(default=64, ge=1, description="Runs reconciled at once.")
+    log_streams: int = Field(default=256, ge=1, description="Pod logs followed at once.")
+    max_log_bytes: int = Field(
+        default=2 * 1024**3, ge=1, description="Kept of one attempt's output; what follows is cut."
+    )
+
+    health_port: int = Field(default=8080, ge=0, le=65535)
+    metrics_port: int = Field(default=9090, ge=0, le=65535)
+    listen: str = Field(default="0.0.0.0", description="Address of the health and metrics endpoints.")  # noqa: S104 - probes come from the node
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"

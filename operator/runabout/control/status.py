@@ -1,0 +1,222 @@
+"""The status of a Run: a small window on its progress, below 16 KB whatever the run's size.
+
+A pure function of the run's state and of what is being waited for. `phase` and `result` are for people; programs read
+the conditions: `Succeeded` (Unknown until the end), `Completed` (True for any end), `Started`, `Waiting` and `Stored`.
+A condition's lastTransitionTime changes only when its status does.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from runabout.engine.state import State
+from runabout.records import TERMINAL_PHASES, Phase, Reason, Result, Status, Task
+
+MAX_NOTABLE = 20
+MAX_ERRORS = 20
+MAX_MESSAGE = 256
+"""Characters of any message in the status; the record has the whole text."""
+
+JsonDict = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why something does not go on; `since` in milliseconds since 1970."""
+
+    reason: Reason
+    message: str
+    since: int | None = None
+
+
+def rfc3339(milliseconds: int) -> str:
+    """Return a time as Kubernetes writes it, in whole seconds."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def short(text: str, limit: int = MAX_MESSAGE) -> str:
+    """Return `text` cut to `limit` characters, with an ellipsis where it was cut."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def run_status(
+    state: State,
+    *,
+    generation: int,
+    waits: Mapping[str, Wait],
+    run_wait: Wait | None,
+    previous: Mapping[str, object],
+    now: int,
+) -> JsonDict:
+    """Return the whole status.
+
+    Args:
+        state: the run as committed.
+        generation: the generation of the spec that the state takes into account.
+        waits: what keeps each waiting or troubled task, by its name.
+        run_wait: what keeps the run itself.
+        previous: the status before, for the times of conditions that did not flip.
+        now: milliseconds since 1970.
+    """
+    run = state.run
+    counts = Counter(task.status for task in state.tasks.values())
+    waiting = sum(1 for name in waits if not state.tasks[name].finished)
+    status: JsonDict = {
+        "observedGeneration": generation,
+        "id": run.id,
+        "phase": run.phase.value,
+        "result": run.result.value,
+        "tasks": {
+            "total": len(state.tasks),
+            "waiting": waiting,
+            **{word.value: counts.get(word, 0) for word in Status},
+        },
+        "conditions": _conditions(state, waits, run_wait, previous, now),
+        "notable": _notable(state, waits),
+    }
+    if run.counter:
+        status["counter"] = run.counter
+    if run.started is not None:
+        status["startTime"] = rfc3339(run.started)
+    if run.ended is not None:
+        status["completionTime"] = rfc3339(run.ended)
+    if run.phase is Phase.SETUPERROR:
+        errors = state.config.setup_errors
+        status["setupErrors"] = {"count": len(errors), "first": [short(text) for text in errors[:MAX_ERRORS]]}
+    return status
+
+
+def _notable(state: State, waits: Mapping[str, Wait]) -> list[JsonDict]:
+    """Return the tasks worth a look: what failed first, then what waits, each with the reason and since when."""
+    failed = [task for task in state.tasks.values() if task.status is Status.FAILED]
+    rows: list[JsonDict] = [
+        _row(task, task.reason, task.message, task.ended)
+        for task in sorted(failed, key=lambda task: (task.ended or 0, task.name))[:MAX_NOTABLE]
+    ]
+    for name, wait in sorted(waits.items(), key=lambda item: (item[1].since or 0, item[0])):
+        if len(rows) >= MAX_NOTABLE:
+            break
+        rows.append(_row(state.tasks[name], wait.reason, wait.message, wait.since))
+    return rows
+
+
+def _row(task: Task, reason: Reason | None, message: str, since: int | None) -> JsonDict:
+    row: JsonDict = {"task": task.name, "status": task.status.value}
+    if reason is not None:
+        row["reason"] = reason.value
+    if message:
+        row["message"] = short(message)
+    if since is not None:
+        row["since"] = rfc3339(since)
+    return row
+
+
+def _conditions(
+    state: State,
+    waits: Mapping[str, Wait],
+    run_wait: Wait | None,
+    previous: Mapping[str, object],
+    now: int,
+) -> list[JsonDict]:
+    run = state.run
+    completed = run.phase in TERMINAL_PHASES
+    rows = [
+        _succeeded(state),
+        (
+            "Completed",
+            "True" if completed else "False",
+            _word(run.phase.value if completed and run.phase is not Phase.FINISHED else run.result.value)
+            if completed
+            else _word(run.phase.value),
+            "",
+        ),
+        (
+            "Started",
+            "True" if run.started is not None else "False",
+            "Running" if run.started is not None else _word(run.phase.value),
+            "",
+        ),
+        _waiting(waits, run_wait, completed=completed),
+    ]
+    if run.started is not None:
+        late = sum(1 for task in state.tasks.values() if task.late_logs)
+        missing = sum(1 for task in state.tasks.values() if not task.stored)
+        if late:
+            rows.append(
+                ("Stored", "False", "StorageUnavailable", f"the logs of {late} tasks wait for the object storage")
+            )
+        elif missing:
+            rows.append(("Stored", "False", "InProgress", ""))
+        else:
+            rows.append(("Stored", "True", "Stored", ""))
+    before = _by_type(previous)
+    return [
+        _condition(kind, status, reason, message, before=before.get(kind), generation_time=now)
+        for kind, status, reason, message in rows
+    ]
+
+
+def _succeeded(state: State) -> tuple[str, str, str, str]:
+    run = state.run
+    if run.result is Result.SUCCESS:
+        return ("Succeeded", "True", "Success", _summary(state))
+    if run.phase in (Phase.SETUPERROR, Phase.CANCELLED):
+        count = len(state.config.setup_errors)
+        message = f"{count} setup errors: {short(state.config.setup_errors[0])}" if count else ""
+        return ("Succeeded", "False", _word(run.phase.value), message)
+    if run.result is Result.UNKNOWN:
+        return ("Succeeded", "Unknown", _word(run.phase.value), _summary(state))
+    reason = run.reason.value if run.reason is not None else _word(run.result.value)
+    return ("Succeeded", "False", reason, _summary(state))
+
+
+def _waiting(waits: Mapping[str, Wait], run_wait: Wait | None, *, completed: bool) -> tuple[str, str, str, str]:
+    if completed or (run_wait is None and not waits):
+        return ("Waiting", "False", "NotWaiting", "")
+    if run_wait is not None:
+        return ("Waiting", "True", run_wait.reason.value, short(run_wait.message))
+    name, wait = min(waits.items(), key=lambda item: (item[1].since or 0, item[0]))
+    more = f" (and {len(waits) - 1} more)" if len(waits) > 1 else ""
+    return ("Waiting", "True", wait.reason.value, short(f"task {name}: {wait.message}", MAX_MESSAGE) + more)
+
+
+def _summary(state: State) -> str:
+    counts = Counter(task.status for task in state.tasks.values())
+    parts = [f"{counts[word]} {word.value}" for word in Status if counts.get(word)]
+    return f"{len(state.tasks)} tasks: {', '.join(parts)}" if parts else "no tasks"
+
+
+_WORDS = {"setuperror": "SetupError", "notstarted": "NotStarted"}
+
+
+def _word(word: str) -> str:
+    """Return a phase or result as the CamelCase reason of a condition."""
+    return _WORDS.get(word, word.capitalize())
+
+
+def _by_type(status: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
+    conditions = status.get("conditions")
+    if not isinstance(conditions, Sequence) or isinstance(conditions, str):
+        return {}
+    return {str(item.get("type")): item for item in conditions if isinstance(item, Mapping)}
+
+
+def _condition(
+    kind: str,
+    status: str,
+    reason: str,
+    message: str,
+    *,
+    before: Mapping[str, object] | None,
+    generation_time: int,
+) -> JsonDict:
+    same = before is not None and before.get("status") == status
+    since = before.get("lastTransitionTime") if same and before is not None else None
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": since if isinstance(since, str) else rfc3339(generation_time),
+    }
