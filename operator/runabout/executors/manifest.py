@@ -1,18 +1,48 @@
 """A task's pod as JSON: pure, from the records and the executor's settings; nothing is looked up.
 
 What always holds: what we need (owner, labels, annotations, volumes, variables) cannot be overridden; no secret value
-is in it; the same arguments give the same pod.
+is in it; the same arguments give the same pod. What toolbox and pod agree on is in docs/internals/toolbox.md.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from runabout.records import RunConfig, TaskConfig
+from runabout.executors.environment import checked, container_variable, environment, merged
+from runabout.executors.errors import InvalidPodError
+from runabout.executors.names import DOMAIN, MANAGED_BY_LABEL, PodKey, labels, pod_name
+from runabout.executors.plan import Plan, plan
+from runabout.executors.podsettings import merged_settings
+from runabout.executors.security import container_security, container_user, needs_other_users, pod_security
+from runabout.records import EnvVar, RunConfig, TaskConfig
 from runabout.records.json import JsonObject
 
+PLAN_ANNOTATION = f"{DOMAIN}/plan"
+MAIN_ANNOTATION = "kubectl.kubernetes.io/default-container"
+"""Names the main container, for us and for kubectl, also where an admission webhook adds containers of its own."""
+KEEP_ANNOTATION = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+MAIN_CONTAINER = "main"
+"""Name of the first container where its author gave none."""
+TOOLBOX_CONTAINER = "runabout-toolbox"
+BIN_VOLUME = "runabout-bin"
+PLAN_VOLUME = "runabout-plan"
+PLAN_FILE = "plan.json"
+MAX_ANNOTATION_PLAN = 48 * 1024
+"""Bytes; a larger plan goes into a ConfigMap, so that no pod comes near the 64 KiB that an object may have."""
+MAX_PLAN = 1024 * 1024
+"""Bytes; what a ConfigMap can hold and the toolbox reads."""
+TOOLBOX_GRACE_SECONDS = 15
+"""What the toolbox gets on top of the steps' grace period, to write the last output and the summary."""
 
-class InvalidPodError(ValueError):
-    """The task asks for a pod that cannot be: the user's failure (reason InvalidPod); the message says what to do."""
+_MOUNT = "/runabout"
+_BIN = f"{_MOUNT}/bin"
+_PLAN = f"{_MOUNT}/plan"
+_COPIED_RESOURCES = frozenset({"cpu", "memory", "ephemeral-storage"})
+_NOT_FOR_THE_FIRST = ("command", "args", "readiness")
+_PASSED_ON = ("imagePullPolicy", "resources")
+_OWN_LABELS = frozenset({MANAGED_BY_LABEL})
+_OWN_ANNOTATIONS = frozenset({MAIN_ANNOTATION, KEEP_ANNOTATION})
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +52,7 @@ class PodSettings:
     toolbox_image: str
     toolbox_pull_policy: str = "IfNotPresent"
     grace_seconds: int = 30
+    """For the task's own processes, between SIGTERM and SIGKILL; the pod's is longer by what the toolbox needs."""
     allow_privileged: bool = False
     restricted: bool = False
     """Whether the Run's namespace enforces Pod Security `restricted`."""
@@ -31,12 +62,17 @@ class PodSettings:
 
 @dataclass(frozen=True, slots=True)
 class PodManifest:
-    """What to create: the pod, and before it the ConfigMap with the plan where an annotation is too small."""
+    """What to create: the pod, and before it the ConfigMap with the plan where an annotation is too small.
+
+    `container` is the one whose log is the task's. `run` is the uid of the Run that owns both.
+    """
 
     namespace: str
     name: str
-    pod: Mapping[str, object]
-    config_map: Mapping[str, object] | None = None
+    run: str
+    container: str
+    pod: JsonObject
+    config_map: JsonObject | None = None
 
 
 def pod_manifest(
@@ -56,4 +92,284 @@ def pod_manifest(
         InvalidPodError: the task collides with what we need, asks for privileges that the executor does not allow, or
             has a plan above the size of a ConfigMap.
     """
-    raise NotImplementedError
+    where = f"tasks[{task.name}]"
+    key = PodKey(run=config.id, task=task.name, attempt=attempt)
+    try:
+        name = pod_name(key)
+    except ValueError as error:
+        raise InvalidPodError(f"{where}.name: {error}") from error
+    container = _first_container(task, where)
+    own = merged_settings(
+        ("the executor's pod", executor_pod),
+        ("pod", config.pod),
+        (f"{where}.pod", _mapping(task.body.get("pod"), f"{where}.pod")),
+    )
+    asked = task.body.get("user")
+    user = container_user(container.get("user") if asked is None or asked == "" else asked)
+    made = plan(key, task, user=user.text, grace_seconds=settings.grace_seconds)
+    size = len(made.body.encode())
+    if size > MAX_PLAN:
+        raise InvalidPodError(
+            f"{where}.steps: together with their environments they take {size} bytes, more than the {MAX_PLAN} that "
+            "a pod can be given; move long scripts into the repository or the image",
+        )
+    in_annotation = size <= MAX_ANNOTATION_PLAN
+    main = _container_name(container, where)
+    ours = labels(key, run_name=config.name)
+    metadata = {
+        "name": name,
+        "namespace": config.namespace,
+        "labels": {**_free(own.get("labels"), _OWN_LABELS, f"{where}.pod.labels"), **ours},
+        "annotations": {
+            **_free(own.get("annotations"), _OWN_ANNOTATIONS, f"{where}.pod.annotations"),
+            MAIN_ANNOTATION: main,
+            KEEP_ANNOTATION: "false",
+            **({PLAN_ANNOTATION: made.body} if in_annotation else {}),
+        },
+        "ownerReferences": [_owner(config)],
+    }
+    first = {
+        "name": main,
+        "image": container["image"],
+        "command": [f"{_BIN}/toolbox", "run", "--plan", f"{_PLAN}/{PLAN_FILE}"],
+        "env": _variables(config, task, container, attempt=attempt, counter=counter, made=made, where=where),
+        "volumeMounts": [*_user_mounts(container, where), *_own_mounts()],
+        "securityContext": container_security(
+            privileged=_privileged(task, container, settings, where),
+            restricted=settings.restricted,
+            user=user,
+            add=settings.add_capabilities,
+            other_users=needs_other_users(task.body, user),
+        ),
+        "terminationMessagePolicy": "File",
+        **{passed: container[passed] for passed in _PASSED_ON if container.get(passed) is not None},
+    }
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": {
+            **_scheduling(own, task, where),
+            "restartPolicy": "Never",
+            "enableServiceLinks": False,
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": settings.grace_seconds + TOOLBOX_GRACE_SECONDS,
+            "securityContext": pod_security(own.get("securityContext"), restricted=settings.restricted),
+            "initContainers": [_toolbox_container(container, settings)],
+            "containers": [first],
+            "volumes": _volumes(own, name if not in_annotation else None, where),
+        },
+    }
+    return PodManifest(
+        namespace=config.namespace,
+        name=name,
+        run=config.uid,
+        container=main,
+        pod=pod,
+        config_map=None if in_annotation else _config_map(config, name, ours, made),
+    )
+
+
+def _mapping(value: object, where: str) -> Mapping[str, object]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidPodError(f"{where}: expected an object, found {type(value).__name__}")
+    return value
+
+
+def _first_container(task: TaskConfig, where: str) -> Mapping[str, object]:
+    containers = task.body.get("containers")
+    if not isinstance(containers, list | tuple) or not containers:
+        raise InvalidPodError(f"{where}.containers: a task needs a container for its steps")
+    if len(containers) > 1:
+        raise InvalidPodError(f"{where}.containers[1]: services cannot be run yet; leave one container")
+    first = _mapping(containers[0], f"{where}.containers[0]")
+    if not isinstance(first.get("image"), str) or not first["image"]:
+        raise InvalidPodError(f"{where}.containers[0].image: an image is needed")
+    for key in _NOT_FOR_THE_FIRST:
+        if first.get(key):
+            raise InvalidPodError(
+                f"{where}.containers[0].{key}: the first container runs the steps; only services can have this",
+            )
+    return first
+
+
+def _container_name(container: Mapping[str, object], where: str) -> str:
+    name = container.get("name") or MAIN_CONTAINER
+    if not isinstance(name, str) or not _DNS_LABEL.fullmatch(name):
+        raise InvalidPodError(f"{where}.containers[0].name: {name!r} is no DNS label")
+    if name.startswith("runabout-"):
+        raise InvalidPodError(f"{where}.containers[0].name: {name} is reserved, choose one without `runabout-`")
+    return name
+
+
+def _privileged(task: TaskConfig, container: Mapping[str, object], settings: PodSettings, where: str) -> bool:
+    if not task.privileged and container.get("privileged") is not True:
+        return False
+    if not settings.allow_privileged:
+        raise InvalidPodError(f"{where}.containers[0].privileged: the executor does not allow privileged containers")
+    if settings.restricted:
+        raise InvalidPodError(
+            f"{where}.containers[0].privileged: the namespace enforces Pod Security `restricted`, "
+            "which forbids privileged containers; use another namespace",
+        )
+    return True
+
+
+def _free(given: object, taken: frozenset[str], where: str) -> dict[str, object]:
+    chosen = dict(given) if isinstance(given, Mapping) else {}
+    for key in chosen:
+        if key in taken or key.split("/", 1)[0] == DOMAIN:
+            raise InvalidPodError(f"{where}: {key} is set by Runabout and cannot be chosen")
+    return chosen
+
+
+def _owner(config: RunConfig) -> dict[str, object]:
+    return {
+        "apiVersion": f"{DOMAIN}/v1alpha1",
+        "kind": "Run",
+        "name": config.name,
+        "uid": config.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def _variables(
+    config: RunConfig,
+    task: TaskConfig,
+    container: Mapping[str, object],
+    *,
+    attempt: int,
+    counter: int,
+    made: Plan,
+    where: str,
+) -> list[dict[str, object]]:
+    built_in = (
+        EnvVar("RUNABOUT_RUN_ID", config.id),
+        EnvVar("RUNABOUT_RUN", config.name),
+        EnvVar("RUNABOUT_NAMESPACE", config.namespace),
+        EnvVar("RUNABOUT_GROUP", config.group.removeprefix(f"/{config.namespace}")),
+        EnvVar("RUNABOUT_COUNTER", str(counter)),
+        EnvVar("RUNABOUT_TASK", task.name),
+        EnvVar("RUNABOUT_ATTEMPT", str(attempt)),
+    )
+    theirs = merged(
+        environment(container.get("environment"), f"{where}.containers[0].environment"),
+        environment(task.body.get("environment"), f"{where}.environment"),
+        checked(config.static_environment, "staticEnvironment"),
+        checked(config.environment, "environment"),
+    )
+    return [*map(container_variable, (*built_in, *theirs)), *made.variables]
+
+
+def _user_mounts(container: Mapping[str, object], where: str) -> list[object]:
+    mounts = container.get("volumeMounts") or []
+    if not isinstance(mounts, list | tuple):
+        raise InvalidPodError(f"{where}.containers[0].volumeMounts: expected a list, found {type(mounts).__name__}")
+    for index, mount in enumerate(mounts):
+        path = mount.get("mountPath") if isinstance(mount, Mapping) else None
+        parts = [part for part in str(path or "").split("/") if part not in {"", "."}]
+        if not parts or parts[0] == _MOUNT.strip("/") or parts == ["dev", "termination-log"]:
+            raise InvalidPodError(
+                f"{where}.containers[0].volumeMounts[{index}].mountPath: {path!r} cannot be used; "
+                f"{_MOUNT} and /dev/termination-log are Runabout's own, choose another path",
+            )
+    return list(mounts)
+
+
+def _own_mounts() -> list[dict[str, object]]:
+    return [
+        {"name": BIN_VOLUME, "mountPath": _BIN},
+        {"name": PLAN_VOLUME, "mountPath": _PLAN, "readOnly": True},
+    ]
+
+
+def _volumes(own: Mapping[str, object], config_map: str | None, where: str) -> list[object]:
+    theirs = own.get("volumes")
+    volumes: list[object] = list(theirs) if isinstance(theirs, Sequence) else []
+    for volume in volumes:
+        name = volume.get("name") if isinstance(volume, Mapping) else None
+        if str(name).startswith("runabout-"):
+            raise InvalidPodError(f"{where}.pod.volumes: the name {name} is reserved, choose one without `runabout-`")
+    plan_source: dict[str, object] = (
+        {"configMap": {"name": config_map}}
+        if config_map is not None
+        else {
+            "downwardAPI": {
+                "items": [
+                    {"path": PLAN_FILE, "fieldRef": {"fieldPath": f"metadata.annotations['{PLAN_ANNOTATION}']"}},
+                ],
+            },
+        }
+    )
+    return [*volumes, {"name": BIN_VOLUME, "emptyDir": {}}, {"name": PLAN_VOLUME, **plan_source}]
+
+
+def _toolbox_container(container: Mapping[str, object], settings: PodSettings) -> dict[str, object]:
+    """Return the init container; it asks for what the main one asks for, which a pod has to have anyway.
+
+    So it never makes a pod larger, and a quota that demands requests and limits is met where the task meets it.
+    """
+    made: dict[str, object] = {
+        "name": TOOLBOX_CONTAINER,
+        "image": settings.toolbox_image,
+        "imagePullPolicy": settings.toolbox_pull_policy,
+        "command": ["/toolbox", "install", _BIN],
+        "volumeMounts": [{"name": BIN_VOLUME, "mountPath": _BIN}],
+        "securityContext": container_security(
+            privileged=False, restricted=True, user=container_user("65532:65532"), add=(), other_users=False
+        ),
+    }
+    resources = container.get("resources")
+    if isinstance(resources, Mapping):
+        copied = {
+            kind: {name: amount for name, amount in amounts.items() if name in _COPIED_RESOURCES}
+            for kind, amounts in resources.items()
+            if kind in {"requests", "limits"} and isinstance(amounts, Mapping)
+        }
+        made["resources"] = {kind: amounts for kind, amounts in copied.items() if amounts}
+    return made
+
+
+def _scheduling(own: Mapping[str, object], task: TaskConfig, where: str) -> dict[str, object]:
+    made = {
+        key: own[key]
+        for key in (
+            "tolerations",
+            "affinity",
+            "serviceAccountName",
+            "imagePullSecrets",
+            "priorityClassName",
+            "runtimeClassName",
+        )
+        if own.get(key)
+    }
+    chosen = own.get("nodeSelector")
+    selector = dict(chosen) if isinstance(chosen, Mapping) else {}
+    if task.arch is not None:
+        if selector.get("kubernetes.io/arch", task.arch) != task.arch:
+            raise InvalidPodError(
+                f"{where}.pod.nodeSelector: kubernetes.io/arch {selector['kubernetes.io/arch']} contradicts the task's "
+                f"arch {task.arch}; leave one of them",
+            )
+        selector["kubernetes.io/arch"] = task.arch
+    if selector:
+        made["nodeSelector"] = selector
+    return made
+
+
+def _config_map(config: RunConfig, name: str, ours: Mapping[str, str], made: Plan) -> dict[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": name,
+            "namespace": config.namespace,
+            "labels": dict(ours),
+            "ownerReferences": [_owner(config)],
+        },
+        "immutable": True,
+        "data": {PLAN_FILE: made.body},
+    }

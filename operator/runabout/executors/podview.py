@@ -1,0 +1,163 @@
+"""A pod's status as types: what observing reads, and nothing else. A pod of any shape can be read, none raises.
+
+Times are milliseconds since 1970; a time that is missing or no time is None.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from runabout.executors.manifest import MAIN_ANNOTATION, MAIN_CONTAINER, TOOLBOX_CONTAINER
+from runabout.records.json import JsonObject
+
+_NOTHING: JsonObject = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """The state of one container; `state` is None where the kubelet has said nothing yet."""
+
+    name: str
+    state: Literal["waiting", "running", "terminated"] | None = None
+    reason: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    started: int | None = None
+    ended: int | None = None
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PodCondition:
+    """One condition of a pod."""
+
+    kind: str
+    true: bool
+    reason: str
+    message: str
+    since: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """What a pod says. `deleted` is when it has to be gone: the request's time plus the grace period."""
+
+    phase: str
+    reason: str
+    message: str
+    created: int | None
+    deleted: int | None
+    node: str
+    main: Container
+    toolbox: Container
+    other_inits: tuple[Container, ...]
+    conditions: tuple[PodCondition, ...]
+
+    def condition(self, kind: str) -> PodCondition | None:
+        """Return the condition of that kind, if the pod has it."""
+        return next((condition for condition in self.conditions if condition.kind == kind), None)
+
+    @property
+    def disruption(self) -> PodCondition | None:
+        """Return why the cluster ends this pod, if it does."""
+        condition = self.condition("DisruptionTarget")
+        return condition if condition is not None and condition.true else None
+
+
+def pod_view(pod: JsonObject) -> PodView:
+    """Return what `pod` says."""
+    metadata, spec, status = mapping(pod.get("metadata")), mapping(pod.get("spec")), mapping(pod.get("status"))
+    inits = [_container(item) for item in items(status.get("initContainerStatuses"))]
+    return PodView(
+        phase=text(status.get("phase")),
+        reason=text(status.get("reason")),
+        message=text(status.get("message")),
+        created=milliseconds(metadata.get("creationTimestamp")),
+        deleted=milliseconds(metadata.get("deletionTimestamp")),
+        node=text(spec.get("nodeName")),
+        main=_main(metadata, status),
+        toolbox=next((item for item in inits if item.name == TOOLBOX_CONTAINER), Container(TOOLBOX_CONTAINER)),
+        other_inits=tuple(item for item in inits if item.name != TOOLBOX_CONTAINER),
+        conditions=tuple(_condition(item) for item in items(status.get("conditions"))),
+    )
+
+
+def main_container(pod: JsonObject) -> str:
+    """Return the name of the container that runs the steps."""
+    return _main_name(mapping(pod.get("metadata")))
+
+
+def mapping(value: object) -> JsonObject:
+    """Return `value` if it is an object, else an empty one."""
+    return value if isinstance(value, Mapping) else _NOTHING
+
+
+def items(value: object) -> Iterator[JsonObject]:
+    """Return the objects in `value` if it is a list, else nothing."""
+    if isinstance(value, list | tuple):
+        yield from (item for item in value if isinstance(item, Mapping))
+
+
+def text(value: object) -> str:
+    """Return `value` if it is a text, else an empty one."""
+    return value if isinstance(value, str) else ""
+
+
+def milliseconds(value: object) -> int | None:
+    """Return a Kubernetes time (`2026-01-02T03:04:05Z`) in milliseconds since 1970, None for anything else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    if time.tzinfo is None:
+        return None
+    # A container that never started "started" at the epoch.
+    return round(time.timestamp() * 1000) or None
+
+
+def _main_name(metadata: JsonObject) -> str:
+    return text(mapping(metadata.get("annotations")).get(MAIN_ANNOTATION)) or MAIN_CONTAINER
+
+
+def _main(metadata: JsonObject, status: JsonObject) -> Container:
+    name = _main_name(metadata)
+    for item in items(status.get("containerStatuses")):
+        if item.get("name") == name:
+            return _container(item)
+    return Container(name)
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _container(raw: JsonObject) -> Container:
+    states = mapping(raw.get("state"))
+    for state in ("terminated", "running", "waiting"):
+        if state not in states:
+            continue
+        detail = mapping(states[state])
+        return Container(
+            name=text(raw.get("name")),
+            state=state,
+            reason=text(detail.get("reason")),
+            message=text(detail.get("message")),
+            exit_code=_number(detail.get("exitCode")),
+            started=milliseconds(detail.get("startedAt")),
+            ended=milliseconds(detail.get("finishedAt")),
+            restarts=_number(raw.get("restartCount")) or 0,
+        )
+    return Container(name=text(raw.get("name")), restarts=_number(raw.get("restartCount")) or 0)
+
+
+def _condition(raw: JsonObject) -> PodCondition:
+    return PodCondition(
+        kind=text(raw.get("type")),
+        true=raw.get("status") == "True",
+        reason=text(raw.get("reason")),
+        message=text(raw.get("message")),
+        since=milliseconds(raw.get("lastTransitionTime")),
+    )
