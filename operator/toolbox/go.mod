@@ -1,0 +1,3 @@
+module runabout.dev/toolbox
+
+go 1.22

@@ -1,0 +1,175 @@
+// Package runner runs a plan from the first line of the log to the summary.
+//
+// What always holds: the nonce is on standard output before any user code runs and nowhere else in the container; a step
+// runs only if every earlier one succeeded; the summary is written when no process but this one is left.
+package runner
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+
+	"runabout.dev/toolbox/internal/identity"
+	"runabout.dev/toolbox/internal/plan"
+	"runabout.dev/toolbox/internal/process"
+	"runabout.dev/toolbox/internal/steplog"
+	"runabout.dev/toolbox/internal/summary"
+)
+
+const (
+	exitTimeout = 124 // as timeout(1)
+	exitOwn     = 125 // as container runtimes, for what is not the step's own failure
+	exitStopped = 128 + int(syscall.SIGTERM)
+
+	// drainTime is how long a process that outlives its step may still write to the step's log.
+	drainTime = time.Second
+	// killPatience is how long the end of killed processes is waited for.
+	killPatience = 5 * time.Second
+)
+
+// Options are the command line's.
+type Options struct {
+	Version        string
+	PlanFile       string
+	TerminationLog string
+}
+
+// task is one run of a plan.
+type task struct {
+	plan         *plan.Plan
+	log          *steplog.Log
+	users        identity.Database
+	environment  []string // the container's
+	scriptFolder []string
+	started      time.Time
+
+	stop       chan os.Signal
+	childEnded chan os.Signal
+	deadline   <-chan time.Time // of the task, nil for none
+	children   process.Children
+	stopped    bool // told to stop
+	timedOut   bool // the task's time is over
+}
+
+// verdict is how the task ended.
+type verdict struct {
+	reason   summary.Reason
+	exitCode int
+	message  string
+}
+
+// Run runs the plan and returns the exit code of the container.
+func Run(options Options) int {
+	t := &task{
+		started:     time.Now(),
+		users:       identity.Of("/"),
+		environment: os.Environ(),
+		stop:        make(chan os.Signal, 4),
+		childEnded:  make(chan os.Signal, 1),
+	}
+	// First of all: process 1 ignores signals it does not handle.
+	signal.Notify(t.stop, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
+	signal.Notify(t.childEnded, syscall.SIGCHLD)
+	// A reader of the log that goes away must not end the steps. Not Ignore: steps would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+
+	result := &summary.Summary{Version: options.Version, Start: t.started}
+	ending := t.run(options, result)
+
+	t.children.KillAll(t.childEnded, killPatience)
+	result.Reason, result.ExitCode, result.Message = ending.reason, ending.exitCode, ending.message
+	if t.log != nil {
+		t.log.Done(ending.exitCode, string(ending.reason))
+	}
+	if err := result.Write(options.TerminationLog); err != nil {
+		// After the last marker nobody takes this for output; without the summary the exit code has to do.
+		fmt.Fprintf(os.Stderr, "toolbox: the summary cannot be written: %v\n", err)
+	}
+	return ending.exitCode
+}
+
+func (t *task) run(options Options, result *summary.Summary) verdict {
+	program, programErr := os.Executable()
+	// In this order: an undumpable process cannot be traced any more, and then draws its nonce.
+	if err := process.Harden(); err != nil {
+		return verdict{summary.Internal, exitOwn, err.Error()}
+	}
+	if err := process.AdoptOrphans(); err != nil {
+		return verdict{summary.Internal, exitOwn, err.Error()}
+	}
+	nonce, err := steplog.NewNonce()
+	if err != nil {
+		return verdict{summary.Internal, exitOwn, err.Error()}
+	}
+	result.Nonce = nonce
+
+	var planErr error
+	if t.plan, planErr = plan.Read(options.PlanFile); planErr != nil {
+		t.log = steplog.New(os.Stdout, nonce, "", "", 0)
+		t.log.Notice(planErr.Error())
+		result.SetupBytes = t.log.End(string(summary.Failed), exitOwn, time.Now().UnixMilli())
+		return verdict{summary.BadPlan, exitOwn, planErr.Error()}
+	}
+	t.log = steplog.New(os.Stdout, nonce, t.plan.Run, t.plan.Task, t.plan.Attempt)
+	fmt.Fprintf(t.log, "toolbox %s %s/%s, user %d, group %d\n",
+		options.Version, runtime.GOOS, runtime.GOARCH, os.Getuid(), os.Getgid())
+	result.SetupBytes = t.log.End(string(summary.Success), 0, time.Now().UnixMilli())
+
+	if programErr == nil {
+		t.scriptFolder = append(t.scriptFolder, filepath.Dir(program))
+	}
+	t.scriptFolder = append(t.scriptFolder, os.Getenv("TMPDIR"), "/tmp")
+	if limit := t.plan.Timeout(); limit > 0 {
+		timer := time.NewTimer(time.Until(t.started.Add(limit)))
+		defer timer.Stop()
+		t.deadline = timer.C
+	}
+	return t.runSteps(result)
+}
+
+func (t *task) runSteps(result *summary.Summary) verdict {
+	ending := verdict{reason: summary.Completed}
+	for i := range t.plan.Steps {
+		if ending.reason == summary.Completed {
+			ending = t.interrupted()
+		}
+		if ending.reason != summary.Completed {
+			result.Steps = append(result.Steps, summary.Step{State: summary.Skipped})
+			continue
+		}
+		var step summary.Step
+		step, ending = t.runStep(i)
+		result.Steps = append(result.Steps, step)
+	}
+	return ending
+}
+
+// interrupted says whether a stop or the task's time-out came while no step was running.
+func (t *task) interrupted() verdict {
+	select {
+	case <-t.stop:
+		t.stopped = true
+	default:
+	}
+	select {
+	case <-t.deadline:
+		t.timedOut = true
+	default:
+	}
+	switch {
+	case t.stopped:
+		return verdict{summary.Stopped, exitStopped, "told to stop between two steps"}
+	case t.timedOut:
+		return verdict{summary.Timeout, exitTimeout, t.timeoutMessage()}
+	default:
+		return verdict{reason: summary.Completed}
+	}
+}
+
+func (t *task) timeoutMessage() string {
+	return fmt.Sprintf("the task's %d s are over", t.plan.TimeoutSeconds)
+}
