@@ -138,7 +138,7 @@ func (t *task) runSteps(result *summary.Summary) verdict {
 			ending = t.interrupted()
 		}
 		if ending.reason != summary.Completed {
-			result.Steps = append(result.Steps, summary.Step{State: summary.Skipped})
+			result.Steps = append(result.Steps, summary.Step{State: summary.NotStarted})
 			continue
 		}
 		var step summary.Step

@@ -38,10 +38,10 @@ type State string
 
 // The states of a step.
 const (
-	Success State = "success"
-	Failed  State = "failed"
-	Aborted State = "stopped"
-	Skipped State = "skipped"
+	Success    State = "success"
+	Failed     State = "failed"
+	Aborted    State = "stopped"
+	NotStarted State = "notstarted"
 )
 
 // Step is the end of one step; the times are zero if it did not start.
