@@ -52,7 +52,7 @@ def pod_name(key: PodKey) -> str:
     if len(name) <= MAX_LABEL:
         return name
     digest = base64.b32hexencode(hashlib.sha256(key.task.encode()).digest()).decode().lower()[:_HASH_LENGTH]
-    room = MAX_LABEL - len(f"{key.run}---{key.attempt}") - len(digest)
+    room = MAX_LABEL - len(f"{key.run}----{key.attempt}") - len(digest)
     return f"{key.run}--{key.task[:room]}-{digest}-{key.attempt}"
 
 

@@ -1,11 +1,21 @@
 """What a task's pod says, judged: whose failure it is, what it waits for, until when. Pure; `now` comes in.
 
-What always holds: the same pod, `now` and `stopped` give the same state; a final state stays final as time goes on; a
-machinery failure is never called the user's because it happened while we stopped the pod, nor the other way round.
+What always holds: the same pod at an end gives the same end, however late it is looked at; a machinery
+failure is never called the user's because it happened while we stopped the pod, nor the other way round.
 """
 
-from runabout.executors.state import Limits, PodState
+from collections.abc import Iterable, Sequence
+
+from runabout.executors.endings import main_end, outside_cause, pod_end
+from runabout.executors.manifest import TOOLBOX_GRACE_SECONDS
+from runabout.executors.podview import PodView, pod_view
+from runabout.executors.state import Absent, Cleanup, Ended, Limits, Machinery, Outcome, Pending, PodState, Running
+from runabout.executors.waits import Wait, container_wait, is_image_wait
+from runabout.records import Reason
 from runabout.records.json import JsonObject
+
+MARGIN_SECONDS = 60
+"""What a kubelet gets on top of every grace period before its node counts as lost."""
 
 
 def observe(
@@ -13,8 +23,10 @@ def observe(
     *,
     now: int,
     limits: Limits,
-    stopped: bool = False,
+    steps: Sequence[str] = (),
+    stopped_at: int | None = None,
     gone: bool = False,
+    nonce: str | None = None,
 ) -> PodState:
     """Return the state of the attempt that `pod` executes.
 
@@ -22,7 +34,131 @@ def observe(
         pod: the pod as the API server sent it, whole or trimmed; None if there is none and none was seen.
         now: milliseconds since 1970.
         limits: of the executor and the task.
-        stopped: whether we told this pod to stop (a deletion is then ours).
+        steps: the names of the task's steps, see `plan.step_names`.
+        stopped_at: when we told this pod to end (a deletion is then ours); None if we did not.
         gone: `pod` is what was last seen of a pod that no longer exists.
+        nonce: the one in the attempt's log, where it was read; a summary without it is not believed.
     """
-    raise NotImplementedError
+    if pod is None:
+        return Absent()
+    view = pod_view(pod)
+    stopped = stopped_at is not None
+    if view.main.state == "terminated":
+        return main_end(view, steps=steps, stopped=stopped, gone=gone, nonce=nonce)
+    over = pod_end(view, stopped=stopped, gone=gone) or _unreachable(view, now, limits, stopped_at)
+    if over is not None:
+        return over
+    if view.main.state == "running" or (view.phase == "Running" and view.main.state is None):
+        return _running(view, now, limits, stopped_at)
+    return _pending(view, now, limits, stopped_at)
+
+
+def _after(start: int | None, seconds: int) -> int | None:
+    return None if start is None or seconds <= 0 else start + seconds * 1000
+
+
+def _grace(limits: Limits) -> int:
+    return limits.grace_seconds + TOOLBOX_GRACE_SECONDS + MARGIN_SECONDS
+
+
+def _earliest(times: Iterable[int | None]) -> int | None:
+    return min((time for time in times if time is not None), default=None)
+
+
+def _end_of_waiting(view: PodView, limits: Limits, stopped_at: int | None) -> int | None:
+    """Return until when a pod that has been told to end may take for it."""
+    return _earliest((_after(view.deleted, MARGIN_SECONDS), _after(stopped_at, _grace(limits))))
+
+
+def _unreachable(view: PodView, now: int, limits: Limits, stopped_at: int | None) -> Ended | Machinery | None:
+    """Return the end of a pod that should be gone and is not: its node does not answer."""
+    ended = _end_of_waiting(view, limits, stopped_at)
+    if ended is None or now < ended:
+        return None
+    started = view.main.started
+    message = f"node {view.node or '(none)'} has not ended the pod in time; it may be lost"
+    if stopped_at is not None:
+        return Ended(Outcome.STOPPED, Reason.STOPPED, message, started=started, ended=ended, cleanup=Cleanup.FORCE)
+    return Machinery(Reason.NODE_LOST, message, started=started, ended=ended, cleanup=Cleanup.FORCE)
+
+
+def _running(view: PodView, now: int, limits: Limits, stopped_at: int | None) -> PodState:
+    since = view.main.started or view.created or now
+    if view.main.restarts:
+        return Machinery(
+            Reason.MACHINERY_ERROR,
+            "the container was restarted in its place, although steps may run only once",
+            started=since,
+            cleanup=Cleanup.DELETE,
+        )
+    ending = _end_of_waiting(view, limits, stopped_at)
+    if stopped_at is not None:
+        return Running(since, Reason.STOPPING, "is being stopped", look_again=ending)
+    cause = outside_cause(view, gone=False)
+    if cause is not None:
+        return Running(since, cause.reason, cause.message, look_again=ending)
+    if limits.timeout_seconds <= 0:
+        return Running(since)
+    deadline = _after(since, limits.timeout_seconds + _grace(limits))
+    if deadline is not None and now >= deadline:
+        return Ended(
+            Outcome.FAILED,
+            Reason.TIMEOUT,
+            f"not ended {limits.timeout_seconds} seconds after its start, nor by itself when that time was over",
+            started=since,
+            ended=deadline,
+            cleanup=Cleanup.DELETE,
+        )
+    return Running(since, look_again=deadline)
+
+
+def _pending(view: PodView, now: int, limits: Limits, stopped_at: int | None) -> PodState:
+    created = view.created or now
+    if stopped_at is not None:
+        ending = _end_of_waiting(view, limits, stopped_at)
+        return Pending(Reason.STOPPING, "is being stopped", since=stopped_at, look_again=ending)
+    cause = outside_cause(view, gone=False)
+    if cause is not None:
+        ending = _end_of_waiting(view, limits, stopped_at)
+        return Pending(cause.reason, cause.message, since=created, look_again=ending)
+    wait, since, image = _wait(view, created)
+    deadline = _earliest(
+        (
+            _after(view.created, limits.pending_seconds),
+            _after(since, limits.image_pull_seconds) if image else None,
+        ),
+    )
+    if wait.final:
+        return _given_up(wait, wait.message, since)
+    if deadline is not None and now >= deadline:
+        message = f"given up after {(deadline - since) // 1000} seconds: {wait.message}"
+        return _given_up(wait, message, deadline)
+    return Pending(wait.reason, wait.message, since=since, look_again=deadline)
+
+
+def _given_up(wait: Wait, message: str, ended: int) -> Ended | Machinery:
+    if wait.users:
+        return Ended(Outcome.FAILED, wait.reason, message, ended=ended, cleanup=Cleanup.DELETE)
+    return Machinery(wait.reason, message, ended=ended, cleanup=Cleanup.DELETE)
+
+
+def _wait(view: PodView, created: int) -> tuple[Wait, int, bool]:
+    """Return what a pod waits for, since when, and whether it is an image."""
+    placed = view.condition("PodScheduled")
+    if placed is None or not placed.true:
+        if placed is None or not (placed.reason or placed.message):
+            return Wait(Reason.CONTAINER_CREATING, "waits for the scheduler", users=False), created, False
+        since = placed.since or created
+        return Wait(Reason.UNSCHEDULABLE, placed.message or placed.reason, users=True), since, False
+    on_node = placed.since or created
+    if view.toolbox.state == "waiting" and view.toolbox.reason not in {"", "PodInitializing", "ContainerCreating"}:
+        return _toolbox_wait(view), on_node, is_image_wait(view.toolbox)
+    since = max(on_node, view.toolbox.ended or on_node)
+    return container_wait(view.main), since, is_image_wait(view.main)
+
+
+def _toolbox_wait(view: PodView) -> Wait:
+    """Return what the toolbox's container waits for: whatever it is, it is not the user's doing."""
+    wait = container_wait(view.toolbox)
+    reason = wait.reason if wait.reason is Reason.REGISTRY_ERROR else Reason.MACHINERY_ERROR
+    return Wait(reason, f"the toolbox cannot be installed: {wait.message}", users=False, final=wait.final)

@@ -1,5 +1,8 @@
 """A pod's status as types: what observing reads, and nothing else. A pod of any shape can be read, none raises.
 
+What always holds: a message is on one line and bounded, except the main container's termination message, which is
+bounded only; viewing what :mod:`runabout.executors.trim` leaves of a pod gives the same view.
+
 Times are milliseconds since 1970; a time that is missing or no time is None.
 """
 
@@ -10,6 +13,15 @@ from typing import Literal
 
 from runabout.executors.manifest import MAIN_ANNOTATION, MAIN_CONTAINER, TOOLBOX_CONTAINER
 from runabout.records.json import JsonObject
+
+MAX_MESSAGE = 1_024
+"""Characters kept of what a scheduler, a kubelet or a registry says."""
+MAX_TERMINATION_MESSAGE = 4_096
+"""Characters; the kubelet's own limit in bytes."""
+CONDITIONS = frozenset({"PodScheduled", "DisruptionTarget", "Ready"})
+"""The kinds of conditions that are looked at."""
+MAX_OTHER_INITS = 7
+"""Init containers that are not ours; admission webhooks seldom add more than two."""
 
 _NOTHING: JsonObject = {}
 
@@ -72,14 +84,16 @@ def pod_view(pod: JsonObject) -> PodView:
     return PodView(
         phase=text(status.get("phase")),
         reason=text(status.get("reason")),
-        message=text(status.get("message")),
+        message=shortened(text(status.get("message"))),
         created=milliseconds(metadata.get("creationTimestamp")),
         deleted=milliseconds(metadata.get("deletionTimestamp")),
         node=text(spec.get("nodeName")),
         main=_main(metadata, status),
         toolbox=next((item for item in inits if item.name == TOOLBOX_CONTAINER), Container(TOOLBOX_CONTAINER)),
-        other_inits=tuple(item for item in inits if item.name != TOOLBOX_CONTAINER),
-        conditions=tuple(_condition(item) for item in items(status.get("conditions"))),
+        other_inits=tuple(item for item in inits if item.name != TOOLBOX_CONTAINER)[:MAX_OTHER_INITS],
+        conditions=tuple(
+            _condition(item) for item in items(status.get("conditions")) if item.get("type") in CONDITIONS
+        ),
     )
 
 
@@ -104,6 +118,15 @@ def text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def shortened(message: str) -> str:
+    """Return `message` on one line, cut in the middle where it is too long: causes stand at the end."""
+    line = " ".join(message.split())
+    if len(line) <= MAX_MESSAGE:
+        return line
+    half = (MAX_MESSAGE - 3) // 2
+    return f"{line[:half].rstrip()} … {line[-half:].lstrip()}"
+
+
 def milliseconds(value: object) -> int | None:
     """Return a Kubernetes time (`2026-01-02T03:04:05Z`) in milliseconds since 1970, None for anything else."""
     if not isinstance(value, str):
@@ -126,7 +149,7 @@ def _main(metadata: JsonObject, status: JsonObject) -> Container:
     name = _main_name(metadata)
     for item in items(status.get("containerStatuses")):
         if item.get("name") == name:
-            return _container(item)
+            return _container(item, whole="terminated" in mapping(item.get("state")))
     return Container(name)
 
 
@@ -134,17 +157,18 @@ def _number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _container(raw: JsonObject) -> Container:
+def _container(raw: JsonObject, *, whole: bool = False) -> Container:
     states = mapping(raw.get("state"))
     for state in ("terminated", "running", "waiting"):
         if state not in states:
             continue
         detail = mapping(states[state])
+        message = text(detail.get("message"))
         return Container(
             name=text(raw.get("name")),
             state=state,
             reason=text(detail.get("reason")),
-            message=text(detail.get("message")),
+            message=message[:MAX_TERMINATION_MESSAGE] if whole else shortened(message),
             exit_code=_number(detail.get("exitCode")),
             started=milliseconds(detail.get("startedAt")),
             ended=milliseconds(detail.get("finishedAt")),
@@ -158,6 +182,6 @@ def _condition(raw: JsonObject) -> PodCondition:
         kind=text(raw.get("type")),
         true=raw.get("status") == "True",
         reason=text(raw.get("reason")),
-        message=text(raw.get("message")),
+        message=shortened(text(raw.get("message"))),
         since=milliseconds(raw.get("lastTransitionTime")),
     )

@@ -1,14 +1,26 @@
 """What a task's pod says, in the words of a run: the answer of :func:`runabout.executors.observe.observe`.
 
 A state is one of five classes. `Ended` and `Machinery` are final for the attempt, even if the pod still exists (an
-image that never came): then `remove` is set and the caller deletes the pod. Times are milliseconds since 1970.
+image that never came): `cleanup` says what to do about it. Times are milliseconds since 1970.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from runabout.executors.summary import Summary
 from runabout.records import Reason, StepState
+
+
+class Cleanup(StrEnum):
+    """What the caller has to do about the pod of an attempt that is over, once its log is stored."""
+
+    NONE = "none"
+    """Nothing: it has ended by itself, or is gone."""
+    DELETE = "delete"
+    """Delete it: it would wait or run on."""
+    FORCE = "force"
+    """Delete it without waiting for its node, which does not answer."""
 
 
 class Outcome(StrEnum):
@@ -26,7 +38,7 @@ class Limits:
     image_pull_seconds: int = 900
     pending_seconds: int = 3_600
     timeout_seconds: int = 0
-    """The task's own, counted from the start of its main container; the toolbox enforces it, see `observe`."""
+    """The task's own, from the start of its main container. The toolbox enforces it; this is for one that does not."""
     grace_seconds: int = 30
 
 
@@ -63,7 +75,7 @@ class Ended:
     """The attempt is over and counts: a success, the user's own failure, or a stop that we asked for.
 
     `reason` is None exactly for a success. `steps` is empty where there is no summary that can be trusted: then only
-    `exit_code` counts, None if not even that is known. `nonce` lets the log be split and checked, where it is known.
+    `exit_code` counts, None if not even that is known. `summary` has what the end of the log is checked against.
     """
 
     outcome: Outcome
@@ -73,8 +85,8 @@ class Ended:
     started: int | None = None
     ended: int | None = None
     steps: tuple[StepState, ...] = ()
-    nonce: str | None = None
-    remove: bool = False
+    summary: Summary | None = None
+    cleanup: Cleanup = Cleanup.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +99,8 @@ class Machinery:
     started: int | None = None
     ended: int | None = None
     steps: tuple[StepState, ...] = ()
-    nonce: str | None = None
-    remove: bool = False
+    summary: Summary | None = None
+    cleanup: Cleanup = Cleanup.NONE
 
 
 PodState: TypeAlias = Absent | Pending | Running | Ended | Machinery
