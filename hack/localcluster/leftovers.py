@@ -1,0 +1,158 @@
+"""What containers and the kubelet leave on a machine: shims, mounts, cgroups, links.
+
+Everything is recognised by our own paths, never by a program's name.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localcluster.console import LocalClusterError
+from localcluster.processes import PROC, ProcessMark, mark, send, wait_for
+
+if TYPE_CHECKING:
+    from localcluster.settings import Places
+
+CGROUPS = Path("/sys/fs/cgroup")
+KUBELET_CGROUP = "kubepods"
+SHIM_SOCKETS = Path("/run/containerd/s")
+CONTAINER_LINKS = Path("/var/log/containers")
+
+
+def shims(socket: Path, proc: Path = PROC) -> list[ProcessMark]:
+    """The shims of the containerd at this address: they outlive it and name it in their arguments."""
+    found: list[ProcessMark] = []
+    for entry in proc.iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            arguments = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"-address" in arguments and arguments[arguments.index(b"-address") + 1] == os.fsencode(socket):
+            process = mark(int(entry.name), proc)
+            if process is not None:
+                found.append(process)
+    return found
+
+
+def container_processes() -> list[ProcessMark]:
+    """Every process in a cgroup of the kubelet's."""
+    found: dict[int, ProcessMark] = {}
+    for cgroup in kubelet_cgroups():
+        for listing in (cgroup / "cgroup.procs", *cgroup.rglob("cgroup.procs")):
+            try:
+                pids = [int(pid) for pid in listing.read_text().split()]
+            except OSError:
+                continue
+            for pid in pids:
+                process = mark(pid)
+                if process is not None:
+                    found[pid] = process
+    return list(found.values())
+
+
+def kubelet_cgroups() -> list[Path]:
+    """The kubelet's cgroup in every hierarchy."""
+    if (CGROUPS / "cgroup.controllers").exists():
+        candidates = [CGROUPS / KUBELET_CGROUP]
+    else:
+        candidates = [hierarchy / KUBELET_CGROUP for hierarchy in CGROUPS.iterdir() if hierarchy.is_dir()]
+    unique = {candidate.resolve() for candidate in candidates if candidate.is_dir()}
+    return sorted(unique)
+
+
+def kill_containers(places: Places) -> None:
+    """End every container and its shim. containerd and the kubelet must have ended before."""
+    sockets = shim_sockets(places)
+
+    def nothing_lives() -> bool:
+        left = shims(places.containerd_socket) + container_processes()
+        for process in left:
+            send(process, signal.SIGKILL)
+        return not left
+
+    if not wait_for(nothing_lives, 20.0):
+        raise LocalClusterError(
+            "processes of containers do not end, not even by SIGKILL",
+            f"See `cat {CGROUPS}/*/{KUBELET_CGROUP}/**/cgroup.procs`; a reboot removes them.",
+        )
+    for path in sockets:
+        path.unlink(missing_ok=True)
+
+
+def shim_sockets(places: Places) -> list[Path]:
+    """The sockets of the shims, which lie outside our folders."""
+    found: list[Path] = []
+    for address in (places.run / "containerd").glob("io.containerd.runtime.v2.task/*/*/address"):
+        text = address.read_text().strip()
+        if text.startswith(f"unix://{SHIM_SOCKETS}/"):
+            found.append(Path(text.removeprefix("unix://")))
+    return found
+
+
+def mounts_below(*folders: Path, table: str | None = None) -> list[Path]:
+    """Mount points at or below the folders, the deepest and latest first."""
+    text = (PROC / "self/mounts").read_text() if table is None else table
+    found: list[Path] = []
+    for line in text.splitlines():
+        # Blanks, tabs, newlines and backslashes in a path are written as three octal digits.
+        point = line.split()[1].encode().decode("unicode_escape")
+        if any(Path(point).is_relative_to(folder) for folder in folders):
+            found.append(Path(point))
+    return found[::-1]
+
+
+def unmount(*folders: Path) -> None:
+    """Unmount everything at or below the folders."""
+    for lazily in (False, True):
+        for point in mounts_below(*folders):
+            flags = ["-l"] if lazily else []
+            subprocess.run(["umount", *flags, str(point)], capture_output=True, check=False)
+    left = mounts_below(*folders)
+    if left:
+        raise LocalClusterError(f"{len(left)} mounts cannot be removed, the first is {left[0]}", "umount -l it by hand.")
+
+
+def remove_cgroups() -> None:
+    """Remove the kubelet's cgroups; they are empty by now."""
+    for cgroup in kubelet_cgroups():
+        for folder, _, _ in os.walk(cgroup, topdown=False):
+            try:
+                Path(folder).rmdir()
+            except OSError as error:
+                raise LocalClusterError(f"the cgroup {folder} cannot be removed: {error.strerror}") from error
+
+
+def remove_links(places: Places) -> None:
+    """Remove the kubelet's links to the logs of our pods."""
+    if not CONTAINER_LINKS.is_dir():
+        return
+    for link in CONTAINER_LINKS.iterdir():
+        if link.is_symlink() and link.readlink().is_relative_to(places.home):
+            link.unlink()
+
+
+def forget_containers(places: Places) -> None:
+    """Remove what containerd and the kubelet remember of containers that do not run any more. Images stay."""
+    kill_containers(places)
+    unmount(places.run, places.kubelet)
+    for folder in (places.run / "containerd", places.run / "addresses"):
+        if folder.exists():
+            shutil.rmtree(folder)
+
+
+def remove_folders(places: Places) -> None:
+    """Remove the cluster's folders. Nothing may be mounted below: removing would reach through a mount."""
+    unmount(places.run, places.home)
+    for folder in (places.home, places.run):
+        if folder.exists():
+            shutil.rmtree(folder)
+    for parent in (places.run.parent, places.home.parent):
+        if parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()
