@@ -71,11 +71,16 @@ class Driver(Protocol):
         ...
 
     async def stop(self, pod: PodRef, *, started: bool, grace_seconds: int) -> Removal:
-        """End the pod gracefully: SIGTERM now, SIGKILL after `grace_seconds`.
+        """End the pod gracefully: SIGTERM now, SIGKILL after the grace period.
 
-        `started` says whether its main container was seen to run: one that did not has nothing to say and is deleted;
-        one that did ends, and stays with its log and its summary until `remove`.
+        `started` says whether its main container was seen to run: one that did not has nothing to say and is deleted,
+        with `grace_seconds`; one that did ends within its own grace period, and stays with its log and its summary
+        until `remove`.
         """
+        ...
+
+    async def exists(self, pod: PodRef) -> bool:
+        """Ask the server itself, not a cache; False only if it said so, True while it cannot be asked."""
         ...
 
     async def remove(self, pod: PodRef, *, force: bool = False) -> Removal:
