@@ -163,14 +163,19 @@ class MarkerScanner:
         self._prefix = b"[runabout " + nonce.encode()
 
     def _without_fragment(self, text: bytes) -> bytes:
-        """Drop a first line that may begin inside an escape: how many bytes it stands for cannot be known."""
+        """Drop a first line that may be the end of a marker, or begin inside an escape: its bytes cannot be counted.
+
+        Only a runtime that stores pieces of lines can begin a file like that.
+        """
         if not self._first:
             return text
         self._first = False
         line, _, others = text.partition(b"\n")
-        inside_run = line != b"" and line.strip(_ESCAPE) == b""
-        inside_prefix = any(line.startswith(self._prefix[i:] + _ESCAPE) for i in range(1, len(self._prefix)))
-        return others if inside_run or inside_prefix else text
+        if line.startswith((self._prefix + b" ", self._prefix + b"+")):
+            return text
+        ends_marker = line == b"" or line.endswith(b"]")
+        inside_prefix = any(line.startswith(self._prefix[i:] + _ESCAPE) for i in range(1, len(self._prefix) + 1))
+        return others if ends_marker or inside_prefix else text
 
     def _cut(self, text: bytes) -> Iterator[Token]:
         start = search = 0
