@@ -15,6 +15,8 @@ K = TypeVar("K", bound=Hashable)
 
 FIRST_BACKOFF = 0.2
 """Seconds before a failed key is tried again; doubles with each failure in a row."""
+_RESOLUTION = 0.001
+"""Seconds; what is due this soon is due."""
 LAST_BACKOFF = 30.0
 """Seconds; the longest delay between two tries of a failing key."""
 
@@ -140,7 +142,7 @@ class WorkQueue(Generic[K]):
             due, _, key = self._delayed[0]
             if self._due.get(key) != due:
                 heapq.heappop(self._delayed)
-            elif due <= now:
+            elif due <= now + _RESOLUTION:
                 heapq.heappop(self._delayed)
                 del self._due[key]
                 self.add(key)

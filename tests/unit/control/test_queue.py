@@ -1,0 +1,164 @@
+"""The work queue, in virtual time: delays cost nothing and are exact."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from runabout.control.queue import FIRST_BACKOFF, LAST_BACKOFF, WorkQueue
+
+pytestmark = pytest.mark.looptime
+
+Handler = Callable[[str], Awaitable[None]]
+
+
+def queue() -> WorkQueue[str]:
+    return WorkQueue(clock=asyncio.get_running_loop().time)
+
+
+async def run(work: WorkQueue[str], handle: Handler, *, workers: int = 4) -> list[tuple[str, Exception]]:
+    errors: list[tuple[str, Exception]] = []
+    async with asyncio.timeout(3600):
+        await work.work(handle, workers=workers, on_error=lambda key, error: errors.append((key, error)))
+    return errors
+
+
+async def test_a_key_added_many_times_is_worked_on_once() -> None:
+    work, seen = queue(), list[str]()
+    for _ in range(5):
+        work.add("a")
+    work.add("end")
+
+    async def handle(key: str) -> None:
+        seen.append(key)
+        if key == "end":
+            work.close()
+
+    await run(work, handle)
+    assert seen == ["a", "end"]
+
+
+async def test_a_key_added_while_it_is_worked_on_is_worked_on_again_and_never_twice_at_once() -> None:
+    work, active, most, passes = queue(), 0, 0, 0
+
+    async def handle(key: str) -> None:
+        nonlocal active, most, passes
+        active += 1
+        most = max(most, active)
+        passes += 1
+        if passes == 1:
+            work.add(key)
+            work.add(key)
+        await asyncio.sleep(1)
+        active -= 1
+        if passes == 2:
+            work.close()
+
+    work.add("a")
+    await run(work, handle)
+    assert (passes, most) == (2, 1)
+
+
+async def test_keys_are_taken_in_the_order_of_their_arrival() -> None:
+    work, seen = queue(), list[str]()
+    for key in "cab":
+        work.add(key)
+
+    async def handle(key: str) -> None:
+        seen.append(key)
+        if len(seen) == 3:
+            work.close()
+
+    await run(work, handle, workers=1)
+    assert seen == ["c", "a", "b"]
+
+
+async def test_no_more_keys_are_worked_on_at_once_than_there_are_workers() -> None:
+    work, active, most, done = queue(), 0, 0, 0
+    for key in range(20):
+        work.add(str(key))
+
+    async def handle(_key: str) -> None:
+        nonlocal active, most, done
+        active += 1
+        most = max(most, active)
+        await asyncio.sleep(1)
+        active -= 1
+        done += 1
+        if done == 20:
+            work.close()
+
+    await run(work, handle, workers=3)
+    assert most == 3
+
+
+async def test_a_delayed_key_comes_at_its_time_and_the_earlier_of_two_times_counts() -> None:
+    work, seen = queue(), list[tuple[str, float]]()
+    start = asyncio.get_running_loop().time()
+    work.add_after("late", 50)
+    work.add_after("late", 20)
+    work.add_after("late", 30)
+    work.add_after("soon", 5)
+
+    async def handle(key: str) -> None:
+        seen.append((key, asyncio.get_running_loop().time() - start))
+        if key == "late":
+            work.close()
+
+    await run(work, handle)
+    assert [key for key, _ in seen] == ["soon", "late"]
+    assert [time for _, time in seen] == pytest.approx([5, 20], abs=0.01)
+
+
+async def test_a_failing_key_comes_back_after_growing_delays_and_stops_nobody_else() -> None:
+    work, times, others = queue(), list[float](), list[str]()
+
+    async def handle(key: str) -> None:
+        if key != "bad":
+            others.append(key)
+            return
+        times.append(asyncio.get_running_loop().time())
+        if len(times) < 12:
+            raise RuntimeError("no")
+        work.close()
+
+    work.add("bad")
+    work.add("good")
+    errors = await run(work, handle)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert others == ["good"]
+    assert gaps == pytest.approx([min(LAST_BACKOFF, FIRST_BACKOFF * 2**number) for number in range(11)], abs=0.01)
+    assert [key for key, _ in errors] == ["bad"] * 11
+
+
+async def test_a_success_ends_the_growth_of_delays() -> None:
+    work, times = queue(), list[float]()
+    outcomes = iter([False, False, True, False, True])
+
+    async def handle(key: str) -> None:
+        times.append(asyncio.get_running_loop().time())
+        if len(times) == 5:
+            work.close()
+        if not next(outcomes):
+            raise RuntimeError("no")
+        work.add(key)
+
+    work.add("a")
+    await run(work, handle)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert gaps == pytest.approx([FIRST_BACKOFF, 2 * FIRST_BACKOFF, 0, FIRST_BACKOFF], abs=0.01)
+
+
+async def test_closing_waits_for_what_is_being_worked_on_and_takes_nothing_more() -> None:
+    work, done = queue(), list[str]()
+    work.add("a")
+    work.add("b")
+
+    async def handle(key: str) -> None:
+        work.close()
+        await asyncio.sleep(10)
+        done.append(key)
+
+    await run(work, handle, workers=1)
+    assert done == ["a"]
