@@ -1,0 +1,49 @@
+"""Object storage: one small protocol, with a directory or an S3 bucket behind it.
+
+Everything here is about bytes under keys; what they mean is the datamanager's and the logs' business.
+"""
+
+from runabout.ost.errors import (
+    AlreadyExistsError,
+    CorruptError,
+    DeniedError,
+    FullError,
+    InvalidKeyError,
+    NotFoundError,
+    OstError,
+    PermanentOstError,
+    RetryableOstError,
+    SizeMismatchError,
+    UnavailableError,
+    UnsuitableError,
+    WriteFailedError,
+)
+from runabout.ost.factory import open_ost
+from runabout.ost.memory import MemoryObjectStore
+from runabout.ost.settings import OstSettings
+from runabout.ost.store import WHOLE, ByteRange, ObjectInfo, ObjectReader, ObjectStore, iterate
+
+__all__ = [
+    "WHOLE",
+    "AlreadyExistsError",
+    "ByteRange",
+    "CorruptError",
+    "DeniedError",
+    "FullError",
+    "InvalidKeyError",
+    "MemoryObjectStore",
+    "NotFoundError",
+    "ObjectInfo",
+    "ObjectReader",
+    "ObjectStore",
+    "OstError",
+    "OstSettings",
+    "PermanentOstError",
+    "RetryableOstError",
+    "SizeMismatchError",
+    "UnavailableError",
+    "UnsuitableError",
+    "WriteFailedError",
+    "iterate",
+    "open_ost",
+]

@@ -1,0 +1,29 @@
+"""Opens the store that an installation asks for."""
+
+from runabout.ost.errors import OstError
+from runabout.ost.posix import PosixObjectStore
+from runabout.ost.s3 import S3ObjectStore
+from runabout.ost.settings import OstSettings, PosixPlace, place
+from runabout.ost.store import ObjectStore
+
+
+async def open_ost(settings: OstSettings) -> ObjectStore:
+    """Return the store at `settings.url`, probed; the caller closes it.
+
+    Raises:
+        UnsuitableError: the settings are wrong or the store cannot be relied on; the message says what to change.
+        DeniedError: the store refuses this client.
+        RetryableOstError: it cannot be reached now.
+    """
+    where = place(settings.url)
+    store: ObjectStore
+    if isinstance(where, PosixPlace):
+        store = PosixObjectStore(where.directory, threads=settings.threads, timeout=settings.request_timeout_seconds)
+    else:
+        store = await S3ObjectStore.connect(where, settings)
+    try:
+        await store.probe()
+    except OstError:
+        await store.close()
+        raise
+    return store
