@@ -18,7 +18,7 @@ from botocore.config import Config
 from runabout.ost.errors import UnavailableError, UnsuitableError
 from runabout.ost.s3errors import CALL_ERRORS, is_empty_range, translated
 from runabout.ost.settings import OstSettings, S3Place
-from runabout.ost.store import ByteRange, ObjectInfo
+from runabout.ost.store import ByteRange, ObjectInfo, shown
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -250,7 +250,7 @@ class Bucket:
         return Body(head.info, head.etag, 0, None, what)
 
     def _what(self, verb: str, key: str) -> str:
-        return f"{verb} {self._prefix + key!r} in {self.name}"
+        return f"{verb} {shown(self._prefix + key)} in {self.name}"
 
 
 @contextmanager

@@ -7,7 +7,17 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from runabout.ost.errors import AlreadyExistsError, NotFoundError, OstError, SizeMismatchError
-from runabout.ost.store import MAX_PAGE, WHOLE, ByteRange, ObjectInfo, ObjectReader, key_bytes, page_limit, text_bytes
+from runabout.ost.store import (
+    MAX_PAGE,
+    WHOLE,
+    ByteRange,
+    ObjectInfo,
+    ObjectReader,
+    key_bytes,
+    page_limit,
+    shown,
+    text_bytes,
+)
 
 PIECE = 256 * 1024
 
@@ -74,9 +84,9 @@ class MemoryObjectStore:
         self._maybe_fail("write", key)
         body = data if isinstance(data, bytes) else b"".join([piece async for piece in data])
         if size is not None and size != len(body):
-            raise SizeMismatchError(f"{key!r} was to have {size} bytes, but {len(body)} came")
+            raise SizeMismatchError(f"{shown(key)} was to have {size} bytes, but {len(body)} came")
         if create_only and name in self._objects:
-            raise AlreadyExistsError(f"there is an object {key!r} already")
+            raise AlreadyExistsError(f"there is an object {shown(key)} already")
         self._objects[name] = _Object(ObjectInfo(key, len(body), self._now()), body)
         self._maybe_fail("write", key, done=True)
 
@@ -121,7 +131,7 @@ class MemoryObjectStore:
         self._maybe_fail(operation, key)
         kept = self._objects.get(name)
         if kept is None:
-            raise NotFoundError(f"there is no object {key!r}")
+            raise NotFoundError(f"there is no object {shown(key)}")
         return kept
 
     def _maybe_fail(self, operation: Operation, key: str, *, done: bool = False) -> None:

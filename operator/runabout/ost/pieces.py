@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterable
 
 from runabout.ost.errors import SizeMismatchError
+from runabout.ost.store import shown
 
 
 class Pieces:
@@ -52,4 +53,4 @@ class Pieces:
         if self._size is None or self._came == self._size or (self._came < self._size and not ended):
             return
         came = f"{self._came}{'' if ended else ' or more'}"
-        raise SizeMismatchError(f"{self._key!r} was to have {self._size} bytes, but {came} came")
+        raise SizeMismatchError(f"{shown(self._key)} was to have {self._size} bytes, but {came} came")

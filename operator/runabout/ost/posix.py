@@ -31,7 +31,17 @@ from runabout.ost.errors import (
 from runabout.ost.filenames import path
 from runabout.ost.pieces import Pieces
 from runabout.ost.probe import probe_store
-from runabout.ost.store import MAX_PAGE, WHOLE, ByteRange, ObjectInfo, ObjectReader, key_bytes, page_limit, text_bytes
+from runabout.ost.store import (
+    MAX_PAGE,
+    WHOLE,
+    ByteRange,
+    ObjectInfo,
+    ObjectReader,
+    key_bytes,
+    page_limit,
+    shown,
+    text_bytes,
+)
 from runabout.ost.walk import page
 from runabout.ost.workers import Workers
 
@@ -83,13 +93,15 @@ class PosixObjectStore:
             finally:
                 os.close(file)
 
-        return await self._run(call, f"reading {key!r}", failed=CorruptError)
+        return await self._run(call, f"reading {shown(key)}", failed=CorruptError)
 
     @asynccontextmanager
     async def open(self, key: str, range: ByteRange = WHOLE) -> AsyncIterator[ObjectReader]:  # noqa: A002 - as above
         """See `ObjectStore.open`."""
-        run = partial(self._run, what=f"reading {key!r}", failed=CorruptError)
-        file, info = await self._run(partial(_open, self._target(key), key), f"reading {key!r}", failed=CorruptError)
+        run = partial(self._run, what=f"reading {shown(key)}", failed=CorruptError)
+        file, info = await self._run(
+            partial(_open, self._target(key), key), f"reading {shown(key)}", failed=CorruptError
+        )
         try:
             yield _Reader(run, file, info, range)
         finally:
@@ -105,9 +117,9 @@ class PosixObjectStore:
         create_only: bool = False,
     ) -> None:
         """See `ObjectStore.write`."""
-        target, what = self._target(key), f"writing {key!r}"
+        target, what = self._target(key), f"writing {shown(key)}"
         if create_only and await self._run(partial(os.path.lexists, target), what):
-            raise AlreadyExistsError(f"there is an object {key!r} already")
+            raise AlreadyExistsError(f"there is an object {shown(key)} already")
         pieces = Pieces(data, key=key, size=size)
         draft = await self._run(partial(Draft, self._tmp), what)
         try:
@@ -119,23 +131,25 @@ class PosixObjectStore:
             self._workers.run_later(draft.discard)
             raise
         if not created:
-            raise AlreadyExistsError(f"there is an object {key!r} already")
+            raise AlreadyExistsError(f"there is an object {shown(key)} already")
 
     async def stat(self, key: str) -> ObjectInfo:
         """See `ObjectStore.stat`."""
         target = self._target(key)
-        return await self._run(lambda: _info(key, target.lstat()), f"looking at {key!r}")
+        return await self._run(lambda: _info(key, target.lstat()), f"looking at {shown(key)}")
 
     async def delete(self, key: str) -> None:
         """See `ObjectStore.delete`."""
-        await self._run(partial(remove, self._target(key), self._root), f"deleting {key!r}")
+        await self._run(partial(remove, self._target(key), self._root), f"deleting {shown(key)}")
 
     async def list(self, prefix: str = "", *, start_after: str = "", limit: int = MAX_PAGE) -> list[ObjectInfo]:
         """See `ObjectStore.list`."""
         begin, after, most = text_bytes(prefix), text_bytes(start_after), page_limit(limit)
 
         found = await self._run(
-            partial(page, self._root, prefix=begin, after=after, limit=most), f"listing {prefix!r}", failed=CorruptError
+            partial(page, self._root, prefix=begin, after=after, limit=most),
+            f"listing {shown(prefix)}",
+            failed=CorruptError,
         )
         return [ObjectInfo(each.key, each.size, datetime.fromtimestamp(each.modified, UTC)) for each in found]
 
@@ -224,7 +238,7 @@ class PosixObjectStore:
 
 def _info(key: str, status: os.stat_result) -> ObjectInfo:
     if not modes.S_ISREG(status.st_mode):
-        raise CorruptError(f"what stands in the place of {key!r} is no file: somebody else put it there")
+        raise CorruptError(f"what stands in the place of {shown(key)} is no file: somebody else put it there")
     return ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
 
@@ -244,7 +258,7 @@ def _read_exactly(file: int, key: str, length: int, at: int) -> bytes:
     while missing:
         piece = os.pread(file, missing, at)
         if not piece:
-            raise CorruptError(f"{key!r} is shorter than its file said: {missing} bytes are missing")
+            raise CorruptError(f"{shown(key)} is shorter than its file said: {missing} bytes are missing")
         pieces.append(piece)
         missing -= len(piece)
         at += len(piece)

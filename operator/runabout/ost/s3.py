@@ -6,6 +6,7 @@ beyond one part is uploaded in parts, so that memory is bounded and a failure co
 
 import asyncio
 import math
+import re
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -17,6 +18,7 @@ from runabout.ost.bucket import Body, Bucket
 from runabout.ost.errors import (
     AlreadyExistsError,
     CorruptError,
+    InvalidKeyError,
     NotFoundError,
     OstError,
     RetryableOstError,
@@ -37,11 +39,15 @@ from runabout.ost.store import (
     ObjectReader,
     key_bytes,
     page_limit,
+    shown,
     text_bytes,
 )
 from runabout.ost.workers import Workers
 
 T = TypeVar("T")
+
+UNAMBIGUOUS = re.compile("[^\x00-\x1f\x7f\ufffe\uffff]+")
+"""What an XML document, the form of listings, can hold."""
 
 PIECE = 1024 * 1024
 """Bytes of an object that is read, at a time."""
@@ -115,7 +121,7 @@ class S3ObjectStore:
 
     async def read(self, key: str, range: ByteRange = WHOLE) -> bytes:  # noqa: A002 - the port's word
         """See `ObjectStore.read`."""
-        key_bytes(key, room=self._room)
+        self._check(key)
 
         def call() -> bytes:
             body = self.bucket.get(key, range)
@@ -129,13 +135,13 @@ class S3ObjectStore:
 
         data = await self._retried(call)
         if range.length is not None and len(data) > range.length:
-            raise CorruptError(f"reading {key!r} in {self.bucket.name}: more came than was asked for")
+            raise CorruptError(f"reading {shown(key)} in {self.bucket.name}: more came than was asked for")
         return data
 
     @asynccontextmanager
     async def open(self, key: str, range: ByteRange = WHOLE) -> AsyncIterator[ObjectReader]:  # noqa: A002 - as above
         """See `ObjectStore.open`."""
-        key_bytes(key, room=self._room)
+        self._check(key)
         reader = _Reader(self, await self._retried(partial(self.bucket.get, key, range)), range)
         try:
             yield reader
@@ -152,7 +158,7 @@ class S3ObjectStore:
         create_only: bool = False,
     ) -> None:
         """See `ObjectStore.write`."""
-        key_bytes(key, room=self._room)
+        self._check(key)
         size = len(data) if isinstance(data, bytes) and size is None else size
         pieces = Pieces(data, key=key, size=size)
         if size is not None and size <= PIECE:
@@ -162,7 +168,9 @@ class S3ObjectStore:
             async with asyncio.timeout(self.retry_seconds):
                 await self._large.acquire()
         except TimeoutError as error:
-            raise UnavailableError(f"writing {key!r}: {LARGE_WRITES} other large writes are still under way") from error
+            raise UnavailableError(
+                f"writing {shown(key)}: {LARGE_WRITES} other large writes are still under way"
+            ) from error
         try:
             first = await pieces.take(part_size(1, size))
             if len(first) == size or len(first) < part_size(1, size):
@@ -174,12 +182,12 @@ class S3ObjectStore:
 
     async def stat(self, key: str) -> ObjectInfo:
         """See `ObjectStore.stat`."""
-        key_bytes(key, room=self._room)
+        self._check(key)
         return (await self._retried(partial(self.bucket.head, key))).info
 
     async def delete(self, key: str) -> None:
         """See `ObjectStore.delete`."""
-        key_bytes(key, room=self._room)
+        self._check(key)
         with suppress(NotFoundError):
             await self._retried(partial(self.bucket.delete, key))
 
@@ -196,14 +204,14 @@ class S3ObjectStore:
                 break
         names = [start_after.encode(), *(each.key.encode() for each in found)]
         if any(one >= other for one, other in pairwise(names)):
-            raise UnsuitableError(f"listing {prefix!r} in {self.bucket.name}: not in the order of the keys")
+            raise UnsuitableError(f"listing {shown(prefix)} in {self.bucket.name}: not in the order of the keys")
         return found
 
     async def presign(
         self, key: str, *, method: Literal["GET", "PUT"] = "GET", expires_seconds: int = 900
     ) -> str | None:
         """See `ObjectStore.presign`."""
-        key_bytes(key, room=self._room)
+        self._check(key)
         if not 1 <= expires_seconds <= MAX_PRESIGN_SECONDS:
             raise ValueError(f"a URL lives for 1 to {MAX_PRESIGN_SECONDS} seconds, not {expires_seconds}")
         return await self.run(partial(self.bucket.presign, key, method=method, expires_seconds=expires_seconds))
@@ -217,6 +225,15 @@ class S3ObjectStore:
         """See `ObjectStore.close`."""
         self.run_later(self.bucket.close)
         self._workers.close()
+
+    def _check(self, key: str) -> None:
+        """Refuse keys that servers take for others: some resolve `..` and `//` as in a path, and leave the prefix."""
+        key_bytes(key, room=self._room)
+        if {"", ".", ".."} & set(key.split("/")) or not UNAMBIGUOUS.fullmatch(key):
+            raise InvalidKeyError(
+                f"the key {shown(key)} has an element that is empty, '.' or '..', or a character that is no text; "
+                "S3 servers take it for another key"
+            )
 
     async def run(self, call: Callable[[], T]) -> T:
         """Return what a blocking call returns."""
@@ -247,7 +264,7 @@ class S3ObjectStore:
         if create_only:
             with suppress(NotFoundError):
                 await self.stat(key)
-                raise AlreadyExistsError(f"writing {key!r} in {self.bucket.name}: there is one already")
+                raise AlreadyExistsError(f"writing {shown(key)} in {self.bucket.name}: there is one already")
         write_id = uuid.uuid4().hex
         upload = await self._retried(partial(self.bucket.begin_upload, key, write_id=write_id))
         try:
@@ -273,7 +290,7 @@ class S3ObjectStore:
             except NotFoundError as error:
                 # Finished by the attempt before, whose answer was lost; or dropped by somebody.
                 if not again or not await self._is_mine(key, write_id):
-                    raise UnavailableError(f"writing {key!r} in {self.bucket.name}: its parts are gone") from error
+                    raise UnavailableError(f"writing {shown(key)} in {self.bucket.name}: its parts are gone") from error
 
         await retried(attempt, seconds=self.retry_seconds)
 

@@ -41,7 +41,7 @@ _BY_CODE: dict[str, type[OstError]] = {
     "PreconditionFailed": AlreadyExistsError,
     "KeyTooLongError": InvalidKeyError,
     "ObjectParentIsFile": InvalidKeyError,
-    "ObjectExistsAsDirectory": InvalidKeyError,
+    "ExistingObjectIsDirectory": InvalidKeyError,
     # To be tried again, although the status says that the client is to blame.
     "BadDigest": UnavailableError,
     "IncompleteBody": UnavailableError,

@@ -63,6 +63,8 @@ def place(url: str) -> PosixPlace | S3Place:
             return PosixPlace(Path(unquote(path)))
         case SplitResult(scheme="s3", netloc=bucket, path=path) if bucket:
             prefix = unquote(path).strip("/")
+            if prefix and {"", ".", ".."} & set(prefix.split("/")):
+                raise _unreadable(url)
             return S3Place(bucket, f"{prefix}/" if prefix else "")
     raise _unreadable(url)
 

@@ -40,6 +40,7 @@ class ByteRange:
 
 
 WHOLE = ByteRange()
+LONGEST_SHOWN = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,11 @@ class ObjectReader(Protocol):
 class ObjectStore(Protocol):
     """One place with objects. Safe for any number of concurrent calls on one event loop.
 
-    Every method raises :class:`InvalidKeyError` for a key that no object can have, :class:`UnavailableError` when the
-    store does not answer (after trying again for a while), and :class:`DeniedError` when it refuses this client.
+    Every store takes any key of 1 to 1,024 bytes of UTF-8 whose elements (between slashes) are not empty, `.` or `..`,
+    have at most 255 bytes each and no control characters. Others are taken as they are or refused, never changed.
+
+    Every method raises :class:`InvalidKeyError` for a key that this store cannot have, :class:`UnavailableError` when
+    the store does not answer (after trying again for a while), and :class:`DeniedError` when it refuses this client.
     """
 
     async def read(self, key: str, range: ByteRange = WHOLE) -> bytes:  # noqa: A002 - the word for it
@@ -169,6 +173,11 @@ async def iterate(store: ObjectStore, prefix: str = "", *, start_after: str = ""
         start_after = page[-1].key
 
 
+def shown(key: str) -> str:
+    """Return a key for a message: quoted, and cut in the middle if it is very long."""
+    return repr(key if len(key) <= LONGEST_SHOWN else f"{key[: LONGEST_SHOWN // 2]}…{key[-LONGEST_SHOWN // 2 :]}")
+
+
 def key_bytes(key: str, *, room: int = MAX_KEY_BYTES) -> bytes:
     """Return the UTF-8 of a key that is to name an object.
 
@@ -179,7 +188,7 @@ def key_bytes(key: str, *, room: int = MAX_KEY_BYTES) -> bytes:
     if not encoded:
         raise InvalidKeyError("an object's key cannot be empty")
     if len(encoded) > room:
-        raise InvalidKeyError(f"the key {key[:80]!r}… has {len(encoded)} bytes; at most {room} are possible here")
+        raise InvalidKeyError(f"the key {shown(key)} has {len(encoded)} bytes; at most {room} are possible here")
     return encoded
 
 
@@ -192,9 +201,9 @@ def text_bytes(text: str) -> bytes:
     try:
         encoded = text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidKeyError(f"the key {text[:80]!r} has half of a surrogate pair, which is no text") from error
+        raise InvalidKeyError(f"the key {shown(text)} has half of a surrogate pair, which is no text") from error
     if b"\0" in encoded:
-        raise InvalidKeyError(f"the key {text[:80]!r} has a NUL character")
+        raise InvalidKeyError(f"the key {shown(text)} has a NUL character")
     return encoded
 
 
