@@ -13,13 +13,13 @@ _ADMISSION = re.compile(r"denied (?:the )?request|is forbidden:|exceeded quota|v
 """How admission speaks. Policies answer 422 unless told otherwise, webhooks with any code they like."""
 
 SERVER_ERRORS = 500
-_PASSING = frozenset({401, 408, 409, 410, 429})
+_PASSING = frozenset({0, 401, 408, 409, 410, 429})
 _FOR_GOOD = frozenset({400, 413, 422})
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer above 399: its code, the `reason` and `message` of its Status, and Retry-After in seconds."""
+    """An answer above 399 (0: none came): code, `reason` and `message` of its Status, Retry-After in seconds."""
 
     code: int
     reason: str
