@@ -1,0 +1,61 @@
+"""Where the API server is and who we are: from a kubeconfig or from inside a pod."""
+
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from kubernetes import client, config
+
+
+class NoClusterError(Exception):
+    """There is neither a usable kubeconfig nor a service account; the message says what was tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A server, its TLS settings, and how to get the headers that authenticate a request."""
+
+    server: str
+    ssl: ssl.SSLContext | bool
+    authorize: Callable[[], Mapping[str, str]]
+
+    async def headers(self) -> Mapping[str, str]:
+        """Return the authentication headers; a token that has expired is renewed first."""
+        return self.authorize()
+
+
+def connect(kubeconfig: str | None = None) -> Connection:
+    """Return the connection of a kubeconfig (default: KUBECONFIG, ~/.kube/config) or of the pod's service account.
+
+    Raises:
+        NoClusterError
+    """
+    settings = client.Configuration()
+    try:
+        if kubeconfig is not None:
+            config.load_kube_config(kubeconfig, client_configuration=settings)  # type: ignore[no-untyped-call] # the package has no types
+        else:
+            try:
+                config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call] # the package has no types
+            except config.ConfigException:
+                config.load_kube_config(client_configuration=settings)  # type: ignore[no-untyped-call] # the package has no types
+    except (config.ConfigException, OSError) as error:
+        raise NoClusterError(f"no Kubernetes cluster to talk to: {error}; set KUBECONFIG") from error
+    return Connection(server=str(settings.host), ssl=_tls(settings), authorize=lambda: _headers(settings))
+
+
+def _headers(settings: client.Configuration) -> Mapping[str, str]:
+    token = settings.get_api_key_with_prefix("authorization")
+    return {"Authorization": str(token)} if token else {}
+
+
+def _tls(settings: client.Configuration) -> ssl.SSLContext | bool:
+    if not str(settings.host).startswith("https"):
+        return False
+    context = ssl.create_default_context(cafile=settings.ssl_ca_cert)
+    if not settings.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if settings.cert_file:
+        context.load_cert_chain(settings.cert_file, settings.key_file)
+    return context

@@ -1,0 +1,172 @@
+"""A cache of one kind of object, kept by list and watch.
+
+What always holds: after `synced`, the cache is what the API server showed at some moment not long ago; a re-list
+replaces it whole, so deletions that happened during a gap are seen. Events that repeat or come late change nothing.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import cast
+
+import orjson
+import structlog
+
+from runabout.kube.errors import GoneError, KubeError, UnavailableError, kube_error
+from runabout.kube.objects import JsonObject, Resource, key_of, metadata, text
+from runabout.kube.session import Session
+
+log = structlog.get_logger(__name__)
+
+Key = tuple[str, str]
+"""Namespace and name."""
+OnChange = Callable[[JsonObject | None, JsonObject | None], None]
+"""Called with the object before and after; None: not there."""
+
+WATCH_SECONDS = 290
+"""The API server ends a watch after this long."""
+QUIET_SECONDS = 90.0
+"""Longest silence: with bookmarks the API server speaks about once a minute."""
+PAGE = 500
+BACKOFF = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds before a broken list or watch is begun again, with jitter; the last one repeats."""
+MAX_LINE = 16 * 1024 * 1024
+"""Bytes of one watch event; an object is never larger than the API server's own limit of a few MiB."""
+
+
+class Informer:
+    """Keeps what `trim` leaves of each object; `on_change` is called for every change and must be cheap."""
+
+    def __init__(
+        self,
+        session: Session,
+        resource: Resource,
+        *,
+        selector: str = "",
+        trim: Callable[[JsonObject], JsonObject] = lambda item: item,
+        on_change: OnChange = lambda _before, _after: None,
+    ) -> None:
+        self._session = session
+        self._resource = resource
+        self._selector = selector
+        self._trim = trim
+        self._on_change = on_change
+        self._items: dict[Key, JsonObject] = {}
+        self._versions: dict[Key, int] = {}
+        self.synced = asyncio.Event()
+        self.heard = time.monotonic()
+        """when the API server last said something; seconds of the monotonic clock"""
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def get(self, namespace: str, name: str) -> JsonObject | None:
+        """Return an object as last seen."""
+        return self._items.get((namespace, name))
+
+    def items(self) -> Iterator[JsonObject]:
+        """Return all objects, a snapshot."""
+        return iter(tuple(self._items.values()))
+
+    async def run(self) -> None:
+        """List and watch until cancelled."""
+        failures = 0
+        version = ""
+        while True:
+            try:
+                if not version:
+                    version = await self._list()
+                    self.synced.set()
+                version = await self._watch(version)
+                failures = 0
+            except GoneError:
+                version = ""
+            except KubeError as error:
+                delay = error.retry_after or BACKOFF[min(failures, len(BACKOFF) - 1)]
+                failures += 1
+                version = ""
+                log.info("watch broke off", resource=self._resource.plural, error=str(error), again_in=delay)
+                await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
+
+    async def _list(self) -> str:
+        seen: set[Key] = set()
+        token = ""
+        first_version = ""
+        while True:
+            items, version, token = await self._session.list(
+                self._resource, selector=self._selector, limit=PAGE, token=token
+            )
+            first_version = first_version or version
+            for item in items:
+                seen.add(key_of(item))
+                self._put(item)
+            if not token:
+                break
+        for key in [key for key in self._items if key not in seen]:
+            self._remove(key)
+        self.heard = time.monotonic()
+        return first_version
+
+    async def _watch(self, version: str) -> str:
+        query = {
+            "watch": "1",
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        if self._selector:
+            query["labelSelector"] = self._selector
+        async with self._session.stream(self._resource.path(), query, quiet_seconds=QUIET_SECONDS) as stream:
+            buffer = b""
+            async for piece in stream.iter_any():
+                buffer += piece
+                *lines, buffer = buffer.split(b"\n")
+                for line in lines:
+                    if line:
+                        version = self._event(line) or version
+                self.heard = time.monotonic()
+                if len(buffer) > MAX_LINE:
+                    raise UnavailableError(f"a watch event of {self._resource.plural} is over {MAX_LINE} bytes")
+        return version
+
+    def _event(self, line: bytes) -> str:
+        """Take one event; return its resource version.
+
+        Raises:
+            GoneError: the watch cannot go on from its version.
+            UnavailableError: the server sent what is no event.
+        """
+        try:
+            event = orjson.loads(line)
+            kind, item = event["type"], cast("JsonObject", event["object"])
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise UnavailableError(f"a watch sent what is no event: {line[:200]!r}") from error
+        if kind == "ERROR":
+            code = item.get("code")
+            raise kube_error(code if isinstance(code, int) else 500, text(item, "message"), text(item, "reason"), None)
+        if kind == "DELETED":
+            self._remove(key_of(item), uid=text(metadata(item), "uid"))
+        elif kind in ("ADDED", "MODIFIED"):
+            self._put(item)
+        return text(metadata(item), "resourceVersion")
+
+    def _put(self, item: JsonObject) -> None:
+        key = key_of(item)
+        version = text(metadata(item), "resourceVersion")
+        number = int(version) if version.isdigit() else 0
+        if number and number <= self._versions.get(key, 0) and key in self._items:
+            return
+        self._versions[key] = number
+        before, after = self._items.get(key), self._trim(item)
+        self._items[key] = after
+        if before != after:
+            self._on_change(before, after)
+
+    def _remove(self, key: Key, *, uid: str = "") -> None:
+        before = self._items.get(key)
+        if before is None or (uid and text(metadata(before), "uid") not in ("", uid)):
+            return
+        del self._items[key]
+        self._versions.pop(key, None)
+        self._on_change(before, None)

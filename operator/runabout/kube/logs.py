@@ -1,0 +1,36 @@
+"""A container's log, as the kubelet sends it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from runabout.kube.errors import UnavailableError
+from runabout.kube.objects import PODS
+from runabout.kube.session import Session
+
+
+@asynccontextmanager
+async def container_log(
+    session: Session, namespace: str, pod: str, container: str, *, follow: bool
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Open a log at its beginning; its bytes come in pieces, with `follow` until the container ends.
+
+    Raises:
+        NotFoundError: no such pod. InvalidError: the container has not started. UnavailableError: no node answers, or
+        the connection broke off.
+    """
+    query = {"container": container}
+    if follow:
+        query["follow"] = "true"
+    path = PODS.path(namespace, pod, "log")
+    async with session.stream(path, query, quiet_seconds=None if follow else 60) as stream:
+        yield _pieces(stream, path)
+
+
+async def _pieces(stream: aiohttp.StreamReader, path: str) -> AsyncIterator[bytes]:
+    try:
+        async for piece in stream.iter_any():
+            yield piece
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise UnavailableError(f"GET {path}: {str(error) or type(error).__name__}") from error

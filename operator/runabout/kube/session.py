@@ -1,0 +1,275 @@
+"""One connection pool to one API server: deadlines, retries for what may be repeated, a bound on what is in flight."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Self, cast
+
+import aiohttp
+import orjson
+
+from runabout.kube.connection import Connection
+from runabout.kube.errors import KubeError, RetryableError, UnavailableError, kube_error
+from runabout.kube.objects import JsonObject, Resource
+
+REQUEST_SECONDS = 30.0
+"""Deadline of one try of an ordinary request."""
+TRIES = 4
+"""Of a request that may be repeated."""
+BACKOFF = (0.1, 0.4, 1.5)
+"""Seconds between the tries, with jitter; a server's Retry-After wins."""
+MAX_RETRY_AFTER = 10.0
+"""Seconds; a longer Retry-After is left to the caller."""
+IN_FLIGHT = 256
+"""Requests at once; watches and followed logs are not counted."""
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+Observer = Callable[[str, str, int], None]
+"""Called with verb, resource and HTTP status (0: no answer) of each try."""
+
+
+class Session:
+    """Use as an async context manager; safe for any number of tasks of one event loop."""
+
+    def __init__(self, connection: Connection, *, observer: Observer | None = None) -> None:
+        self._connection = connection
+        self._observer = observer
+        self._flight = asyncio.Semaphore(IN_FLIGHT)
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession(
+            base_url=self._connection.server,
+            connector=aiohttp.TCPConnector(ssl=self._connection.ssl, limit=0, keepalive_timeout=60),
+            json_serialize=lambda value: orjson.dumps(value).decode(),
+            headers={"User-Agent": "runabout"},
+            auto_decompress=True,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._http is not None:
+            await self._http.close()
+
+    async def get(self, resource: Resource, name: str, *, namespace: str | None = None) -> JsonObject:
+        """Return one object."""
+        return await self._request("get", "GET", resource, namespace=namespace, name=name, repeat=True)
+
+    async def list(
+        self,
+        resource: Resource,
+        *,
+        namespace: str | None = None,
+        selector: str = "",
+        limit: int = 500,
+        token: str = "",
+        metadata_only: bool = False,
+    ) -> tuple[list[JsonObject], str, str]:
+        """Return one page: objects, the listing's resource version, and the token of the next page (empty: none)."""
+        query = {"limit": str(limit)}
+        if selector:
+            query["labelSelector"] = selector
+        if token:
+            query["continue"] = token
+        accept = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1" if metadata_only else JSON
+        page = await self._request(
+            "list", "GET", resource, namespace=namespace, query=query, repeat=True, headers={"Accept": accept}
+        )
+        items = page.get("items")
+        found = page.get("metadata")
+        meta = found if isinstance(found, Mapping) else {}
+        return (
+            list(items) if isinstance(items, list) else [],
+            str(meta.get("resourceVersion", "")),
+            str(meta.get("continue") or ""),
+        )
+
+    async def create(self, resource: Resource, body: JsonObject, *, namespace: str | None = None) -> JsonObject:
+        """Create an object. Not repeated: after `UnavailableError` it may exist.
+
+        Raises:
+            AlreadyExistsError, ForbiddenError, InvalidError, NotFoundError (the namespace), retryable ones.
+        """
+        return await self._request("create", "POST", resource, namespace=namespace, body=body)
+
+    async def delete(
+        self,
+        resource: Resource,
+        name: str,
+        *,
+        namespace: str | None = None,
+        uid: str | None = None,
+        grace_seconds: int | None = None,
+        propagation: str | None = None,
+    ) -> None:
+        """Delete an object; with `uid` only that one.
+
+        Raises:
+            NotFoundError, ConflictError (another uid), retryable ones.
+        """
+        body: dict[str, object] = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if uid is not None:
+            body["preconditions"] = {"uid": uid}
+        if grace_seconds is not None:
+            body["gracePeriodSeconds"] = grace_seconds
+        if propagation is not None:
+            body["propagationPolicy"] = propagation
+        await self._request("delete", "DELETE", resource, namespace=namespace, name=name, body=body, repeat=True)
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        body: JsonObject,
+        *,
+        namespace: str | None = None,
+        subresource: str | None = None,
+    ) -> JsonObject:
+        """Merge `body` into an object (RFC 7386)."""
+        return await self._request(
+            "patch",
+            "PATCH",
+            resource,
+            namespace=namespace,
+            name=name,
+            subresource=subresource,
+            body=body,
+            repeat=True,
+            headers={"Content-Type": MERGE_PATCH},
+        )
+
+    async def apply(
+        self,
+        resource: Resource,
+        name: str,
+        body: JsonObject,
+        *,
+        manager: str,
+        namespace: str | None = None,
+        subresource: str | None = None,
+        force: bool = True,
+    ) -> JsonObject:
+        """Apply `body` on the server's side as `manager`; fields it owned and are not in `body` go."""
+        whole = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
+        return await self._request(
+            "apply",
+            "PATCH",
+            resource,
+            namespace=namespace,
+            name=name,
+            subresource=subresource,
+            query={"fieldManager": manager, "force": "true" if force else "false"},
+            body=whole,
+            repeat=True,
+            headers={"Content-Type": APPLY_PATCH},
+        )
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, query: Mapping[str, str], *, quiet_seconds: float | None = None
+    ) -> AsyncIterator[aiohttp.StreamReader]:
+        """Open a long answer (a watch, a followed log); `quiet_seconds` is the longest silence that is accepted.
+
+        Raises:
+            KubeError
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=quiet_seconds)
+        try:
+            async with self._client().get(
+                path, params=query, headers=await self._connection.headers(), timeout=timeout
+            ) as answer:
+                if answer.status >= 300:  # noqa: PLR2004 - HTTP
+                    raise _error(answer, await answer.read())
+                yield answer.content
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnavailableError(f"GET {path}: {_words(error)}") from error
+
+    async def _request(
+        self,
+        verb: str,
+        method: str,
+        resource: Resource,
+        *,
+        namespace: str | None = None,
+        name: str | None = None,
+        subresource: str | None = None,
+        query: Mapping[str, str] | None = None,
+        body: JsonObject | None = None,
+        headers: Mapping[str, str] | None = None,
+        repeat: bool = False,
+    ) -> JsonObject:
+        path = resource.path(namespace, name, subresource)
+        data = orjson.dumps(body) if body is not None else None
+        label = f"{resource.plural}/{subresource}" if subresource else resource.plural
+        tries = TRIES if repeat else 1
+        for number in range(tries):
+            try:
+                async with self._flight:
+                    return await self._try(verb, label, method, path, query, data, headers or {})
+            except RetryableError as error:
+                wait = error.retry_after if error.retry_after is not None else BACKOFF[min(number, len(BACKOFF) - 1)]
+                if number + 1 == tries or wait > MAX_RETRY_AFTER:
+                    raise
+                await asyncio.sleep(wait * random.uniform(1.0, 1.5))  # noqa: S311 - jitter, not a secret
+        raise AssertionError("the last try returns or raises")
+
+    async def _try(
+        self,
+        verb: str,
+        label: str,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        data: bytes | None,
+        headers: Mapping[str, str],
+    ) -> JsonObject:
+        status = 0
+        sent = {"Content-Type": JSON, "Accept": JSON, **await self._connection.headers(), **headers}
+        try:
+            async with self._client().request(
+                method,
+                path,
+                params=query,
+                data=data,
+                headers=sent,
+                timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=10),
+            ) as answer:
+                raw = await answer.read()
+                status = answer.status
+                if status >= 300:  # noqa: PLR2004 - HTTP
+                    raise _error(answer, raw)
+                return cast("JsonObject", orjson.loads(raw)) if raw else {}
+        except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as error:
+            raise UnavailableError(f"{method} {path}: {_words(error)}") from error
+        finally:
+            if self._observer is not None:
+                self._observer(verb, label, status)
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._http is None:
+            raise RuntimeError("the session is not open: use it as an async context manager")
+        return self._http
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _error(answer: aiohttp.ClientResponse, raw: bytes) -> KubeError:
+    message = reason = ""
+    try:
+        status = orjson.loads(raw)
+        if isinstance(status, dict):
+            message, reason = str(status.get("message", "")), str(status.get("reason", ""))
+    except orjson.JSONDecodeError:
+        message = raw[:1000].decode(errors="replace").strip()
+    after = answer.headers.get("Retry-After", "")
+    return kube_error(
+        answer.status,
+        message or f"HTTP {answer.status} for {answer.method} {answer.url.path}",
+        reason,
+        float(after) if after.isdigit() else None,
+    )
