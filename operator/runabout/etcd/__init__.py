@@ -1,0 +1,37 @@
+"""A thin async client of etcd: the few verbs that a transactional log needs, and one error tree.
+
+The port is :class:`Etcd`; behind it is a real server over gRPC (:func:`connect`) or :class:`MemoryEtcd` for tests. Both
+pass the same contract tests.
+"""
+
+from runabout.etcd.client import GrpcEtcd, TlsFiles, connect
+from runabout.etcd.errors import (
+    CompactedError,
+    EtcdError,
+    PermanentEtcdError,
+    RetryableEtcdError,
+    UnavailableError,
+    UnknownOutcomeError,
+)
+from runabout.etcd.memory import MemoryEtcd
+from runabout.etcd.port import Compare, Etcd, KeyValue, Page, Put, TxnResult, WatchEvent
+
+__all__ = [
+    "CompactedError",
+    "Compare",
+    "Etcd",
+    "EtcdError",
+    "GrpcEtcd",
+    "KeyValue",
+    "MemoryEtcd",
+    "Page",
+    "PermanentEtcdError",
+    "Put",
+    "RetryableEtcdError",
+    "TlsFiles",
+    "TxnResult",
+    "UnavailableError",
+    "UnknownOutcomeError",
+    "WatchEvent",
+    "connect",
+]
