@@ -1,0 +1,36 @@
+"""The datamanager: a transactional store of small documents, a log in etcd.
+
+A transaction is acknowledged when an etcd quorum has it; reads are from memory. There is one writer at a time, and its
+safety rests on a compare in each commit, never on a lease or a clock. docs/internals/datamanager.md has the protocol.
+"""
+
+from runabout.datamanager.errors import (
+    BrokenLog,
+    Conflict,
+    Fenced,
+    StoreError,
+    TooLarge,
+    Unavailable,
+    Unknown,
+)
+from runabout.datamanager.store import Store, open_store
+from runabout.datamanager.transaction import Action, Append, Committed, Delete, Put, Sequence, Transaction
+
+__all__ = [
+    "Action",
+    "Append",
+    "BrokenLog",
+    "Committed",
+    "Conflict",
+    "Delete",
+    "Fenced",
+    "Put",
+    "Sequence",
+    "Store",
+    "StoreError",
+    "TooLarge",
+    "Transaction",
+    "Unavailable",
+    "Unknown",
+    "open_store",
+]

@@ -1,0 +1,62 @@
+"""The documents of a store as they stand after a batch: what reads see. Types are apart; keys are sorted."""
+
+from collections.abc import Iterator
+
+from sortedcontainers import SortedDict
+
+from runabout.datamanager.batch import APPEND, DELETE, Batch, Entry
+
+
+class Documents:
+    """Applied state; single-threaded."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, SortedDict[str, bytes]] = {}
+        self._numbers: dict[str, int] = {}
+
+    def apply(self, batch: Batch) -> None:
+        """Take the actions of a batch."""
+        for transaction in batch.transactions:
+            for entry in transaction:
+                self._apply(entry)
+
+    def _apply(self, entry: Entry) -> None:
+        documents = self._types.get(entry.type)
+        if documents is None:
+            documents = self._types[entry.type] = SortedDict()
+        if entry.op == DELETE:
+            documents.pop(entry.key, None)
+            return
+        documents[entry.key] = entry.body
+        if entry.op == APPEND:
+            self._numbers[entry.type] = int(entry.key, 16)
+
+    def get(self, kind: str, key: str) -> bytes | None:
+        """Return a document."""
+        documents = self._types.get(kind)
+        return None if documents is None else documents.get(key)
+
+    def scan(
+        self, kind: str, *, prefix: str = "", after: str | None = None, limit: int | None = None
+    ) -> Iterator[tuple[str, bytes]]:
+        """Return documents by key, a snapshot: those that begin with `prefix` and come after `after`."""
+        documents = self._types.get(kind)
+        if documents is None:
+            return iter(())
+        start = prefix if after is None or after < prefix else after
+        end = f"{prefix}\U0010ffff" if prefix else None
+        found: list[tuple[str, bytes]] = []
+        for key in documents.irange(start, end, inclusive=(after is None or after < prefix, True)):
+            if limit is not None and len(found) >= limit:
+                break
+            found.append((key, documents[key]))
+        return iter(found)
+
+    def last_key(self, kind: str) -> str | None:
+        """Return the highest key of a type."""
+        documents = self._types.get(kind)
+        return documents.peekitem()[0] if documents else None
+
+    def number(self, kind: str) -> int:
+        """Return the last number given to an append of a type, 0 for none."""
+        return self._numbers.get(kind, 0)

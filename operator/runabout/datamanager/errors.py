@@ -1,0 +1,29 @@
+"""What can happen to a transaction or a store. The names are the outcomes themselves."""
+
+
+class StoreError(Exception):
+    """The root of the tree."""
+
+
+class Conflict(StoreError):  # noqa: N818 - an outcome
+    """Another transaction wrote one of the groups after `read_at`: read again and try again."""
+
+
+class TooLarge(StoreError):  # noqa: N818 - an outcome
+    """The transaction alone is over the size of a batch: split it."""
+
+
+class Unavailable(StoreError):  # noqa: N818 - an outcome
+    """Nothing was written: etcd cannot be reached, or too much is waiting. Try again later."""
+
+
+class Unknown(StoreError):  # noqa: N818 - an outcome
+    """No definite answer came before the deadline; the store was opened again, so reads say what is true."""
+
+
+class Fenced(StoreError):  # noqa: N818 - an outcome
+    """Another writer has opened the store: this one must stop."""
+
+
+class BrokenLog(StoreError):  # noqa: N818 - an outcome
+    """The log cannot be continued at some place; nothing is repaired silently. The message names the key."""

@@ -1,0 +1,404 @@
+"""A store opened for writing: transactions in groups, each group one compare-and-put in etcd.
+
+What always holds: a transaction is applied and acknowledged only after etcd has it; the head's value is compared in
+every commit, so of two writers one stops; a reply that was lost is asked for again with the same transaction until the
+answer is definite, and can take effect at most once.
+"""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+from runabout.datamanager.batch import (
+    APPEND,
+    DELETE,
+    MAX_BATCH,
+    NO_CHAIN,
+    PUT,
+    TARGET,
+    Batch,
+    Entry,
+    encode_batch,
+    next_chain,
+)
+from runabout.datamanager.documents import Documents
+from runabout.datamanager.errors import BrokenLog, Conflict, Fenced, StoreError, TooLarge, Unavailable, Unknown
+from runabout.datamanager.head import FORMAT, Head, Keys, decode_head
+from runabout.datamanager.log import read_log
+from runabout.datamanager.transaction import Append, Committed, Put, Sequence, Transaction
+from runabout.etcd import Compare, Etcd, PermanentEtcdError, RetryableEtcdError
+from runabout.etcd import Put as EtcdPut
+
+MAX_WAITING = 64 * 1024 * 1024
+"""Bytes of transactions that may wait for etcd; more are refused."""
+MAX_GROUPS = 100_000
+"""Change groups whose last write is remembered; what is older counts as written at the horizon."""
+RETRY_SECONDS = 0.1
+OPEN_TRIES = 10
+
+
+@dataclass(slots=True)
+class _Waiting:
+    transaction: Transaction
+    future: asyncio.Future[Committed]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    waiting: _Waiting
+    entries: tuple[Entry, ...]
+    appended: tuple[int, ...]
+
+
+class Store:
+    """One writer of one store; made by :func:`open_store`."""
+
+    def __init__(self, etcd: Etcd, keys: Keys, head: Head, *, deadline: float) -> None:
+        self._etcd = etcd
+        self._keys = keys
+        self._head = head
+        self._deadline = deadline
+        self._documents = Documents()
+        self._queue: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
+        self._wake = asyncio.Event()
+        self._written: dict[str, int] = {}
+        self._horizon = head.sequence
+        self._failed: StoreError | None = None
+        self._stuck_since: float | None = None
+        self._closing = False
+        self._news = asyncio.Condition()
+        self._flusher: asyncio.Task[None] | None = None
+
+    # reading
+
+    @property
+    def sequence(self) -> Sequence:
+        """The last applied batch."""
+        return Sequence(self._head.sequence)
+
+    @property
+    def epoch(self) -> int:
+        """The number of this opening of the store; a later one fences this writer."""
+        return self._head.epoch
+
+    @property
+    def failed(self) -> StoreError | None:
+        """Why this writer had to stop, None while it works."""
+        return self._failed
+
+    @property
+    def stuck_seconds(self) -> float:
+        """For how long etcd has not given a definite answer; 0 while it does."""
+        return 0.0 if self._stuck_since is None else asyncio.get_running_loop().time() - self._stuck_since
+
+    def get(self, kind: str, key: str) -> bytes | None:
+        """Return a document as of the last applied batch."""
+        return self._documents.get(kind, key)
+
+    def scan(
+        self, kind: str, *, prefix: str = "", after: str | None = None, limit: int | None = None
+    ) -> Iterator[tuple[str, bytes]]:
+        """Return documents by key, a snapshot as of the last applied batch."""
+        return self._documents.scan(kind, prefix=prefix, after=after, limit=limit)
+
+    def last_key(self, kind: str) -> str | None:
+        """Return the highest key of a type."""
+        return self._documents.last_key(kind)
+
+    async def sync(self) -> Sequence:
+        """Return after everything that was acknowledged by anybody before this call is applied here.
+
+        Raises:
+            Fenced: somebody else writes this store now. Unavailable: etcd does not answer.
+        """
+        try:
+            value = await self._etcd.get(self._keys.head)
+        except (RetryableEtcdError, PermanentEtcdError) as error:
+            raise Unavailable(str(error)) from error
+        head = decode_head(value or b"", where=self._keys.head.decode())
+        if (head.incarnation, head.epoch) != (self._head.incarnation, self._head.epoch):
+            raise Fenced(f"the store was opened by another writer (epoch {head.epoch}, ours is {self._head.epoch})")
+        async with self._news:
+            await self._news.wait_for(lambda: self._head.sequence >= head.sequence or self._failed is not None)
+        return self.sequence
+
+    async def numbered(self, kind: str, *, after: int = 0) -> AsyncIterator[tuple[int, bytes]]:
+        """Return the appended documents of a type from number `after` + 1 on, then new ones as they are committed."""
+        while True:
+            for key, body in self._documents.scan(kind, after=f"{after:016x}"):
+                after = int(key, 16)
+                yield after, body
+            async with self._news:
+                await self._news.wait_for(
+                    lambda: self._documents.number(kind) > after or self._failed is not None or self._closing  # noqa: B023 - evaluated at once
+                )
+            if self._documents.number(kind) <= after:
+                return
+
+    # writing
+
+    async def commit(self, transaction: Transaction) -> Committed:
+        """Write a transaction; returns when etcd has it and reads here see it.
+
+        Raises:
+            Conflict, TooLarge, Unavailable (nothing was written), Unknown, Fenced
+        """
+        if self._failed is not None:
+            raise self._failed
+        if self._closing:
+            raise Unavailable("the store is being closed")
+        size = sum(_size(action) for action in transaction.actions)
+        if size > MAX_BATCH:
+            raise TooLarge(f"a transaction of {size} bytes is over the limit of {MAX_BATCH}: split it")
+        if self._waiting_bytes + size > MAX_WAITING:
+            raise Unavailable(f"{self._waiting_bytes} bytes of transactions wait for etcd already")
+        waiting = _Waiting(transaction, asyncio.get_running_loop().create_future(), size)
+        self._queue.append(waiting)
+        self._waiting_bytes += size
+        self._wake.set()
+        return await waiting.future
+
+    async def settled(self) -> None:
+        """Return when no transaction is under way: after `Unknown`, reads then say what is true."""
+        async with self._news:
+            await self._news.wait_for(lambda: self._stuck_since is None or self._failed is not None)
+
+    async def close(self) -> None:
+        """Write what waits, for at most a second, and stop."""
+        self._closing = True
+        self._wake.set()
+        if self._flusher is not None:
+            _, pending = await asyncio.wait((self._flusher,), timeout=1)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(self._flusher, return_exceptions=True)
+        self._fail_all(Unavailable("the store was closed"))
+        async with self._news:
+            self._news.notify_all()
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._flusher = asyncio.create_task(self._flush(), name="store flusher")
+
+    def replay(self, batch: Batch) -> None:
+        """Take a batch of the log, while the store is being opened."""
+        self._documents.apply(batch)
+
+    async def _flush(self) -> None:
+        try:
+            while True:
+                if not self._queue:
+                    if self._closing:
+                        return
+                    self._wake.clear()
+                    await self._wake.wait()
+                    continue
+                await self._flush_one()
+        except StoreError as error:
+            self._stop(error)
+        except Exception as error:
+            self._stop(BrokenLog(f"the store's writer failed: {error!r}"))
+            raise
+        async with self._news:
+            self._news.notify_all()
+
+    async def _flush_one(self) -> None:
+        prepared = self._prepare()
+        if not prepared:
+            return
+        sequence = self._head.sequence + 1
+        transactions = tuple(item.entries for item in prepared)
+        batch_id = secrets.token_bytes(16)
+        value = encode_batch(sequence=sequence, previous=self._head.chain, batch_id=batch_id, transactions=transactions)
+        head = Head(self._head.incarnation, self._head.epoch, sequence, next_chain(self._head.chain, value))
+        try:
+            await self._put(prepared, value, head)
+        except Unavailable as error:
+            for item in prepared:
+                _fail(item.waiting.future, error)
+            return
+        except Fenced as error:
+            for item in prepared:
+                _fail(item.waiting.future, error)
+            raise
+        batch = Batch(sequence, self._head.chain, head.chain, batch_id, transactions)
+        self._documents.apply(batch)
+        self._head = head
+        self._remember(prepared, sequence)
+        for item in prepared:
+            if not item.waiting.future.done():
+                item.waiting.future.set_result(Committed(Sequence(sequence), item.appended))
+        async with self._news:
+            self._news.notify_all()
+
+    def _prepare(self) -> list[_Prepared]:
+        """Take what fits into one batch from the queue; conflicting ones get their error."""
+        prepared: list[_Prepared] = []
+        numbers: dict[str, int] = {}
+        written: set[str] = set()
+        size = 0
+        while self._queue and size < TARGET:
+            waiting = self._queue[0]
+            if size and size + waiting.size > MAX_BATCH:
+                break
+            self._queue.popleft()
+            self._waiting_bytes -= waiting.size
+            if waiting.future.done():
+                continue
+            conflict = self._conflict(waiting.transaction, written)
+            if conflict is not None:
+                _fail(
+                    waiting.future,
+                    Conflict(f"group {conflict} was written after sequence {waiting.transaction.read_at}"),
+                )
+                continue
+            prepared.append(self._resolve(waiting, numbers))
+            written |= waiting.transaction.groups
+            size += waiting.size
+        return prepared
+
+    def _conflict(self, transaction: Transaction, written: set[str]) -> str | None:
+        if transaction.read_at is None:
+            return None
+        for group in transaction.groups:
+            if group in written or self._written.get(group, self._horizon_of(transaction)) > transaction.read_at:
+                return group
+        return None
+
+    def _horizon_of(self, transaction: Transaction) -> int:
+        """Return what to assume of a group without a remembered write: nothing, unless the read is too old to know."""
+        read_at = transaction.read_at or 0
+        return read_at + 1 if read_at < self._horizon else 0
+
+    def _resolve(self, waiting: _Waiting, numbers: dict[str, int]) -> _Prepared:
+        entries: list[Entry] = []
+        appended: list[int] = []
+        for action in waiting.transaction.actions:
+            if isinstance(action, Append):
+                number = numbers.get(action.type, self._documents.number(action.type)) + 1
+                numbers[action.type] = number
+                appended.append(number)
+                entries.append(Entry(APPEND, action.type, f"{number:016x}", action.body))
+            elif isinstance(action, Put):
+                entries.append(Entry(PUT, action.type, action.key, action.body))
+            else:
+                entries.append(Entry(DELETE, action.type, action.key))
+        return _Prepared(waiting, tuple(entries), tuple(appended))
+
+    def _remember(self, prepared: list[_Prepared], sequence: int) -> None:
+        for item in prepared:
+            for group in item.waiting.transaction.groups:
+                self._written.pop(group, None)
+                self._written[group] = sequence
+        while len(self._written) > MAX_GROUPS:
+            group = next(iter(self._written))
+            self._horizon = max(self._horizon, self._written.pop(group))
+
+    async def _put(self, prepared: list[_Prepared], value: bytes, head: Head) -> None:
+        """Write a batch; return when it is written.
+
+        Raises:
+            Unavailable: it is not. Fenced: it is not, and never will be.
+        """
+        key = self._keys.wal(head.sequence)
+        compares = (Compare(self._keys.head, self._head.encode()),)
+        puts = (EtcdPut(key, value), EtcdPut(self._keys.head, head.encode()))
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        tried = False
+        try:
+            while True:
+                try:
+                    result = await self._etcd.txn(compares, puts, otherwise=(key, self._keys.head))
+                except RetryableEtcdError as error:
+                    tried = True
+                    self._stuck_since = self._stuck_since or begin
+                    if loop.time() - begin > self._deadline:
+                        for item in prepared:
+                            _fail(item.waiting.future, Unknown(f"no definite answer from etcd: {error}"))
+                    await asyncio.sleep(RETRY_SECONDS)
+                    continue
+                except PermanentEtcdError as error:
+                    if not tried:
+                        raise Unavailable(str(error)) from error
+                    await asyncio.sleep(RETRY_SECONDS)
+                    continue
+                if result.succeeded or result.values[0] == value:
+                    return
+                found = result.values[1]
+                raise Fenced(_who(found, self._keys, self._head))
+        finally:
+            self._stuck_since = None
+
+    def _stop(self, error: StoreError) -> None:
+        self._failed = error
+        self._fail_all(error)
+
+    def _fail_all(self, error: StoreError) -> None:
+        while self._queue:
+            _fail(self._queue.popleft().future, error)
+        self._waiting_bytes = 0
+
+
+async def open_store(etcd: Etcd, *, number: int = 0, deadline: float = 30.0) -> Store:
+    """Open a store for writing and fence every earlier writer; create it if there is none.
+
+    `deadline` is in seconds: how long a commit waits for a definite answer before it fails as `Unknown`.
+
+    Raises:
+        BrokenLog: the log cannot be continued. Unavailable: etcd does not answer.
+    """
+    keys = Keys(number)
+    try:
+        head = await _take_over(etcd, keys)
+        store = Store(etcd, keys, head, deadline=deadline)
+        async for batch in read_log(etcd, keys, after=0, chain=NO_CHAIN, head=head):
+            store.replay(batch)
+    except (RetryableEtcdError, PermanentEtcdError) as error:
+        raise Unavailable(str(error)) from error
+    store.start()
+    return store
+
+
+async def _take_over(etcd: Etcd, keys: Keys) -> Head:
+    """Write a head with the next epoch; from here on every older writer fails its next compare."""
+    for _ in range(OPEN_TRIES):
+        meta, value = await etcd.get(keys.meta), await etcd.get(keys.head)
+        if (meta is None) != (value is None):
+            missing = keys.meta if meta is None else keys.head
+            raise BrokenLog(f"{missing.decode()} is missing, the other half of the store is there")
+        if meta is None or value is None:
+            head = Head(secrets.token_bytes(16), 1, 0, NO_CHAIN)
+            compares = (Compare(keys.meta, None), Compare(keys.head, None))
+            puts = [EtcdPut(keys.meta, FORMAT + head.incarnation), EtcdPut(keys.head, head.encode())]
+        else:
+            if not meta.startswith(FORMAT):
+                raise BrokenLog(f"{keys.meta.decode()} says {meta[:32]!r}: a format that this version cannot read")
+            before = decode_head(value, where=keys.head.decode())
+            head = Head(before.incarnation, before.epoch + 1, before.sequence, before.chain)
+            compares = (Compare(keys.meta, meta), Compare(keys.head, value))
+            puts = [EtcdPut(keys.head, head.encode())]
+        result = await etcd.txn(compares, puts, otherwise=(keys.head,))
+        if result.succeeded or result.values[0] == head.encode():
+            return head
+    raise Unavailable(f"another writer keeps opening store {keys.store}: tried {OPEN_TRIES} times")
+
+
+def _who(found: bytes | None, keys: Keys, ours: Head) -> str:
+    if found is None:
+        return f"{keys.head.decode()} is gone from etcd: it was wiped under a running store"
+    head = decode_head(found, where=keys.head.decode())
+    return f"the store was opened by another writer (epoch {head.epoch}, ours is {ours.epoch})"
+
+
+def _size(action: object) -> int:
+    return len(getattr(action, "body", b"")) + len(getattr(action, "key", "")) + 32
+
+
+def _fail(future: asyncio.Future[Committed], error: StoreError) -> None:
+    if not future.done():
+        future.set_exception(error)
