@@ -17,6 +17,8 @@ from runabout.executors.security import container_security, container_user, need
 from runabout.records import EnvVar, RunConfig, TaskConfig
 from runabout.records.json import JsonObject
 
+__all__ = ["InvalidPodError", "PodManifest", "PodSettings", "pod_manifest"]
+
 PLAN_ANNOTATION = f"{DOMAIN}/plan"
 MAIN_ANNOTATION = "kubectl.kubernetes.io/default-container"
 """Names the main container, for us and for kubectl, also where an admission webhook adds containers of its own."""
