@@ -51,9 +51,9 @@ class TaskEnd:
 class Facts:
     """What is observed; facts about tasks that are not where the fact belongs are ignored.
 
-    `now` (ms since 1970) is only written down. `start`: the group's order lets the run start. `stored`: tasks whose last
-    attempt's logs are stored, with the steps as they then stand (empty: as they were). `retry`: attempts that are over
-    without deciding their task. `storage_late`: do not wait for logs any longer.
+    `now` (ms since 1970) is only written down. `start`: the group's order lets the run start. `stored`: tasks whose
+    last attempt's logs are stored, with the steps as they then stand (empty: as they were). `retry`: attempts that are
+    over without deciding their task. `storage_late`: do not wait for logs any longer.
     """
 
     now: int

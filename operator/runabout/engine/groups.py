@@ -1,7 +1,8 @@
 """Groups: absolute paths by which runs are ordered, numbered and cached.
 
-`/type/name[/type/name…]`; names are percent-encoded. Matching is by whole elements and case-sensitive: `/project/a` covers
-`/project/a/branch/x`, never `/project/ab`. A run's effective group begins with its namespace, so tenants share nothing.
+`/type/name[/type/name…]`; names are percent-encoded. Matching is by whole elements and case-sensitive: `/project/a`
+covers `/project/a/branch/x`, never `/project/ab`. A run's effective group begins with its namespace, so tenants share
+nothing.
 """
 
 import re
