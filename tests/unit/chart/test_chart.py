@@ -1,0 +1,340 @@
+"""What the chart makes of its values, and which values it refuses."""
+
+import json
+import re
+
+import jsonschema
+import pytest
+import yaml
+
+from fixtures.chart import CHART, Chart, Manifest, Rendered, at, helm
+
+S3 = """
+ost:
+  type: s3
+  s3: {bucket: runs, prefix: /team/a/, endpoint: "https://s3.example.org", pathStyle: true, existingSecret: keys}
+"""
+NEEDS_SHARED = ["/ost/type': value must be 's3'", "/ost/posix/accessMode': value must be 'ReadWriteMany'"]
+
+
+def environment(rendered: Rendered) -> dict[str, object]:
+    variables = at(rendered.one("Deployment", "runabout-operator"), "spec.template.spec.containers.0.env")
+    assert isinstance(variables, list)
+    return {each["name"]: each.get("value", each.get("valueFrom")) for each in variables}
+
+
+def pod_templates(rendered: Rendered) -> list[Manifest]:
+    found: list[Manifest] = []
+    for each in rendered.objects:
+        if each["kind"] in {"Deployment", "StatefulSet", "Job"}:
+            spec = at(each, "spec.template.spec")
+        elif each["kind"] == "Pod":
+            spec = each["spec"]
+        else:
+            continue
+        assert isinstance(spec, dict)
+        found.append(spec)
+    return found
+
+
+def test_helm_finds_nothing_wrong() -> None:
+    result = helm("lint", "--strict", str(CHART))
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_no_values_are_an_installation_with_everything(chart: Chart) -> None:
+    rendered = chart.render()
+    assert rendered.names("Deployment") == ["runabout-operator"]
+    assert rendered.names("StatefulSet") == ["runabout-etcd"]
+    assert rendered.names("PersistentVolumeClaim") == ["runabout-ost"]
+    assert rendered.names("Executor") == ["default"]
+    assert rendered.names("Job") == ["runabout-crds", "runabout-release-finalizers"]
+    assert rendered.names("Pod") == ["runabout-test"]
+    assert environment(rendered) | {"RUNABOUT_NAMESPACE": None, "RUNABOUT_POD_NAME": None} == {
+        "RUNABOUT_NAMESPACE": None,
+        "RUNABOUT_POD_NAME": None,
+        "RUNABOUT_HEALTH_PORT": "8080",
+        "RUNABOUT_METRICS_PORT": "9090",
+        "RUNABOUT_SCRATCH_DIR": "/var/lib/runabout/scratch",
+        "RUNABOUT_LOG_LEVEL": "info",
+        "RUNABOUT_CLUSTER_DOMAIN": "cluster.local",
+        "RUNABOUT_TTL_SECONDS_AFTER_FINISHED": "86400",
+        "RUNABOUT_TOOLBOX_IMAGE": "runabout/toolbox:dev",
+        "RUNABOUT_TOOLBOX_PULL_POLICY": "IfNotPresent",
+        "RUNABOUT_ETCD_ENDPOINTS": "http://runabout-etcd.ns.svc.cluster.local:2379",
+        "RUNABOUT_OST": "file:///var/lib/runabout/ost",
+    }
+
+
+def test_everything_has_the_namespace_and_the_labels_of_the_release(chart: Chart) -> None:
+    cluster_wide = {"ClusterRole", "ClusterRoleBinding", "Executor"}
+    policies = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    for each in chart.render("metrics: {serviceMonitor: {enabled: true}}").objects:
+        if each["kind"] in policies:
+            continue
+        metadata = each["metadata"]
+        assert isinstance(metadata, dict)
+        assert metadata["labels"]["app.kubernetes.io/instance"] == "runabout", metadata
+        assert metadata.get("namespace") == (None if each["kind"] in cluster_wide else "ns"), metadata
+
+
+def test_every_pod_meets_the_restricted_pod_security_standard(chart: Chart) -> None:
+    specs = pod_templates(chart.render())
+    assert len(specs) == 5
+    for spec in specs:
+        assert at(spec, "securityContext.runAsNonRoot") is True
+        assert at(spec, "securityContext.seccompProfile.type") == "RuntimeDefault"
+        containers = spec["containers"]
+        assert isinstance(containers, list)
+        for container in containers:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["limits"]["memory"]
+
+
+def test_s3_takes_the_place_of_the_volume(chart: Chart) -> None:
+    rendered = chart.render(S3)
+    assert rendered.names("PersistentVolumeClaim") == []
+    found = environment(rendered)
+    assert found["RUNABOUT_OST"] == "s3://runs/team/a"
+    assert found["RUNABOUT_S3_ENDPOINT"] == "https://s3.example.org"
+    assert found["RUNABOUT_S3_REGION"] == "us-east-1"
+    assert found["RUNABOUT_S3_PATH_STYLE"] == "true"
+    assert found["AWS_SECRET_ACCESS_KEY"] == {"secretKeyRef": {"name": "keys", "key": "AWS_SECRET_ACCESS_KEY"}}
+    volumes = at(rendered.one("Deployment", "runabout-operator"), "spec.template.spec.volumes")
+    assert isinstance(volumes, list)
+    assert [each["name"] for each in volumes] == ["tmp", "scratch"]
+
+
+@pytest.mark.parametrize(
+    ("values", "strategy"),
+    [
+        ("", "Recreate"),
+        (S3, "RollingUpdate"),
+        ("ost: {posix: {accessMode: ReadWriteMany}}", "RollingUpdate"),
+        ("ost: {posix: {accessMode: ReadWriteOncePod}}", "Recreate"),
+    ],
+)
+def test_a_volume_on_one_node_is_let_go_before_the_next_operator(chart: Chart, values: str, strategy: str) -> None:
+    operator = chart.render(values).one("Deployment", "runabout-operator")
+    assert at(operator, "spec.strategy.type") == strategy
+
+
+def test_another_etcd_takes_the_place_of_the_own(chart: Chart) -> None:
+    rendered = chart.render("etcd: {enabled: false, endpoints: ['https://a:2379', 'https://b:2379'], tlsSecret: tls}")
+    assert rendered.names("StatefulSet") == rendered.names("NetworkPolicy") == []
+    found = environment(rendered)
+    assert found["RUNABOUT_ETCD_ENDPOINTS"] == "https://a:2379,https://b:2379"
+    assert found["RUNABOUT_ETCD_CERT_FILE"] == "/etc/runabout/etcd/tls.crt"
+
+
+def test_tls_for_etcd_is_on_both_sides(chart: Chart) -> None:
+    rendered = chart.render("etcd: {tlsSecret: tls}")
+    assert environment(rendered)["RUNABOUT_ETCD_ENDPOINTS"] == "https://runabout-etcd.ns.svc.cluster.local:2379"
+    arguments = at(rendered.one("StatefulSet", "runabout-etcd"), "spec.template.spec.containers.0.args")
+    assert isinstance(arguments, list)
+    assert "--client-cert-auth" in arguments
+    assert "--listen-client-urls=https://0.0.0.0:2379" in arguments
+
+
+def test_a_registry_stands_before_every_image(chart: Chart) -> None:
+    values = "image: {registry: registry.example.org/mirror/, pullSecrets: [one]}\nimages: {etcd: {tag: v3.6.16}}"
+    rendered = chart.render(values)
+    images = set()
+    for spec in pod_templates(rendered):
+        assert spec["imagePullSecrets"] == [{"name": "one"}]
+        containers = spec["containers"]
+        assert isinstance(containers, list)
+        images |= {each["image"] for each in containers}
+    assert images == {
+        "registry.example.org/mirror/runabout/operator:dev",
+        "registry.example.org/mirror/runabout/etcd:v3.6.16",
+    }
+    assert environment(rendered)["RUNABOUT_TOOLBOX_IMAGE"] == "registry.example.org/mirror/runabout/toolbox:dev"
+
+
+def test_a_digest_counts_instead_of_the_tag(chart: Chart) -> None:
+    digest = f"sha256:{'a' * 64}"
+    rendered = chart.render(f"images: {{operator: {{tag: x, digest: '{digest}'}}}}")
+    image = at(rendered.one("Deployment", "runabout-operator"), "spec.template.spec.containers.0.image")
+    assert image == f"runabout/operator@{digest}"
+
+
+@pytest.mark.parametrize(
+    ("ca", "source"),
+    [
+        ("configMap: mine", {"configMap": {"name": "mine"}}),
+        ("secret: mine", {"secret": {"secretName": "mine", "defaultMode": 0o440}}),
+        ("pem: '-----BEGIN CERTIFICATE-----'", {"configMap": {"name": "runabout-ca"}}),
+    ],
+)
+def test_a_private_authority_reaches_the_operator(chart: Chart, ca: str, source: Manifest) -> None:
+    rendered = chart.render(f"{S3}\ncaBundle: {{{ca}}}")
+    assert environment(rendered)["RUNABOUT_S3_CA_FILE"] == "/etc/runabout/ca/ca.crt"
+    volumes = at(rendered.one("Deployment", "runabout-operator"), "spec.template.spec.volumes")
+    assert isinstance(volumes, list)
+    assert {"name": "ca", **source} in volumes
+
+
+def test_placement_reaches_the_pods(chart: Chart) -> None:
+    placed = {
+        "nodeSelector": {"disk": "fast"},
+        "tolerations": [{"key": "ci", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "high",
+        "podLabels": {"team": "a"},
+        "podAnnotations": {"note": "b"},
+    }
+    spread = [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]
+    rendered = chart.render(
+        yaml.safe_dump({"operator": {**placed, "topologySpreadConstraints": spread}, "etcd": placed})
+    )
+    for kind, name in (("Deployment", "runabout-operator"), ("StatefulSet", "runabout-etcd")):
+        template = at(rendered.one(kind, name), "spec.template")
+        assert at(template, "spec.nodeSelector") == {"disk": "fast"}
+        assert at(template, "spec.tolerations") == [{"key": "ci", "operator": "Exists"}]
+        assert at(template, "spec.affinity") == {"nodeAffinity": {}}
+        assert at(template, "spec.priorityClassName") == "high"
+        assert at(template, "metadata.labels.team") == "a"
+        assert at(template, "metadata.annotations.note") == "b"
+    operator = rendered.one("Deployment", "runabout-operator")
+    selector = at(operator, "spec.template.spec.topologySpreadConstraints.0.labelSelector.matchLabels")
+    assert selector == at(operator, "spec.selector.matchLabels")
+
+
+def test_extra_environment_can_set_what_has_no_value(chart: Chart) -> None:
+    rendered = chart.render("operator: {extraEnv: [{name: RUNABOUT_WORKERS, value: '8'}]}")
+    assert environment(rendered)["RUNABOUT_WORKERS"] == "8"
+
+
+def test_roles_are_added_to_those_of_people(chart: Chart) -> None:
+    rendered = chart.render()
+    edit = rendered.one("ClusterRole", "runabout-edit")
+    assert at(edit, "rules") == [
+        {
+            "apiGroups": ["runabout.dev"],
+            "resources": ["runs"],
+            "verbs": ["create", "update", "patch", "delete", "deletecollection"],
+        }
+    ]
+    labels = at(edit, "metadata.labels")
+    assert isinstance(labels, dict)
+    aggregated = {key for key in labels if key.startswith("rbac.authorization.k8s.io/")}
+    assert aggregated == {f"rbac.authorization.k8s.io/aggregate-to-{role}" for role in ("edit", "admin")}
+    assert "every Secret, ConfigMap and service account" in str(at(edit, "metadata.annotations"))
+    assert "aggregate-to" not in str(chart.render("rbac: {aggregate: false}").objects)
+
+
+def test_the_operator_may_do_only_what_it_does(chart: Chart) -> None:
+    rules = at(chart.render().one("ClusterRole", "runabout-operator"), "rules")
+    assert isinstance(rules, list)
+    granted = {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
+    assert not [each for each in granted if "*" in each]
+    assert not {each for each in granted if each[0] in {"secrets", "serviceaccounts", "pods/exec", "clusterroles"}}
+    assert {verb for resource, verb in granted if resource == "configmaps"} == {"create"}
+
+
+def test_hooks_and_policy_can_be_left_out(chart: Chart) -> None:
+    rendered = chart.render(
+        "hooks: {crds: false, releaseFinalizers: false}\nnetworkPolicy: {enabled: false}\n"
+        "approvalsPolicy: {enabled: false}\nmetrics: {service: false}\nexecutors: []"
+    )
+    for kind in ("Job", "NetworkPolicy", "ValidatingAdmissionPolicy", "Executor"):
+        assert rendered.names(kind) == []
+    assert rendered.names("Service") == ["runabout-etcd"]
+
+
+def test_nobody_but_the_operator_reaches_etcd(chart: Chart) -> None:
+    rendered = chart.render()
+    policy = rendered.one("NetworkPolicy", "runabout-etcd")
+    operator = at(rendered.one("Deployment", "runabout-operator"), "spec.template.metadata.labels")
+    etcd = at(rendered.one("StatefulSet", "runabout-etcd"), "spec.template.metadata.labels")
+    assert isinstance(operator, dict)
+    assert isinstance(etcd, dict)
+    selected = at(policy, "spec.podSelector.matchLabels")
+    allowed = at(policy, "spec.ingress.0.from.0.podSelector.matchLabels")
+    assert isinstance(selected, dict)
+    assert isinstance(allowed, dict)
+    assert selected.items() <= etcd.items()
+    assert allowed.items() <= operator.items()
+    assert not allowed.items() <= etcd.items()
+
+
+def test_a_long_release_name_makes_legal_names(chart: Chart) -> None:
+    rendered = chart.render(f"fullnameOverride: {'x' * 70}")
+    for each in rendered.objects:
+        assert len(str(at(each, "metadata.name"))) <= 63
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            "operator: {replicas: 2}",
+            ["/ost/type': value must be 's3'", "/ost/posix/accessMode': value must be 'ReadWriteMany'"],
+        ),
+        (
+            "gateway: {enabled: true}",
+            ["/ost/type': value must be 's3'", "/ost/posix/accessMode': value must be 'ReadWriteMany'"],
+        ),
+        (f"gateway: {{enabled: true}}\n{S3}", ["gateway.enabled: the gateway is not part of this version yet"]),
+        ("operator: {replicas: two}", ["/operator/replicas': got string, want integer"]),
+        ("operator: {replica: 1}", ["/operator': additional properties 'replica' not allowed"]),
+        ("oops: 1", ["additional properties 'oops' not allowed"]),
+        ("ost: {type: nfs}", ["/ost/type': value must be one of 'posix', 's3'"]),
+        ("ost: {type: s3}", ["/ost/s3/bucket': minLength"]),
+        ("ost: {type: s3, s3: {bucket: Not_A_Bucket}}", ["/ost/s3/bucket'"]),
+        ("ost: {posix: {size: lots}}", ["/ost/posix/size'"]),
+        ("ost: {posix: {accessMode: ReadOnlyMany}}", ["/ost/posix/accessMode'"]),
+        ("etcd: {enabled: false}", ["/etcd/endpoints': minItems"]),
+        ("etcd: {endpoints: ['http://x:1']}", ["/etcd/endpoints': maxItems"]),
+        ("image: {pullPolicy: Sometimes}", ["/image/pullPolicy': value must be one of"]),
+        ("images: {operator: {repository: 'UPPER case'}}", ["/images/operator/repository'"]),
+        ("executors: [{name: a}]", ["/executors/0': missing property 'spec'"]),
+        ("executors: [{name: a, spec: {archs: []}}]", ["/executors/0/spec/archs': minItems"]),
+        ("settings: {ttlSecondsAfterFinished: -1}", ["/settings/ttlSecondsAfterFinished': minimum"]),
+        ("caBundle: {pem: no certificate}", ["/caBundle/pem'"]),
+        ("caBundle: {configMap: a, secret: b}", ["caBundle: set only one of pem, configMap and secret"]),
+        ("serviceAccount: {create: false}", ["serviceAccount.name: needed"]),
+    ],
+)
+def test_values_that_cannot_work_are_refused_with_their_path(chart: Chart, values: str, words: list[str]) -> None:
+    said = chart.refusal(values)
+    for each in words:
+        assert each in said
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        f"operator: {{replicas: 3}}\n{S3}",
+        "operator: {replicas: 3}\nost: {posix: {accessMode: ReadWriteMany, existingClaim: shared}}",
+        "operator: {replicas: 0}",
+        "global: {anything: goes}",
+    ],
+)
+def test_values_that_work_are_accepted(chart: Chart, values: str) -> None:
+    assert chart.render(values).names("Deployment") == ["runabout-operator"]
+
+
+def test_the_schema_is_one_and_knows_every_value() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+    def compare(values: object, known: dict[str, object], path: str) -> None:
+        if isinstance(values, dict) and "properties" in known:
+            properties = known["properties"]
+            assert isinstance(properties, dict)
+            for name, value in values.items():
+                assert name in properties, f"{path}.{name}"
+                compare(value, properties[name], f"{path}.{name}")
+
+    compare(yaml.safe_load((CHART / "values.yaml").read_text()), schema, "")
+
+
+def test_templates_name_no_image_host() -> None:
+    for file in (CHART / "templates").iterdir():
+        assert not re.search(r"(docker\.io|quay\.io|ghcr\.io)", file.read_text()), file.name
