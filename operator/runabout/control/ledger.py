@@ -86,6 +86,10 @@ class Ledger:
         """
         return await self._store.commit(Transaction(actions=tuple(_actions(change)), groups=frozenset()))
 
+    async def settled(self) -> None:
+        """Return when no commit is under way: after one of unknown outcome, reads then say what is true."""
+        await self._store.settled()
+
 
 def _actions(change: Change) -> Iterable[Put | Append]:
     run = change.run

@@ -212,7 +212,7 @@ def _condition(
     generation_time: int,
 ) -> JsonDict:
     same = before is not None and before.get("status") == status
-    since = before.get("lastTransitionTime") if same and before is not None else None
+    since = before.get("lastTransitionTime") if before is not None and same else None
     return {
         "type": kind,
         "status": status,

@@ -167,6 +167,12 @@ class Store:
         async with self._news:
             await self._news.wait_for(lambda: self._stuck_since is None or self._failed is not None)
 
+    async def broken(self) -> StoreError:
+        """Return why this writer had to stop, once it has."""
+        async with self._news:
+            await self._news.wait_for(lambda: self._failed is not None)
+        return self._failed or Unavailable("the store was closed")
+
     async def close(self) -> None:
         """Write what waits, for at most a second, and stop."""
         self._closing = True
@@ -203,8 +209,9 @@ class Store:
         except Exception as error:
             self._stop(BrokenLog(f"the store's writer failed: {error!r}"))
             raise
-        async with self._news:
-            self._news.notify_all()
+        finally:
+            async with self._news:
+                self._news.notify_all()
 
     async def _flush_one(self) -> None:
         prepared = self._prepare()

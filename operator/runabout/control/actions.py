@@ -1,0 +1,147 @@
+"""Act: create, stop and remove the pods that committed records ask for. Every action is safe to repeat."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from runabout.control.attempts import Attempt, Creation
+from runabout.control.executors import Executors
+from runabout.control.live import LiveRun
+from runabout.control.metrics import Metrics
+from runabout.executors.driver import Created, Done, Driver, Invalid, PodRef, Refused
+from runabout.executors.driver import Creation as Answer
+from runabout.executors.errors import InvalidPodError
+from runabout.executors.manifest import pod_manifest
+from runabout.executors.podview import pod_view
+from runabout.records import Task
+
+log = structlog.get_logger(__name__)
+
+RETRY_MS = (1_000, 2_000, 5_000, 10_000, 30_000)
+"""Delays before a pod that the API server did not take is tried again; the last one repeats."""
+FORCE_MARGIN_MS = 30_000
+"""Beyond the grace period, after which a pod that does not end is removed by force."""
+
+
+class Actions:
+    """Carries out what one run's records ask for; `now` gives milliseconds since 1970."""
+
+    def __init__(self, *, driver: Driver, executors: Executors, metrics: Metrics, now: Callable[[], int]) -> None:
+        self._driver = driver
+        self._executors = executors
+        self._metrics = metrics
+        self._now = now
+
+    async def create(self, live: LiveRun) -> None:
+        """Create the pods of all assignments committed here whose time has come."""
+        now = self._now()
+        wanted = [
+            attempt
+            for attempt in live.attempts.values()
+            if attempt.creation is Creation.WANTED
+            and not attempt.invalid
+            and attempt.next_try <= now
+            and live.state.tasks[attempt.task].executor is not None
+        ]
+        if len(wanted) == 1:
+            await self._create(live, wanted[0])
+        elif wanted:
+            async with asyncio.TaskGroup() as group:
+                for attempt in wanted:
+                    group.create_task(self._create(live, attempt))
+
+    async def _create(self, live: LiveRun, attempt: Attempt) -> None:
+        state = live.state
+        task = state.tasks[attempt.task]
+        executor = self._executors.get(task.executor or "")
+        try:
+            manifest = pod_manifest(
+                state.config,
+                live.graph.task(task.name),
+                attempt=attempt.number,
+                counter=state.run.counter,
+                executor_pod=executor.pod,
+                settings=self._executors.pod_settings(executor.name, state.run.namespace),
+            )
+        except InvalidPodError as error:
+            attempt.invalid = str(error)
+            return
+        attempt.creation = Creation.SENT
+        try:
+            answer = await self._driver.create(manifest)
+        except BaseException:
+            attempt.creation = Creation.WANTED  # the same name: creating it again finds it or makes it, never twice
+            raise
+        self._created(live, task, attempt, answer)
+
+    def _created(self, live: LiveRun, task: Task, attempt: Attempt, answer: Answer) -> None:
+        now = self._now()
+        if isinstance(answer, Created):
+            attempt.creation, attempt.uid, attempt.since = Creation.DONE, answer.uid, now
+            attempt.refused, attempt.refused_since, attempt.tries = "", None, 0
+            self._metrics.pods_created.inc()
+            if live.changed_at is not None and live.graph.parents(task.name):
+                self._metrics.child_start_seconds.observe(time.monotonic() - live.changed_at)
+            return
+        attempt.creation = Creation.WANTED
+        if isinstance(answer, Invalid):
+            attempt.invalid = answer.message
+            return
+        attempt.refused = answer.message
+        attempt.refused_since = attempt.refused_since or now
+        delay = RETRY_MS[min(attempt.tries, len(RETRY_MS) - 1)]
+        if not isinstance(answer, Refused) and answer.retry_after is not None:
+            delay = max(delay, int(answer.retry_after * 1000))
+        attempt.tries += 1
+        attempt.next_try = now + delay
+        log.info(
+            "pod not created", run=live.id, task=task.name, pod=attempt.pod, why=answer.message, again_in=delay / 1000
+        )
+
+    async def stop(self, live: LiveRun, tasks: Iterable[str]) -> int | None:
+        """Stop the pods of `tasks`, gracefully, then by force; return when to look again (ms since 1970)."""
+        now = self._now()
+        again: int | None = None
+        for name in tasks:
+            attempt = live.attempts.get(name)
+            if attempt is None or not attempt.known or attempt.gone:
+                continue
+            grace = self._executors.limits(live.state.tasks[name].executor or "").grace_seconds
+            ref = PodRef(live.state.run.namespace, attempt.pod, attempt.uid)
+            force_at = (attempt.stop_sent or now) + grace * 1000 + FORCE_MARGIN_MS
+            if attempt.stop_sent is None:
+                answer = await self._driver.stop(ref, started=_started(attempt), grace_seconds=grace)
+                if isinstance(answer, Done):
+                    attempt.stop_sent = now
+                    attempt.gone = answer.gone
+                else:
+                    log.info("pod not stopped", run=live.id, task=name, pod=attempt.pod, why=answer.message)
+                    force_at = now + RETRY_MS[0]
+            elif now >= force_at and attempt.force_sent is None:
+                log.warning("pod does not end, removing it by force", run=live.id, task=name, pod=attempt.pod)
+                await self._driver.remove(ref, force=True)
+                attempt.force_sent = now
+                force_at = now + FORCE_MARGIN_MS
+            again = force_at if again is None else min(again, force_at)
+        return again
+
+    async def remove(self, live: LiveRun, attempts: Iterable[Attempt]) -> None:
+        """Delete the pods of attempts that are over but whose pods would never end."""
+        for attempt in attempts:
+            answer = await self._driver.remove(
+                PodRef(live.state.run.namespace, attempt.pod, attempt.uid), force=attempt.force
+            )
+            attempt.removed = isinstance(answer, Done)
+
+    async def check(self, live: LiveRun, attempt: Attempt) -> None:
+        """Ask the API server for a pod that was created but never seen; one that is gone is lost."""
+        if not await self._driver.exists(PodRef(live.state.run.namespace, attempt.pod, attempt.uid)):
+            attempt.creation = Creation.FOREIGN
+        attempt.since = self._now()
+
+
+def _started(attempt: Attempt) -> bool:
+    """Whether the pod's main container was seen to run."""
+    return attempt.last is not None and pod_view(attempt.last).main.started is not None

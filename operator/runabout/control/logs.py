@@ -1,0 +1,291 @@
+"""Log collection: an attempt's output is followed while its pod runs and stored per step before the pod may go.
+
+One job for each attempt. A job reads the container's log until it is complete, or until the container has ended and
+nothing more can be had; then it writes one object per step, `logs/<run>/<task>/<attempt>/<step>`, created once, never
+overwritten (an attempt that is read again after a restart keeps what was stored first). Output that cannot be had is a
+line in the log that says so. The object storage is tried until it takes the log; meanwhile the job says since when it
+waits, and nothing else is held up.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from runabout.control.metrics import Metrics
+from runabout.control.spool import Spool
+from runabout.executors.markers import SETUP
+from runabout.executors.steplog import Chunk, StepLogSplitter
+from runabout.ost import AlreadyExistsError, ObjectStore, OstError
+from runabout.records import RunId
+
+log = structlog.get_logger(__name__)
+
+RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Delays before a log that broke off is read again; the last one repeats."""
+TRIES_AFTER_END = 3
+"""How often the log of a container that has ended is asked for when it cannot be had."""
+END_SECONDS = 60.0
+"""How long a log that ended may wait for the news that its container has."""
+STORE_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Delays between tries of an object storage that does not take a log; the last one repeats."""
+
+
+class LogGoneError(Exception):
+    """The log cannot be had now or ever; the message says why, in the server's words."""
+
+
+class LogUnavailableError(Exception):
+    """The log cannot be had now; it may be later."""
+
+
+class LogSource(Protocol):
+    """Where a container's log comes from."""
+
+    def read(
+        self, namespace: str, pod: str, container: str, *, follow: bool
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Open the log at its beginning; it comes in any pieces, with `follow` until the container ends.
+
+        Raises:
+            LogGoneError, LogUnavailableError
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LogJob:
+    """Whose log; `steps` are the names of the task's steps, in order."""
+
+    run: RunId
+    task: str
+    attempt: int
+    namespace: str
+    pod: str
+    container: str
+    steps: tuple[str, ...]
+
+    def key(self, step: int) -> str:
+        """Return the object that holds the log of a step (-1: the setup)."""
+        return log_key(self.run, self.task, self.attempt, step)
+
+
+def log_key(run: RunId, task: str, attempt: int, step: int) -> str:
+    """Return the object that holds the log of one step of one attempt (-1: the setup)."""
+    return f"logs/{run}/{task}/{attempt}/{'setup' if step == SETUP else step}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLog:
+    """Bytes stored for each step; steps without output have no object."""
+
+    sizes: dict[int, int]
+
+
+@dataclass(slots=True)
+class _Job:
+    what: LogJob
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    reason: str | None = None
+    sizes: tuple[int, ...] | None = None
+    nonce: str | None = None
+    stored: StoredLog | None = None
+    trouble: str = ""
+    trouble_since: int | None = None
+    task: asyncio.Task[None] | None = None
+
+
+class LogCollector:
+    """Owns all jobs; `on_change` is called with a job when it is stored or when the storage does not take it."""
+
+    def __init__(
+        self,
+        *,
+        source: LogSource,
+        ost: ObjectStore,
+        scratch: Path,
+        metrics: Metrics,
+        on_change: Callable[[LogJob], None],
+        now: Callable[[], int],
+        streams: int,
+        max_bytes: int,
+    ) -> None:
+        self._source = source
+        self._ost = ost
+        self._scratch = scratch
+        self._metrics = metrics
+        self._on_change = on_change
+        self._now = now
+        self._streams = asyncio.Semaphore(streams)
+        self._max_bytes = max_bytes
+        self._jobs: dict[str, _Job] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Own the jobs until `stop` is set; what is being read then is read again by the next process."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for job in self._jobs.values():
+                self._launch(job)
+            await stop.wait()
+            self._group = None
+            for job in self._jobs.values():
+                if job.task is not None:
+                    job.task.cancel()
+
+    def follow(self, what: LogJob) -> None:
+        """Begin to collect a log; again has no effect."""
+        if what.pod not in self._jobs:
+            job = self._jobs[what.pod] = _Job(what)
+            self._launch(job)
+
+    def ended(self, pod: str, reason: str | None, sizes: tuple[int, ...] | None) -> None:
+        """Say that the container has ended, or its pod is gone.
+
+        `reason` ends a log that breaks off; `sizes` are the bytes of the setup and of each step, where the container's
+        own summary says them.
+        """
+        job = self._jobs.get(pod)
+        if job is not None and not job.ended.is_set():
+            job.reason = reason
+            job.sizes = sizes
+            job.ended.set()
+
+    def stored(self, pod: str) -> StoredLog | None:
+        """Return what was stored, None while it is not."""
+        job = self._jobs.get(pod)
+        return None if job is None else job.stored
+
+    def nonce(self, pod: str) -> str | None:
+        """Return the nonce of the pod's log, once its first line was read."""
+        job = self._jobs.get(pod)
+        return None if job is None else job.nonce
+
+    def knows(self, pod: str) -> bool:
+        """Whether the pod's log has a job."""
+        return pod in self._jobs
+
+    def trouble(self, pod: str) -> tuple[str, int] | None:
+        """Return why the storage does not take the log and since when, None if all is well."""
+        job = self._jobs.get(pod)
+        return None if job is None or job.trouble_since is None else (job.trouble, job.trouble_since)
+
+    def forget(self, pod: str) -> None:
+        """Drop a job; one that is not done is ended."""
+        job = self._jobs.pop(pod, None)
+        if job is not None and job.task is not None:
+            job.task.cancel()
+
+    def _launch(self, job: _Job) -> None:
+        if self._group is not None and job.task is None:
+            job.task = self._group.create_task(self._collect(job), name=f"log of {job.what.pod}")
+
+    async def _collect(self, job: _Job) -> None:
+        what = job.what
+        with contextlib.closing(Spool(self._scratch, limit=self._max_bytes)) as spool:
+            splitter = StepLogSplitter(what.steps)
+            reason = await self._read(job, splitter, spool)
+            _add(spool, splitter.finish(reason, job.sizes))
+            if spool.cut:
+                last = max(spool.ranges, default=SETUP)
+                line = f"[runabout: {spool.cut} more bytes are not kept: the limit is {self._max_bytes} an attempt]\n"
+                spool.append(last, line.encode(), always=True)
+            await self._store(job, spool)
+        job.trouble_since = None
+        self._on_change(what)
+
+    async def _read(self, job: _Job, splitter: StepLogSplitter, spool: Spool) -> str | None:
+        """Read until nothing more can come; return why the log breaks off, None if it is complete."""
+        what = job.what
+        connections = failures = 0
+        while True:
+            over = job.ended.is_set()
+            if connections:
+                _add(spool, splitter.reconnected())
+            connections += 1
+            try:
+                async with self._streams:
+                    await self._read_once(job, splitter, spool, follow=not over)
+                failures = 0
+            except LogGoneError as error:
+                await self._wait_for_end(job)
+                return f"{job.reason}: {error}" if job.reason else str(error)
+            except LogUnavailableError as error:
+                failures += 1
+                if over and failures >= TRIES_AFTER_END:
+                    return f"{job.reason}: {error}" if job.reason else str(error)
+            if splitter.complete:
+                return None
+            if over and not failures:
+                return job.reason or "the container has ended"
+            delay = RECONNECT_SECONDS[min(max(failures, connections) - 1, len(RECONNECT_SECONDS) - 1)]
+            log.debug("log broke off", run=what.run, task=what.task, pod=what.pod, again_in=delay)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter, not a secret
+                    await job.ended.wait()
+                    if failures:
+                        await asyncio.sleep(delay)
+
+    async def _read_once(self, job: _Job, splitter: StepLogSplitter, spool: Spool, *, follow: bool) -> None:
+        what = job.what
+        self._metrics.log_streams.inc()
+        try:
+            async with self._source.read(what.namespace, what.pod, what.container, follow=follow) as pieces:
+                async for piece in pieces:
+                    _add(spool, splitter.feed(piece))
+                    job.nonce = splitter.nonce
+                    if splitter.complete:
+                        return
+        finally:
+            self._metrics.log_streams.dec()
+
+    async def _wait_for_end(self, job: _Job) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                await job.ended.wait()
+
+    async def _store(self, job: _Job, spool: Spool) -> None:
+        """Write every step's range, each as often as it takes."""
+        sizes: dict[int, int] = {}
+        self._metrics.logs_waiting.inc()
+        try:
+            for step, place in sorted(spool.ranges.items()):
+                await self._store_step(job, spool, step, place.size)
+                sizes[step] = place.size
+                self._metrics.log_bytes.inc(place.size)
+        finally:
+            self._metrics.logs_waiting.dec()
+        job.stored = StoredLog(sizes)
+
+    async def _store_step(self, job: _Job, spool: Spool, step: int, size: int) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._ost.write(job.what.key(step), spool.read(step), size=size, persist=True, create_only=True)
+            except AlreadyExistsError:
+                return
+            except OstError as error:
+                if job.trouble_since is None:
+                    job.trouble_since = self._now()
+                if job.trouble != str(error):
+                    job.trouble = str(error)
+                    log.warning(
+                        "log waits for the object storage", run=job.what.run, task=job.what.task, error=str(error)
+                    )
+                    self._on_change(job.what)
+                delay = STORE_SECONDS[min(failures, len(STORE_SECONDS) - 1)]
+                failures += 1
+                await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
+            else:
+                return
+
+
+def _add(spool: Spool, chunks: list[Chunk]) -> None:
+    for chunk in chunks:
+        spool.append(chunk.step, chunk.data, always=chunk.notice)

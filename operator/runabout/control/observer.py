@@ -1,0 +1,276 @@
+"""Observe: what the pods and logs of a run say, as facts for the engine and waits for people. No I/O."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from runabout.control.attempts import Attempt, Creation
+from runabout.control.executors import Executors
+from runabout.control.live import LiveRun
+from runabout.control.logs import LogCollector, LogJob
+from runabout.control.status import Wait
+from runabout.engine.decide import TaskEnd
+from runabout.executors.observe import observe
+from runabout.executors.plan import step_names
+from runabout.executors.podview import main_container
+from runabout.executors.state import Absent, Cleanup, Ended, Limits, Machinery, Outcome, Pending, Running
+from runabout.records import Attempt as PastAttempt
+from runabout.records import Reason, Status, StepState, Task
+from runabout.records.json import JsonObject
+
+MACHINERY_ATTEMPTS = 3
+"""Attempts that the machinery may lose before a task fails with the machinery's reason."""
+
+_STATUS = {Outcome.SUCCESS: Status.SUCCESS, Outcome.FAILED: Status.FAILED, Outcome.STOPPED: Status.STOPPED}
+
+
+@dataclass(slots=True)
+class Observation:
+    """What one look at a run's attempts found; `look_again` is when time alone can change it (ms since 1970)."""
+
+    ended: dict[str, TaskEnd] = field(default_factory=dict)
+    retry: dict[str, PastAttempt] = field(default_factory=dict)
+    stored: dict[str, tuple[StepState, ...]] = field(default_factory=dict)
+    waits: dict[str, Wait] = field(default_factory=dict)
+    remove: list[Attempt] = field(default_factory=list)
+    check: list[Attempt] = field(default_factory=list)
+    storage_late: bool = False
+    look_again: int | None = None
+
+    def again(self, at: int | None) -> None:
+        """Ask for another look at `at`, if that is earlier."""
+        if at is not None and (self.look_again is None or at < self.look_again):
+            self.look_again = at
+
+
+class Observer:
+    """Looks at the attempts of one run at a time; `pod` returns a pod as last seen, trimmed."""
+
+    def __init__(
+        self,
+        *,
+        pod: Callable[[str, str], JsonObject | None],
+        logs: LogCollector,
+        executors: Executors,
+        storage_late_ms: int,
+    ) -> None:
+        self._pod = pod
+        self._logs = logs
+        self._executors = executors
+        self._storage_late = storage_late_ms
+
+    def observe(self, live: LiveRun, *, now: int, stop: bool) -> Observation:
+        """Return what is new since the state was committed; `stop` says that the run is being stopped."""
+        found = Observation()
+        for attempt in tuple(live.attempts.values()):
+            task = live.state.tasks[attempt.task]
+            self._look(live, attempt)
+            if task.executor is not None and not task.finished:
+                self._running(live, task, attempt, found, now=now, stop=stop)
+            elif not task.stored:
+                self._storing(live, task, attempt, found, now=now)
+        return found
+
+    def forget(self, attempt: Attempt) -> None:
+        """Drop what is kept of an attempt whose end is committed and whose log is stored."""
+        self._logs.forget(attempt.pod)
+
+    def _look(self, live: LiveRun, attempt: Attempt) -> None:
+        pod = self._pod(live.state.run.namespace, attempt.pod)
+        if pod is not None:
+            attempt.last, attempt.gone = pod, False
+            attempt.creation = Creation.DONE
+            metadata = pod.get("metadata")
+            if isinstance(metadata, Mapping):
+                attempt.uid = str(metadata.get("uid"))
+        elif attempt.last is not None:
+            attempt.gone = True
+
+    def _running(
+        self, live: LiveRun, task: Task, attempt: Attempt, found: Observation, *, now: int, stop: bool
+    ) -> None:
+        limits = self._limits(live, task)
+        state = observe(
+            attempt.last,
+            now=now,
+            limits=limits,
+            steps=step_names(live.graph.task(task.name)),
+            stopped_at=attempt.stop_sent,
+            gone=attempt.gone,
+            nonce=self._logs.nonce(attempt.pod),
+        )
+        if isinstance(state, Absent):
+            self._absent(task, attempt, found, now=now, stop=stop, limits=limits)
+        elif isinstance(state, Pending):
+            found.waits[task.name] = Wait(state.reason, state.message, state.since)
+            found.again(state.look_again)
+        elif isinstance(state, Running):
+            self._logs.follow(self._job(live, task, attempt))
+            if state.reason is not None:
+                found.waits[task.name] = Wait(state.reason, state.message, state.since)
+            found.again(state.look_again)
+        else:
+            self._over(live, task, attempt, state, found, now=now, stop=stop)
+
+    def _absent(
+        self, task: Task, attempt: Attempt, found: Observation, *, now: int, stop: bool, limits: Limits
+    ) -> None:
+        """Judge an attempt whose pod was never seen."""
+        if attempt.invalid:
+            found.ended[task.name] = TaskEnd(
+                Status.FAILED, reason=Reason.INVALID_POD, message=attempt.invalid, ended=now
+            )
+        elif stop and attempt.creation in (Creation.WANTED, Creation.FOREIGN):
+            found.ended[task.name] = TaskEnd(Status.STOPPED, reason=Reason.STOPPED, ended=now)
+        elif attempt.creation is Creation.FOREIGN:
+            self._lost(task, found, Reason.POD_LOST, f"pod {attempt.pod} is not there", now=now, attempt=attempt)
+        elif attempt.refused:
+            since = attempt.refused_since or now
+            found.waits[task.name] = Wait(Reason.CREATION_REFUSED, attempt.refused, since)
+            limit = limits.pending_seconds * 1000
+            if limit and now - since >= limit:
+                found.ended[task.name] = TaskEnd(
+                    Status.FAILED, reason=Reason.CREATION_REFUSED, message=attempt.refused, ended=now
+                )
+            found.again(attempt.next_try if not limit else min(attempt.next_try, since + limit))
+        elif attempt.creation is Creation.WANTED:
+            found.again(max(attempt.next_try, now))
+        elif now - attempt.since < UNSEEN_MS:
+            found.again(attempt.since + UNSEEN_MS)
+        else:
+            found.check.append(attempt)
+
+    def _over(
+        self,
+        live: LiveRun,
+        task: Task,
+        attempt: Attempt,
+        state: Ended | Machinery,
+        found: Observation,
+        *,
+        now: int,
+        stop: bool,
+    ) -> None:
+        ran = self._collect(live, task, attempt, state)
+        settled = not ran or self._logs.stored(attempt.pod) is not None or self._is_late(attempt, now)
+        if state.cleanup is not Cleanup.NONE and not attempt.removed and not attempt.gone:
+            attempt.force = state.cleanup is Cleanup.FORCE
+            found.remove.append(attempt)
+        if isinstance(state, Machinery):
+            if stop:
+                end = TaskEnd(Status.STOPPED, reason=Reason.STOPPED, message=state.message, ended=state.ended or now)
+                found.ended[task.name] = replace(end, exit_code=state.exit_code, steps=state.steps)
+            elif settled:
+                self._lost(task, found, state.reason, state.message, now=now, attempt=attempt, state=state)
+            else:
+                found.waits[task.name] = Wait(state.reason, state.message, state.ended or now)
+                found.again(now + self._storage_late)
+                return
+        else:
+            found.ended[task.name] = TaskEnd(
+                _STATUS[state.outcome],
+                reason=state.reason,
+                message=state.message,
+                exit_code=state.exit_code,
+                ended=state.ended or now,
+                steps=state.steps or _steps(live, task),
+            )
+        if not ran:
+            found.stored[task.name] = ()
+        elif (stored := self._logs.stored(attempt.pod)) is not None:
+            found.stored[task.name] = _with_sizes(state.steps or _steps(live, task), stored.sizes)
+
+    def _lost(
+        self,
+        task: Task,
+        found: Observation,
+        reason: Reason,
+        message: str,
+        *,
+        now: int,
+        attempt: Attempt,
+        state: Machinery | None = None,
+    ) -> None:
+        """Open a new attempt from the machinery's budget, or fail the task where that is used up."""
+        past = PastAttempt(
+            number=attempt.number,
+            pod=attempt.pod,
+            executor=task.executor or "",
+            reason=reason,
+            message=message,
+            exit_code=state.exit_code if state else None,
+            started=state.started if state else None,
+            ended=(state.ended if state else None) or now,
+        )
+        if len(task.attempts) + 1 < MACHINERY_ATTEMPTS:
+            found.retry[task.name] = past
+        else:
+            found.ended[task.name] = TaskEnd(
+                Status.FAILED,
+                reason=reason,
+                message=f"lost {MACHINERY_ATTEMPTS} attempts; the last one: {message}",
+                ended=now,
+            )
+
+    def _collect(self, live: LiveRun, task: Task, attempt: Attempt, state: Ended | Machinery) -> bool:
+        """Have the log of an attempt that is over collected; return False if there never was one."""
+        if attempt.last is None or (state.started is None and not self._logs.knows(attempt.pod)):
+            return False
+        self._logs.follow(self._job(live, task, attempt))
+        self._logs.ended(attempt.pod, _last_words(state), state.summary.sizes if state.summary else None)
+        return True
+
+    def _storing(self, live: LiveRun, task: Task, attempt: Attempt, found: Observation, *, now: int) -> None:
+        """Judge the log of a task that has ended."""
+        stored = self._logs.stored(attempt.pod)
+        if stored is not None:
+            found.stored[task.name] = _with_sizes(task.steps or _steps(live, task), stored.sizes)
+        elif not self._logs.knows(attempt.pod):
+            self._logs.follow(self._job(live, task, attempt))
+            self._logs.ended(attempt.pod, task.reason.value if task.reason else None, None)
+        elif self._is_late(attempt, now):
+            found.storage_late = True
+        trouble = self._logs.trouble(attempt.pod)
+        if trouble is not None and stored is None:
+            message, since = trouble
+            found.waits[task.name] = Wait(Reason.STORAGE_UNAVAILABLE, message, since)
+            found.again(since + self._storage_late)
+
+    def _is_late(self, attempt: Attempt, now: int) -> bool:
+        trouble = self._logs.trouble(attempt.pod)
+        return trouble is not None and now - trouble[1] >= self._storage_late
+
+    def _limits(self, live: LiveRun, task: Task) -> Limits:
+        limits = self._executors.limits(task.executor or "")
+        return replace(limits, timeout_seconds=live.graph.task(task.name).timeout_seconds)
+
+    def _job(self, live: LiveRun, task: Task, attempt: Attempt) -> LogJob:
+        run = live.state.run
+        return LogJob(
+            run=run.id,
+            task=task.name,
+            attempt=attempt.number,
+            namespace=run.namespace,
+            pod=attempt.pod,
+            container=main_container(attempt.last or {}),
+            steps=step_names(live.graph.task(task.name)),
+        )
+
+
+UNSEEN_MS = 30_000
+"""How long a pod that was created may stay unseen before the API server is asked for it."""
+
+
+def _steps(live: LiveRun, task: Task) -> tuple[StepState, ...]:
+    """Return the steps of a task as they stand before any of them began."""
+    return tuple(StepState(name) for name in step_names(live.graph.task(task.name)))
+
+
+def _with_sizes(steps: tuple[StepState, ...], sizes: dict[int, int]) -> tuple[StepState, ...]:
+    return tuple(replace(step, log_size=sizes.get(number, 0)) for number, step in enumerate(steps))
+
+
+def _last_words(state: Ended | Machinery) -> str | None:
+    """Return the text with which a log ends that broke off."""
+    if state.reason is None:
+        return None
+    return f"{state.reason.value}: {state.message}" if state.message else state.reason.value

@@ -1,0 +1,355 @@
+"""One pass over one run: observe → decide → commit → act → report.
+
+Every pass starts from what is, not from what happened; doing one twice does nothing more. What a pass decided is
+committed before anything is done about it, and only this process (the store's one writer) decides.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from runabout.control.actions import Actions
+from runabout.control.attempts import Attempt, Creation
+from runabout.control.ledger import Change, Ledger
+from runabout.control.live import LiveRun
+from runabout.control.metrics import Metrics
+from runabout.control.objects import RunObject, RunObjects, Uid
+from runabout.control.observer import Observation, Observer
+from runabout.control.opener import Opener
+from runabout.control.order import Order
+from runabout.control.queue import WorkQueue
+from runabout.control.reporter import Reporter
+from runabout.control.status import Wait
+from runabout.datamanager import Unknown
+from runabout.engine.decide import Assignment, Decision, Facts, decide
+from runabout.engine.state import State
+from runabout.records import Approval, Event, Phase, Reason, RunId, Task, Verdict
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Pass:
+    """What one pass changes, gathered until it is committed."""
+
+    state: State
+    events: list[Event]
+    changed: dict[str, Task]
+    assigned: dict[str, Assignment]
+    stop: tuple[str, ...] = ()
+
+    def take(self, decision: Decision) -> None:
+        self.state = decision.state
+        self.events.extend(decision.events)
+        self.changed.update({task.name: task for task in decision.changed})
+        self.stop = decision.stop
+
+
+class Reconciler:
+    """Owns the live runs; one pass over a run at a time (the work queue sees to that)."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        objects: RunObjects,
+        queue: WorkQueue[Uid],
+        order: Order,
+        opener: Opener,
+        observer: Observer,
+        actions: Actions,
+        reporter: Reporter,
+        metrics: Metrics,
+        now: Callable[[], int],
+        clock: Callable[[], float],
+    ) -> None:
+        self._ledger = ledger
+        self._objects = objects
+        self._queue = queue
+        self._order = order
+        self._opener = opener
+        self._observer = observer
+        self._actions = actions
+        self._reporter = reporter
+        self._metrics = metrics
+        self._now = now
+        self._clock = clock
+        self._uids: dict[RunId, Uid] = {}
+        self.lives: dict[Uid, LiveRun] = {}
+
+    def restore(self) -> int:
+        """Take all runs that are not over from the store, oldest first; return how many. Once, before any pass."""
+        for run in self._ledger.live():
+            live = self._opener.load(run)
+            if live is not None:
+                self.lives[live.uid] = live
+                self._uids[run] = live.uid
+                self._order.restore(live)
+                self._queue.add(live.uid)
+        return len(self.lives)
+
+    def uid_of(self, run: RunId) -> Uid | None:
+        """Return the uid of a live run."""
+        return self._uids.get(run)
+
+    def heard(self, uid: Uid) -> None:
+        """Note when news of a run's pods came, for the time from there to the next pods."""
+        live = self.lives.get(uid)
+        if live is not None and live.changed_at is None:
+            live.changed_at = self._clock()
+
+    async def reconcile(self, uid: Uid) -> None:
+        """Bring one run a step further; safe at any time, for any uid.
+
+        Raises:
+            errors of the store and of the API server that are worth another try later.
+        """
+        self._metrics.reconciles.inc()
+        run = self._objects.get(uid)
+        live = self.lives.get(uid) or self._open(uid, run)
+        if live is None:
+            if run is not None and run.held and run.deleted is not None:
+                await self._reporter.release(run)
+            return
+        live.changed_at, changed_at = None, live.changed_at
+        if not live.over or live.new or self._unstored(live):
+            live.changed_at = changed_at
+            await self._advance(live, run)
+            live.changed_at = None
+        if run is not None:
+            await self._report(live, run)
+        if live.over and not self._unstored(live):
+            self._leave(live, run)
+
+    def _open(self, uid: Uid, run: RunObject | None) -> LiveRun | None:
+        if run is None:
+            return None
+        live = self._opener.recorded(uid)
+        if live is None:
+            if run.deleted is not None:
+                return None
+            live = self._opener.create(run)
+        self.lives[uid] = live
+        self._uids[live.id] = uid
+        if not live.over:
+            self._order.arrive(live)
+        self._metrics.live_runs.set(len(self.lives))
+        return live
+
+    def _leave(self, live: LiveRun, run: RunObject | None) -> None:
+        """Let go of a run that is over and reported; its Run, if it still exists, is looked at again at its end."""
+        if run is None or live.released:
+            self.lives.pop(live.uid, None)
+            self._uids.pop(live.id, None)
+            if run is None:
+                self._queue.forget(live.uid)
+            self._metrics.live_runs.set(len(self.lives))
+
+    def _unstored(self, live: LiveRun) -> bool:
+        return bool(live.attempts)
+
+    async def _advance(self, live: LiveRun, run: RunObject | None) -> None:
+        now = self._now()
+        stop = run is None or run.deleted is not None or run.spec.get("stop") is True or live.state.run.stop
+        found = self._observer.observe(live, now=now, stop=stop)
+        done = self._decide(live, run, found, now=now, stop=stop)
+        before = live.state.run
+        if done.events or done.changed or done.state.run != before or live.new:
+            await self._commit(live, done)
+        self._after(live, done, found)
+        await self._act(live, run, done, found)
+        live.waits = self._waits(live, found)
+        live.run_wait = self._run_wait(live, run)
+        if found.look_again is not None:
+            self._queue.add_after(live.uid, max(0.05, (found.look_again - self._now()) / 1000))
+
+    def _decide(self, live: LiveRun, run: RunObject | None, found: Observation, *, now: int, stop: bool) -> _Pass:
+        self._order.suspend(live, suspended=run is not None and run.spec.get("suspend") is True)
+        facts = Facts(
+            now=now,
+            start=self._order.may_start(live),
+            stop=stop,
+            ended=found.ended,
+            retry=found.retry,
+            approvals=_approvals(run),
+            stored=found.stored,
+            storage_late=found.storage_late,
+        )
+        done = _Pass(live.state, [], {}, {})
+        decision = decide(live.graph, live.state, facts)
+        done.take(decision)
+        if decision.ready:
+            priority = run.spec.get("priority") if run is not None else 0
+            done.assigned = self._order.place(
+                live, decision.ready, done.state, priority=priority if isinstance(priority, int) else 0
+            )
+            if done.assigned:
+                placed = Facts(now=now, stop=stop, approvals=facts.approvals, assigned=done.assigned)
+                done.take(decide(live.graph, done.state, placed))
+        if live.new:
+            done.events = [*live.first_events, *done.events]
+            done.changed = dict(done.state.tasks)
+        return done
+
+    async def _commit(self, live: LiveRun, done: _Pass) -> None:
+        config = live.state.config
+        counter = None
+        if live.new:
+            counter = self._opener.counter(config.group)
+        change = Change(
+            run=done.state.run,
+            tasks=tuple(done.changed.values()),
+            events=done.events,
+            config=config if live.new else None,
+            counter=counter,
+        )
+        try:
+            with self._metrics.commit_seconds.time():
+                await self._ledger.commit(change)
+        except Unknown:
+            self._order.withdraw(live, done.assigned)
+            await self._ledger.settled()
+            self._reload(live)
+            raise
+        except BaseException:
+            self._order.withdraw(live, done.assigned)
+            raise
+        self._metrics.commits.inc()
+        live.new = False
+
+    def _reload(self, live: LiveRun) -> None:
+        """Take a run again from the store after a commit of unknown outcome.
+
+        What that commit assigned was never acted on, and by nobody else: its pods may be created.
+        """
+        state = self._ledger.state(live.id)
+        if state is None:
+            return
+        now = self._now()
+        for task in state.tasks.values():
+            known = live.attempts.get(task.name)
+            if task.executor is None or task.pod is None or (known is not None and known.pod == task.pod):
+                continue
+            live.attempts[task.name] = Attempt(task.pod, task.name, task.attempt, Creation.WANTED, now)
+            self._order.occupy(live, task)
+        live.state, live.new = state, False
+
+    def _after(self, live: LiveRun, done: _Pass, found: Observation) -> None:
+        """Take what was committed into memory: attempts that began, attempts that are over, the run's end."""
+        before = live.state
+        live.state = done.state
+        self._after_attempts(live, done, found, before)
+        for event in done.events:
+            log.info("run changed", run=event.run, phase=event.phase.value, result=event.result.value)
+        if live.over and (before.run.phase is not live.state.run.phase):
+            run = live.state.run
+            self._metrics.runs_ended.labels(phase=run.phase.value, result=run.result.value).inc()
+            self._order.leave(live)
+        elif live.state.run.phase is Phase.RUNNING and before.run.phase is Phase.QUEUED:
+            self._order.started(live)
+
+    def _after_attempts(self, live: LiveRun, done: _Pass, found: Observation, before: State) -> None:
+        now = self._now()
+        for name, past in found.retry.items():
+            attempt = live.attempts.pop(name, None)
+            if attempt is not None:
+                self._observer.forget(attempt)
+                self._queue.add(live.uid)
+                self._metrics.attempts_lost.labels(reason=past.reason.value).inc()
+        for name, task in done.changed.items():
+            if before.tasks[name].executor is not None and name not in done.assigned and task.executor is None:
+                self._order.release(live, name)
+        for name, assignment in done.assigned.items():
+            task = done.state.tasks[name]
+            live.attempts[name] = Attempt(assignment.pod, name, task.attempt, Creation.WANTED, now)
+        for name, attempt in tuple(live.attempts.items()):
+            if done.state.tasks[name].finished and done.state.tasks[name].stored:
+                del live.attempts[name]
+                self._observer.forget(attempt)
+
+    async def _act(self, live: LiveRun, run: RunObject | None, done: _Pass, found: Observation) -> None:
+        if run is not None and not live.over:
+            await self._reporter.hold(run)
+        if live.over:
+            return
+        await self._actions.create(live)
+        if done.stop:
+            found.again(await self._actions.stop(live, done.stop))
+        if found.remove:
+            await self._actions.remove(live, found.remove)
+        for attempt in found.check:
+            await self._actions.check(live, attempt)
+        for attempt in live.attempts.values():
+            if attempt.invalid or (attempt.creation is Creation.WANTED and attempt.tries == 0):
+                self._queue.add(live.uid)
+            elif attempt.creation is Creation.WANTED:
+                found.again(attempt.next_try)
+
+    def _waits(self, live: LiveRun, found: Observation) -> dict[str, Wait]:
+        waits = {
+            name: Wait(
+                Reason.AWAITING_APPROVAL,
+                _awaited(task, live.graph.task(name).approvers.min),
+                task.waiting_since,
+            )
+            for name, task in live.state.tasks.items()
+            if task.waiting_since is not None and not task.finished
+        }
+        waits.update(self._order.waits(live))
+        tasks = live.state.tasks
+        waits.update(
+            {name: wait for name, wait in found.waits.items() if not (tasks[name].finished and tasks[name].stored)}
+        )
+        for name, attempt in live.attempts.items():
+            if attempt.refused:
+                waits[name] = Wait(Reason.CREATION_REFUSED, attempt.refused, attempt.refused_since)
+        return waits
+
+    def _run_wait(self, live: LiveRun, run: RunObject | None) -> Wait | None:
+        if live.state.run.phase is not Phase.QUEUED:
+            return None
+        since = live.state.run.created
+        if run is not None and run.spec.get("suspend") is True:
+            return Wait(Reason.SUSPENDED, "spec.suspend is true; set it to false to let the run start", since)
+        return self._order.queued_behind(live)
+
+    async def _report(self, live: LiveRun, run: RunObject) -> None:
+        again = await self._reporter.status(live, run)
+        settled = live.over and not self._unstored(live)
+        if settled and again is None:
+            await self._reporter.release(run)
+            live.released = True
+            again = await self._reporter.expire(live, run)
+        elif (overdue := self._reporter.overdue(run)) is not None:
+            if overdue == 0:
+                await self._reporter.release_overdue(live, run)
+            else:
+                self._queue.add_after(live.uid, overdue)
+        if again is not None:
+            self._queue.add_after(live.uid, again)
+
+
+def _approvals(run: RunObject | None) -> tuple[Approval, ...]:
+    """Return the approvals of a Run's spec; the API server has checked who gave them."""
+    rows = run.spec.get("approvals") if run is not None else None
+    if not isinstance(rows, list | tuple):
+        return ()
+    found = []
+    for row in rows:
+        if isinstance(row, dict):
+            groups = row.get("groups")
+            found.append(
+                Approval(
+                    task=str(row.get("task", "")),
+                    by=str(row.get("by", "")),
+                    verdict=Verdict(row.get("verdict", Verdict.APPROVED)),
+                    groups=tuple(str(group) for group in groups) if isinstance(groups, list | tuple) else (),
+                )
+            )
+    return tuple(found)
+
+
+def _awaited(task: Task, needed: int) -> str:
+    given = len({approval.by for approval in task.approvals})
+    return f"{given} of {needed} approvals given" if needed > 1 else "waits for an approval"

@@ -1,0 +1,98 @@
+"""Report: what people see of a run, and what holds its Run in place.
+
+Status is written by server-side apply, only if it differs from what was written last, and at most four times a second
+per run. The finalizer goes on before anything can be lost and off when record and logs are stored, or at its deadline.
+"""
+
+from collections.abc import Callable
+
+import structlog
+
+from runabout.control.live import LiveRun
+from runabout.control.metrics import Metrics
+from runabout.control.objects import FINALIZER, RunObject
+from runabout.control.runs_api import RunsApi
+from runabout.control.status import run_status
+
+log = structlog.get_logger(__name__)
+
+REPORT_SECONDS = 0.25
+"""Between two statuses of one run."""
+
+
+class Reporter:
+    """Writes to Runs through `api`; `now` is in milliseconds since 1970, `clock` in seconds and never goes back."""
+
+    def __init__(
+        self,
+        *,
+        api: RunsApi,
+        metrics: Metrics,
+        now: Callable[[], int],
+        clock: Callable[[], float],
+        ttl_seconds: int,
+        deadline_seconds: int,
+    ) -> None:
+        self._api = api
+        self._metrics = metrics
+        self._now = now
+        self._clock = clock
+        self._ttl = ttl_seconds
+        self._deadline = deadline_seconds
+
+    async def status(self, live: LiveRun, run: RunObject) -> float | None:
+        """Bring the status up to date; return in how many seconds it may be written, None if it is."""
+        previous = live.reported if live.reported is not None else run.status
+        status = run_status(
+            live.state,
+            generation=run.generation,
+            waits=live.waits,
+            run_wait=live.run_wait,
+            previous=previous,
+            now=self._now(),
+        )
+        if status == previous:
+            live.reported = status
+            return None
+        wait = live.reported_at + REPORT_SECONDS - self._clock()
+        if wait > 0 and not live.over:
+            return wait
+        live.reported_at = self._clock()
+        await self._api.apply_status(run, status)
+        live.reported = status
+        return None
+
+    async def hold(self, run: RunObject) -> None:
+        """Put our finalizer on a Run that has none and is not being deleted."""
+        if not run.held and run.deleted is None:
+            await self._api.set_finalizers(run, (*run.finalizers, FINALIZER))
+
+    async def release(self, run: RunObject) -> None:
+        """Take our finalizer off."""
+        if run.held:
+            await self._api.set_finalizers(run, tuple(name for name in run.finalizers if name != FINALIZER))
+
+    def overdue(self, run: RunObject) -> float | None:
+        """Return in how many seconds a deleted Run has to be let go, None if it is not deleted; 0 is now."""
+        if run.deleted is None:
+            return None
+        return max(0.0, (run.deleted - self._now()) / 1000 + self._deadline)
+
+    async def release_overdue(self, live: LiveRun | None, run: RunObject) -> None:
+        """Let a Run go whose record or logs are not stored yet, and say so."""
+        log.warning("finalizer deadline reached", run=live.id if live else None, namespace=run.namespace, name=run.name)
+        self._metrics.finalizers_forced.inc()
+        await self.release(run)
+
+    async def expire(self, live: LiveRun, run: RunObject) -> float | None:
+        """Delete a Run whose time is over; return in how many seconds that will be, None if it is being deleted."""
+        if run.deleted is not None:
+            return None
+        ttl = run.spec.get("ttlSecondsAfterFinished")
+        seconds = ttl if isinstance(ttl, int) else self._ttl
+        ended = live.state.run.ended or live.state.run.created
+        left = (ended - self._now()) / 1000 + seconds
+        if left > 0:
+            return left
+        await self._api.delete(run)
+        return None

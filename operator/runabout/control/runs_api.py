@@ -1,0 +1,58 @@
+"""What the operator writes to Runs and Executors: status, finalizer, deletion.
+
+Each write names the object's uid or version, so that one created again under the same name is never touched by mistake.
+"""
+
+from collections.abc import Mapping
+
+from runabout.control.objects import RunObject
+from runabout.kube.errors import ConflictError, NotFoundError
+from runabout.kube.objects import EXECUTORS, RUNS
+from runabout.kube.session import Session
+
+MANAGER = "runabout"
+"""Our name as a field manager."""
+
+
+class RunsApi:
+    """Writes through one session; an object that is gone is no error."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def apply_status(self, run: RunObject, status: Mapping[str, object]) -> None:
+        """Write the status of a Run."""
+        body = {"metadata": {"name": run.name, "namespace": run.namespace, "uid": run.uid}, "status": status}
+        try:
+            await self._session.apply(
+                RUNS, run.name, body, manager=MANAGER, namespace=run.namespace, subresource="status"
+            )
+        except (NotFoundError, ConflictError):
+            return
+
+    async def set_finalizers(self, run: RunObject, finalizers: tuple[str, ...]) -> None:
+        """Replace a Run's finalizers.
+
+        Raises:
+            ConflictError: it has changed since it was seen; look again.
+        """
+        metadata = {"uid": run.uid, "resourceVersion": run.resource_version, "finalizers": list(finalizers)}
+        try:
+            await self._session.patch(RUNS, run.name, {"metadata": metadata}, namespace=run.namespace)
+        except NotFoundError:
+            return
+
+    async def delete(self, run: RunObject) -> None:
+        """Delete a Run and, by its owner references, its pods."""
+        try:
+            await self._session.delete(RUNS, run.name, namespace=run.namespace, uid=run.uid, propagation="Background")
+        except (NotFoundError, ConflictError):
+            return
+
+    async def apply_executor_status(self, name: str, uid: str, status: Mapping[str, object]) -> None:
+        """Write the status of an Executor."""
+        body = {"metadata": {"name": name, "uid": uid}, "status": status}
+        try:
+            await self._session.apply(EXECUTORS, name, body, manager=MANAGER, subresource="status")
+        except (NotFoundError, ConflictError):
+            return

@@ -1,0 +1,106 @@
+"""The operator's process: settings, logging, signals, and the kopf shell around the control plane."""
+
+import asyncio
+import logging
+import signal
+import sys
+
+import structlog
+import uvloop
+from pydantic import ValidationError
+
+from runabout.control.metrics import Metrics
+from runabout.control.operator import Operator
+from runabout.control.settings import Settings
+from runabout.datamanager import StoreError
+from runabout.handlers.shell import watch
+from runabout.kube.connection import NoClusterError, connect
+from runabout.ost import OstError, OstSettings, open_ost
+
+EXIT_SETTINGS = 2
+EXIT_STORE = 3
+
+
+def run_operator() -> int:
+    """Run until SIGTERM or SIGINT; return the process's exit code."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for item in error.errors():
+            name = f"RUNABOUT_{'_'.join(str(part) for part in item['loc']).upper()}"
+            sys.stderr.write(f"{name}: {item['msg']}, found {item['input']!r}\n")
+        return EXIT_SETTINGS
+    configure_logging(settings)
+    try:
+        return uvloop.run(_main(settings))
+    except* (NoClusterError, OstError) as group:
+        for problem in _leaves(group):
+            sys.stderr.write(f"{problem}\n")
+        return EXIT_SETTINGS
+    except* StoreError as group:
+        for problem in _leaves(group):
+            structlog.get_logger(__name__).error("store cannot be written", error=str(problem))
+        return EXIT_STORE
+
+
+async def _main(settings: Settings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    connection = connect()
+    ost = await open_ost(
+        OstSettings(
+            url=settings.ost,
+            s3_endpoint=settings.s3_endpoint,
+            s3_region=settings.s3_region,
+            s3_path_style=settings.s3_path_style,
+            s3_ca_file=settings.s3_ca_file,
+        )
+    )
+    settings.scratch_dir.mkdir(parents=True, exist_ok=True)
+    operator = Operator(
+        settings,
+        connection=connection,
+        ost=ost,
+        watch=lambda sink, ending: watch(sink, stop=ending),
+        metrics=Metrics(),
+    )
+    try:
+        await operator.run(stop)
+    finally:
+        await ost.close()
+    return 0
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send every line, also those of libraries, to standard output as one JSON object (or as text for people)."""
+    level = getattr(logging, settings.log_level.upper())
+    shared = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer = structlog.processors.JSONRenderer() if settings.log_format == "json" else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return found
