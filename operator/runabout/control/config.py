@@ -1,9 +1,14 @@
-"""From a Run to its configuration, with every setup error that can be found: schema, graph, what is not done yet."""
+"""From a Run to its configuration, with every setup error that can be found; nothing a user writes makes it raise.
 
-from collections.abc import Iterable, Mapping
+In this order: the client's own errors, what the schema refuses (the API server should have, but its definitions may
+be older than the operator), the graph, names and values that collide with ours, and what this version does not execute yet.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 
 from runabout.control.objects import RunObject
-from runabout.engine.graph import check
+from runabout.control.rules import own_rules
+from runabout.engine.graph import check as check_graph
 from runabout.engine.groups import check_group, default_group, effective_group, root_group
 from runabout.records import (
     Approvers,
@@ -11,137 +16,156 @@ from runabout.records import (
     Dependency,
     EnvVar,
     EnvVarSource,
+    RestartFrom,
     Retries,
     RunConfig,
     RunId,
     TaskConfig,
+    parse_run_id,
 )
-from runabout.records.json import JsonObject
-from runabout.resources import RunSpec, TaskSpec, not_yet, schema_errors
-from runabout.resources.pod import Variable
-from runabout.resources.schema_errors import tuples
+from runabout.resources import EnvironmentVariable, RunSpec, TaskSpec, not_yet
+from runabout.resources.check import run_spec
 
-BODY = ("containers", "steps", "environment", "workingDir", "shell", "user", "pod")
-"""Fields of a task that only an executor's driver looks at; they go into the record as they are."""
 MAX_ERRORS = 1000
-
-
-def setup_errors(spec: Mapping[str, object]) -> tuple[str, ...]:
-    """Return everything the operator would find in a Run's spec, the client's own errors first."""
-    errors = list(_client_errors(spec))
-    errors.extend(schema_errors("Run", spec))
-    if len(errors) > len(_client_errors(spec)):
-        return tuple(errors[:MAX_ERRORS])
-    model = RunSpec.model_validate(tuples(spec))
-    errors.extend(_semantic_errors(model))
-    return tuple(errors[:MAX_ERRORS])
-
-
-def _client_errors(spec: Mapping[str, object]) -> tuple[str, ...]:
-    given = spec.get("setupErrors")
-    return tuple(str(item) for item in given) if isinstance(given, list | tuple) else ()
-
-
-def _semantic_errors(spec: RunSpec) -> list[str]:
-    errors = []
-    for path, group in (("spec.group", spec.group), ("spec.cacheGroup", spec.cache_group)):
-        problem = check_group(group) if group is not None else None
-        if problem:
-            errors.append(f"{path}: {problem}")
-    errors.extend(check([_task(task, {}) for task in spec.tasks]))
-    errors.extend(not_yet(spec))
-    names = {task.name: task.needs_approval for task in spec.tasks}
-    errors.extend(
-        f'spec.approvals[{number}].task: unknown task "{item.task}"'
-        for number, item in enumerate(spec.approvals)
-        if item.task not in names
-    )
-    return errors
+"""Setup errors that a record holds; a last line says how many more there are."""
+MAX_ERROR = 4096
+"""Characters of one of them."""
+_BODY = {"containers", "steps", "environment", "working_dir", "shell", "user", "pod"}
+"""Fields of a task that only an executor's driver looks at; they go into the record as they are."""
 
 
 def checked_config(run: RunObject, *, id: RunId, created: int) -> RunConfig:  # noqa: A002 - the record's field
-    """Return the configuration of a Run, with all its setup errors; never raises for what a user wrote."""
-    errors = setup_errors(run.spec)
-    try:
-        spec = RunSpec.model_validate(tuples(run.spec))
-    except ValueError:
-        spec = RunSpec()
-    raw = _by_name(run.spec.get("tasks"))
-    group = spec.group if spec.group is not None and check_group(spec.group) is None else default_group(run.name)
-    effective = effective_group(run.namespace, group)
-    cache_group = effective_group(run.namespace, spec.cache_group) if spec.cache_group else root_group(effective)
-    pod = run.spec.get("pod")
-    return RunConfig(
+    """Return the configuration of a Run as the API server shows it, with all its setup errors; never raises."""
+    found = run_spec(run.spec)
+    return run_config(
+        found if isinstance(found, RunSpec) else RunSpec(),
         id=id,
         namespace=run.namespace,
         name=run.name,
         uid=run.uid,
-        group=effective,
-        cache_group=cache_group,
         created=created,
-        tasks=_distinct(_task(task, raw.get(task.name, {})) for task in spec.tasks),
-        setup_errors=errors,
+        labels=run.labels,
+        annotations=run.annotations,
+        refused=() if isinstance(found, RunSpec) else (*_client_errors(run.spec), *map(str, found)),
+    )
+
+
+def run_config(
+    spec: RunSpec,
+    *,
+    id: RunId,  # noqa: A002 - the record's field
+    namespace: str,
+    name: str,
+    uid: str,
+    created: int,
+    labels: Mapping[str, str],
+    annotations: Mapping[str, str],
+    refused: Sequence[str] = (),
+) -> RunConfig:
+    """Return the configuration of a run, effective groups, expanded tasks, setup errors and all.
+
+    Args:
+        spec: what was asked for.
+        id: the run's id.
+        namespace: the Run's namespace.
+        name: the Run's name.
+        uid: the Run's uid.
+        created: milliseconds since 1970.
+        labels: the Run's labels.
+        annotations: the Run's annotations.
+        refused: errors found before, where `spec` stands for one that cannot be read.
+    """
+    group = spec.group if spec.group is not None and check_group(spec.group) is None else default_group(name)
+    effective = effective_group(namespace, group)
+    cache_group = spec.cache_group if spec.cache_group is not None and check_group(spec.cache_group) is None else None
+    restart = spec.restart_from
+    return RunConfig(
+        id=id,
+        namespace=namespace,
+        name=name,
+        uid=uid,
+        group=effective,
+        cache_group=root_group(effective) if cache_group is None else effective_group(namespace, cache_group),
+        created=created,
+        tasks=tuple(_task(task) for task in spec.tasks),
+        setup_errors=_bounded((*refused, *setup_errors(spec))),
         environment=_environment(spec.environment),
         static_environment=_environment(spec.static_environment),
         concurrency=spec.concurrency,
         max_active_tasks=spec.max_active_tasks,
         timeout_seconds=spec.timeout_seconds,
-        labels=dict(run.labels),
-        annotations=dict(run.annotations),
-        pod=pod if isinstance(pod, Mapping) else {},
+        restarted_from=_run_id(restart.run) if restart is not None else None,
+        restart_from=RestartFrom(restart.from_) if restart is not None else None,
+        labels=dict(labels),
+        annotations=dict(annotations),
+        pod=spec.pod.model_dump(mode="json", by_alias=True, exclude_unset=True) if spec.pod is not None else {},
     )
 
 
-def _distinct(tasks: Iterable[TaskConfig]) -> tuple[TaskConfig, ...]:
-    found: dict[str, TaskConfig] = {}
-    for task in tasks:
-        found.setdefault(task.name, task)
-    return tuple(found.values())
+def setup_errors(spec: RunSpec) -> tuple[str, ...]:
+    """Return everything the operator finds in a spec that the schema lets through, the client's own errors first."""
+    return tuple(dict.fromkeys((*spec.setup_errors, *found_errors(spec), *not_yet(spec))))
 
 
-def _by_name(tasks: object) -> dict[str, JsonObject]:
-    if not isinstance(tasks, list | tuple):
-        return {}
-    return {str(task.get("name")): task for task in tasks if isinstance(task, Mapping)}
+def found_errors(spec: RunSpec) -> Iterator[str]:
+    """Return what can never work in a spec, whatever the operator's version."""
+    for path, group in (("spec.group", spec.group), ("spec.cacheGroup", spec.cache_group)):
+        problem = check_group(group) if group is not None else None
+        if problem:
+            yield f"{path}: {problem}"
+    yield from check_graph([_task(task, body=False) for task in spec.tasks])
+    yield from map(str, own_rules(spec))
 
 
-def _task(task: TaskSpec, raw: JsonObject) -> TaskConfig:
-    approvers = task.approvers
-    retries = task.retries
+def _client_errors(spec: Mapping[str, object]) -> tuple[str, ...]:
+    given = spec.get("setupErrors")
+    return tuple(item for item in given if isinstance(item, str)) if isinstance(given, list | tuple) else ()
+
+
+def _bounded(errors: tuple[str, ...]) -> tuple[str, ...]:
+    cut = tuple(text if len(text) <= MAX_ERROR else f"{text[: MAX_ERROR - 1]}…" for text in errors)
+    if len(cut) <= MAX_ERRORS:
+        return cut
+    return (*cut[: MAX_ERRORS - 1], f"… and {len(cut) - MAX_ERRORS + 1} more")
+
+
+def _run_id(text: str) -> RunId | None:
+    try:
+        return parse_run_id(text)
+    except ValueError:
+        return None
+
+
+def _task(task: TaskSpec, *, body: bool = True) -> TaskConfig:
+    selector, approvers, retries = task.executor_selector, task.approvers, task.retries
     return TaskConfig(
         name=task.name,
         depends=tuple(
-            Dependency(
-                item.task,
-                frozenset(Condition(word) for word in item.conditions) or frozenset({Condition.ON_SUCCESS}),
-            )
-            for item in task.depends
+            Dependency(parent.task, frozenset(map(Condition, parent.conditions)) or frozenset({Condition.ON_SUCCESS}))
+            for parent in task.depends
         ),
         skip=task.skip,
         ignore_failure=task.ignore_failure,
         needs_approval=task.needs_approval,
-        approvers=Approvers(approvers.min, approvers.users, approvers.groups) if approvers else Approvers(),
+        approvers=Approvers(approvers.min, approvers.users, approvers.groups) if approvers is not None else Approvers(),
         arch=task.arch,
-        executor_selector=task.executor_selector.model_dump(by_alias=True, exclude_none=True)
-        if task.executor_selector
-        else None,
+        executor_selector=selector.model_dump(mode="json", by_alias=True, exclude_unset=True) if selector else None,
         privileged=any(container.privileged for container in task.containers),
         retries=Retries(retries.limit, retries.backoff_seconds, retries.on_exit_codes) if retries else Retries(),
         timeout_seconds=task.timeout_seconds,
-        body={key: raw[key] for key in BODY if key in raw},
+        body=task.model_dump(mode="json", by_alias=True, exclude_unset=True, include=_BODY) if body else {},
     )
 
 
-def _environment(variables: tuple[Variable, ...]) -> tuple[EnvVar, ...]:
-    found = []
-    for variable in variables:
-        source = None
-        if variable.value_from is not None:
-            for kind, ref in (
-                ("secretKeyRef", variable.value_from.secret_key_ref),
-                ("configMapKeyRef", variable.value_from.config_map_key_ref),
-            ):
-                if ref is not None:
-                    source = EnvVarSource(kind, ref.name, ref.key, ref.optional)
-        found.append(EnvVar(variable.name, variable.value, source))
-    return tuple(found)
+def _environment(variables: Sequence[EnvironmentVariable]) -> tuple[EnvVar, ...]:
+    return tuple(EnvVar(variable.name, variable.value, _source(variable)) for variable in variables)
+
+
+def _source(variable: EnvironmentVariable) -> EnvVarSource | None:
+    source = variable.value_from
+    if source is None:
+        return None
+    for kind, reference in (("secretKeyRef", source.secret_key_ref), ("configMapKeyRef", source.config_map_key_ref)):
+        if reference is not None:
+            return EnvVarSource(kind, reference.name, reference.key, reference.optional)
+    return None

@@ -8,14 +8,11 @@ zero have none until a task asks.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pydantic import ValidationError
-
 from runabout.control.status import JsonDict, rfc3339
 from runabout.executors.manifest import PodSettings
 from runabout.executors.state import Limits
 from runabout.records.json import JsonObject
-from runabout.resources import ExecutorSpec
-from runabout.resources.schema_errors import tuples
+from runabout.resources import API_VERSION, CheckedExecutor, ExecutorSpec, check
 
 RESTRICTED_LABEL = "pod-security.kubernetes.io/enforce"
 ARCH_LABEL = "kubernetes.io/arch"
@@ -48,15 +45,18 @@ def executor_object(body: Mapping[str, object]) -> Executor:
     status = body.get("status")
     spec: ExecutorSpec | None = None
     error = ""
-    try:
-        spec = ExecutorSpec.model_validate(tuples(body.get("spec")))
-    except ValidationError as problem:
-        first = problem.errors()[0]
-        error = f"spec.{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    name = str(metadata.get("name", ""))
+    checked = check(
+        {"apiVersion": API_VERSION, "kind": "Executor", "metadata": {"name": name}, "spec": body.get("spec")}
+    )
+    if isinstance(checked, CheckedExecutor):
+        spec = checked.spec
+    elif isinstance(checked, tuple):
+        error = "; ".join(str(problem) for problem in checked[:3])
     generation = metadata.get("generation")
     labels = metadata.get("labels")
     return Executor(
-        name=str(metadata.get("name", "")),
+        name=name,
         uid=str(metadata.get("uid", "")),
         generation=generation if isinstance(generation, int) else 0,
         spec=spec,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from runabout.engine.state import State
-from runabout.records import TERMINAL_PHASES, Phase, Reason, Result, Status, Task
+from runabout.records import TERMINAL_PHASES, Phase, Reason, Result, Run, Status, Task
 
 MAX_NOTABLE = 20
 MAX_ERRORS = 20
@@ -123,14 +123,7 @@ def _conditions(
     completed = run.phase in TERMINAL_PHASES
     rows = [
         _succeeded(state),
-        (
-            "Completed",
-            "True" if completed else "False",
-            _word(run.phase.value if completed and run.phase is not Phase.FINISHED else run.result.value)
-            if completed
-            else _word(run.phase.value),
-            "",
-        ),
+        ("Completed", "True" if completed else "False", _stage(run), ""),
         (
             "Started",
             "True" if run.started is not None else "False",
@@ -155,6 +148,11 @@ def _conditions(
         _condition(kind, status, reason, message, before=before.get(kind), generation_time=now)
         for kind, status, reason, message in rows
     ]
+
+
+def _stage(run: Run) -> str:
+    """Return the result of a finished run, else the phase."""
+    return _word(run.result.value if run.phase is Phase.FINISHED else run.phase.value)
 
 
 def _succeeded(state: State) -> tuple[str, str, str, str]:
@@ -211,8 +209,7 @@ def _condition(
     before: Mapping[str, object] | None,
     generation_time: int,
 ) -> JsonDict:
-    same = before is not None and before.get("status") == status
-    since = before.get("lastTransitionTime") if before is not None and same else None
+    since = before.get("lastTransitionTime") if before is not None and before.get("status") == status else None
     return {
         "type": kind,
         "status": status,

@@ -8,6 +8,7 @@ import sys
 import structlog
 import uvloop
 from pydantic import ValidationError
+from structlog.typing import Processor
 
 from runabout.control.metrics import Metrics
 from runabout.control.operator import Operator
@@ -31,19 +32,21 @@ def run_operator() -> int:
             sys.stderr.write(f"{name}: {item['msg']}, found {item['input']!r}\n")
         return EXIT_SETTINGS
     configure_logging(settings)
+    code = 0
     try:
-        return uvloop.run(_main(settings))
+        uvloop.run(_main(settings))
     except* (NoClusterError, OstError) as group:
+        code = EXIT_SETTINGS
         for problem in _leaves(group):
             sys.stderr.write(f"{problem}\n")
-        return EXIT_SETTINGS
     except* StoreError as group:
+        code = EXIT_STORE
         for problem in _leaves(group):
             structlog.get_logger(__name__).error("store cannot be written", error=str(problem))
-        return EXIT_STORE
+    return code
 
 
-async def _main(settings: Settings) -> int:
+async def _main(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,13 +73,12 @@ async def _main(settings: Settings) -> int:
         await operator.run(stop)
     finally:
         await ost.close()
-    return 0
 
 
 def configure_logging(settings: Settings) -> None:
     """Send every line, also those of libraries, to standard output as one JSON object (or as text for people)."""
     level = getattr(logging, settings.log_level.upper())
-    shared = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

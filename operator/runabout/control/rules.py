@@ -1,0 +1,156 @@
+"""What is wrong with a Run beyond schema and graph: names that collide, values that no pod can have.
+
+All of it would fail a task later, with one error for each attempt; found here, all errors come at once and before
+anything runs. Nothing here depends on the cluster or on an executor.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import orjson
+
+from runabout.executors.environment import RESERVED_PREFIX
+from runabout.executors.manifest import MAIN_CONTAINER, MAX_PLAN
+from runabout.resources import Container, EnvironmentVariable, PodDefaults, Problem, RunSpec, TaskSpec
+
+OWN_DOMAIN = "runabout.dev"
+OWN_PREFIX = "runabout-"
+OWN_DIRECTORY = "runabout"
+OWN_LABELS = frozenset({"app.kubernetes.io/managed-by"})
+OWN_ANNOTATIONS = frozenset(
+    {"kubectl.kubernetes.io/default-container", "cluster-autoscaler.kubernetes.io/safe-to-evict"}
+)
+PLAN_ROOM = 16 * 1024
+"""Bytes of a plan besides its steps."""
+
+
+def own_rules(spec: RunSpec) -> Iterator[Problem]:
+    """Return everything that is wrong, with paths from `spec` on."""
+    yield from _variables(spec.environment, "spec.environment")
+    yield from _variables(spec.static_environment, "spec.staticEnvironment")
+    if spec.pod is not None:
+        yield from _pod(spec.pod, "spec.pod")
+    known = {task.name for task in spec.tasks}
+    for place, approval in enumerate(spec.approvals):
+        if spec.tasks and approval.task not in known and not _variant(approval.task, spec.tasks):
+            yield Problem(f"spec.approvals[{place}].task", f'unknown task "{approval.task}"')
+    for place, task in enumerate(spec.tasks):
+        yield from _task(task, f"spec.tasks[{place}]")
+
+
+def _variant(name: str, tasks: Iterable[TaskSpec]) -> bool:
+    """Whether a name may be that of a task's variant."""
+    return any(task.matrix is not None and name.startswith(f"{task.name}-") for task in tasks)
+
+
+def _task(task: TaskSpec, where: str) -> Iterator[Problem]:
+    yield from _variables(task.environment, f"{where}.environment")
+    yield from _containers(task.containers, where)
+    yield from _steps(task, where)
+    if task.pod is not None:
+        yield from _pod(task.pod, f"{where}.pod")
+        yield from _arch(task, where)
+    for key in task.matrix or {}:
+        yield from _variable_name(key, f"{where}.matrix[{key}]")
+    yield from _nul(task, where)
+
+
+def _containers(containers: Sequence[Container], where: str) -> Iterator[Problem]:
+    first = containers[0]
+    for field, given in (("command", first.command), ("args", first.args), ("readiness", first.readiness)):
+        if given:
+            yield Problem(
+                f"{where}.containers[0].{field}", "the first container runs the steps; only services can have this"
+            )
+    seen: dict[str, int] = {}
+    for place, container in enumerate(containers):
+        path = f"{where}.containers[{place}]"
+        name = container.name or (MAIN_CONTAINER if place == 0 else f"service-{place}")
+        if name.startswith(OWN_PREFIX):
+            yield Problem(f"{path}.name", f"{name} is reserved, choose one without {OWN_PREFIX}")
+        elif name in seen:
+            yield Problem(f"{path}.name", f'duplicate container "{name}", also containers[{seen[name]}]')
+        seen.setdefault(name, place)
+        yield from _variables(container.environment, f"{path}.environment")
+        for number, mount in enumerate(container.volume_mounts):
+            parts = [part for part in mount.mount_path.split("/") if part not in {"", "."}]
+            if not parts or parts[0] == OWN_DIRECTORY or parts == ["dev", "termination-log"]:
+                yield Problem(
+                    f"{path}.volumeMounts[{number}].mountPath",
+                    f"{mount.mount_path} cannot be used: /{OWN_DIRECTORY} and /dev/termination-log are Runabout's own",
+                )
+
+
+def _steps(task: TaskSpec, where: str) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for place, step in enumerate(task.steps):
+        name = step.label(place)
+        if name in seen:
+            yield Problem(
+                f"{where}.steps[{place}].name",
+                f'duplicate step "{name}", also steps[{seen[name]}]; give it another name',
+            )
+        seen.setdefault(name, place)
+        yield from _variables(step.environment, f"{where}.steps[{place}].environment")
+    steps = [step.model_dump(mode="json", by_alias=True, exclude_unset=True) for step in task.steps]
+    size = len(orjson.dumps(steps))
+    if size > MAX_PLAN - PLAN_ROOM:
+        yield Problem(
+            f"{where}.steps",
+            f"together with their environments they take {size} bytes, more than the {MAX_PLAN - PLAN_ROOM} a pod can "
+            "be given: move long scripts into the repository or the image",
+        )
+
+
+def _pod(pod: PodDefaults, where: str) -> Iterator[Problem]:
+    for field, chosen, taken in (
+        ("labels", pod.labels, OWN_LABELS),
+        ("annotations", pod.annotations, OWN_ANNOTATIONS),
+    ):
+        for key in chosen or {}:
+            if key in taken or key.split("/", 1)[0] == OWN_DOMAIN:
+                yield Problem(f"{where}.{field}[{key}]", "is set by Runabout and cannot be chosen")
+    for place, volume in enumerate(pod.volumes):
+        if volume.name.startswith(OWN_PREFIX):
+            yield Problem(
+                f"{where}.volumes[{place}].name", f"{volume.name} is reserved, choose one without {OWN_PREFIX}"
+            )
+
+
+def _arch(task: TaskSpec, where: str) -> Iterator[Problem]:
+    selector = task.pod.node_selector if task.pod is not None else None
+    chosen = (selector or {}).get("kubernetes.io/arch")
+    if task.arch is not None and chosen is not None and chosen != task.arch:
+        yield Problem(
+            f"{where}.pod.nodeSelector[kubernetes.io/arch]",
+            f"{chosen} contradicts the task's arch {task.arch}; leave one of them",
+        )
+
+
+def _variables(variables: Sequence[EnvironmentVariable], where: str) -> Iterator[Problem]:
+    for place, variable in enumerate(variables):
+        yield from _variable_name(variable.name, f"{where}[{place}].name")
+
+
+def _variable_name(name: str, path: str) -> Iterator[Problem]:
+    if name.startswith(RESERVED_PREFIX):
+        yield Problem(path, f"names that begin with {RESERVED_PREFIX} are Runabout's own; choose another one")
+
+
+def _nul(task: TaskSpec, where: str) -> Iterator[Problem]:
+    """Return the texts with a NUL, which no process can be given."""
+    yield from (
+        Problem(path, "contains a NUL character, which no program can be given; remove it")
+        for path, text in _texts(task.model_dump(mode="json", by_alias=True, exclude_unset=True), where)
+        if "\0" in text
+    )
+
+
+def _texts(value: object, where: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield where, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(item, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for place, item in enumerate(value):
+            yield from _texts(item, f"{where}[{place}]")
