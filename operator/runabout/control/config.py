@@ -1,7 +1,8 @@
 """From a Run to its configuration, with every setup error that can be found; nothing a user writes makes it raise.
 
 In this order: the client's own errors, what the schema refuses (the API server should have, but its definitions may
-be older than the operator), the graph, names and values that collide with ours, and what this version does not execute yet.
+be older than the operator), the graph, names and values that collide with ours, and what this version
+does not execute yet.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,8 +1,53 @@
-"""What users write: models of Run and Executor, the one source of crds/, and what their schema says of a document."""
+"""What people write: Run and Executor as pydantic models, and everything that can be said about them without a cluster.
 
+The models are the one source of `crds/*.yaml` (see `hack/generate`): what they accept the API server accepts, and the
+other way round. Attributes are snake_case, fields of the resources camelCase; everything is frozen.
+"""
+
+from runabout.resources.check import CheckedExecutor, CheckedRun, check
+from runabout.resources.containers import Container, Readiness, Resources, VolumeMount
+from runabout.resources.environment import EnvironmentVariable, KeyRef, ValueSource
 from runabout.resources.executor import ExecutorSpec
-from runabout.resources.run import RunSpec, TaskSpec
-from runabout.resources.schema_errors import schema_errors
+from runabout.resources.pod import PodDefaults
+from runabout.resources.problems import Problem
+from runabout.resources.run import ApprovalSpec, RestartSpec, RunSpec
+from runabout.resources.selector import LabelSelector
+from runabout.resources.status import ExecutorStatus, RunStatus
+from runabout.resources.steps import Step
+from runabout.resources.task import ApproversSpec, DependencySpec, RetriesSpec, TaskSpec
 from runabout.resources.unsupported import not_yet
 
-__all__ = ["ExecutorSpec", "RunSpec", "TaskSpec", "not_yet", "schema_errors"]
+GROUP = "runabout.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+__all__ = [
+    "API_VERSION",
+    "GROUP",
+    "VERSION",
+    "ApprovalSpec",
+    "ApproversSpec",
+    "CheckedExecutor",
+    "CheckedRun",
+    "Container",
+    "DependencySpec",
+    "EnvironmentVariable",
+    "ExecutorSpec",
+    "ExecutorStatus",
+    "KeyRef",
+    "LabelSelector",
+    "PodDefaults",
+    "Problem",
+    "Readiness",
+    "Resources",
+    "RestartSpec",
+    "RetriesSpec",
+    "RunSpec",
+    "RunStatus",
+    "Step",
+    "TaskSpec",
+    "ValueSource",
+    "VolumeMount",
+    "check",
+    "not_yet",
+]

@@ -1,77 +1,49 @@
-"""Pod settings and environment: what runs, tasks and executors say about pods."""
+"""Pod settings: of an executor, over them a run's, over those a task's."""
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from runabout.resources.base import ENV_NAME, Model, Short, Text, keyed, passthrough
-
-Labels = Annotated[dict[Short, Text], Field(max_length=64)]
-
-
-class Requirement(Model):
-    """One expression of a label selector."""
-
-    key: Short = Field(description="Label key.")
-    operator: Annotated[str, StringConstraints(max_length=16, pattern="^(In|NotIn|Exists|DoesNotExist)$")] = Field(
-        description="In, NotIn, Exists or DoesNotExist."
-    )
-    values: Annotated[tuple[Short, ...], Field(max_length=64)] = Field(default=(), description="For In and NotIn.")
+from runabout.resources.fields import LIST, AnnotationText, DnsLabel, DnsName, LabelText, ListAtomic, ListMap, PassedOn
+from runabout.resources.model import Model
 
 
-class Selector(Model):
-    """A label selector; all parts have to hold, an empty one selects everything."""
+class PullSecret(Model):
+    """A Secret with a registry's password."""
 
-    match_labels: Labels | None = Field(default=None, description="Labels and their values.")
-    match_expressions: Annotated[tuple[Requirement, ...], Field(max_length=32)] = Field(
-        default=(), description="Expressions over labels."
-    )
+    name: DnsName
+    """Its name, in the Run's namespace."""
 
 
-class KeyRef(Model):
-    """A key of a Secret or ConfigMap in the Run's namespace."""
+class Volume(Model, extra="allow"):
+    """A volume as in the pod API: a name and a source, which passes through."""
 
-    name: Short = Field(description="Name of the Secret or ConfigMap.")
-    key: Short = Field(description="Key in it.")
-    optional: bool = Field(default=False, description="Whether it may be missing; then the variable is not set.")
-
-
-class ValueFrom(Model):
-    """Where Kubernetes finds a value; exactly one."""
-
-    secret_key_ref: KeyRef | None = Field(default=None, description="A key of a Secret.")
-    config_map_key_ref: KeyRef | None = Field(default=None, description="A key of a ConfigMap.")
+    name: DnsLabel
+    """Name, for volumeMounts; those that begin with runabout- are Runabout's own."""
 
 
-class Variable(Model):
-    """An environment variable: a value, or where Kubernetes finds it."""
+class PodDefaults(Model):
+    """Settings for pods, as in the pod API. Maps are merged by key, named things by name, tolerations added up."""
 
-    name: Annotated[str, StringConstraints(pattern=ENV_NAME, min_length=1, max_length=253)] = Field(
-        description="Name of the variable."
-    )
-    value: Annotated[str, StringConstraints(max_length=32_768)] | None = Field(default=None, description="Its value.")
-    value_from: ValueFrom | None = Field(default=None, description="Where its value is found.")
-
-
-def variables(description: str) -> tuple[Variable, ...]:
-    """Declare a list of variables."""
-    found: tuple[Variable, ...] = keyed(description, "name", limit=256)
-    return found
-
-
-class PodSettings(Model):
-    """What the pods of tasks are made with: the task's settings over the run's over the executor's."""
-
-    node_selector: Labels | None = Field(default=None, description="Node labels that are needed.")
-    tolerations: tuple[dict[str, object], ...] | None = passthrough("As in a pod.")
-    affinity: dict[str, object] | None = passthrough("As in a pod.")
-    service_account_name: Short | None = Field(default=None, description="As in a pod; no token is mounted.")
-    image_pull_secrets: tuple[dict[str, object], ...] | None = passthrough("As in a pod.")
-    priority_class_name: Short | None = Field(default=None, description="As in a pod.")
-    runtime_class_name: Short | None = Field(default=None, description="As in a pod.")
-    security_context: dict[str, object] | None = passthrough("As in a pod.")
-    volumes: tuple[dict[str, object], ...] | None = passthrough("As in a pod.")
-    labels: Labels | None = Field(default=None, description="More labels of the pod.")
-    annotations: Annotated[dict[Short, Text], Field(max_length=64)] | None = Field(
-        default=None, description="More annotations of the pod."
-    )
+    node_selector: Annotated[dict[str, LabelText], Field(max_length=32)] | None = None
+    """Labels that a node must have."""
+    tolerations: Annotated[tuple[PassedOn, ...], LIST, Field(max_length=32), ListAtomic()] = ()
+    """Taints of nodes that do not keep the pod away; passed through."""
+    affinity: PassedOn | None = None
+    """Which nodes and neighbours are wanted; passed through."""
+    service_account_name: DnsName | None = None
+    """Service account of the pod; its token is not mounted."""
+    image_pull_secrets: Annotated[tuple[PullSecret, ...], LIST, Field(max_length=16), ListMap(("name",))] = ()
+    """Secrets for pulling images."""
+    priority_class_name: DnsName | None = None
+    """Priority of the pod among all pods of the cluster."""
+    runtime_class_name: DnsName | None = None
+    """Which container runtime runs it."""
+    security_context: PassedOn | None = None
+    """The pod's security context; passed through."""
+    volumes: Annotated[tuple[Volume, ...], LIST, Field(max_length=64), ListMap(("name",))] = ()
+    """Volumes, for volumeMounts of the containers; passed through."""
+    labels: Annotated[dict[str, LabelText], Field(max_length=64)] | None = None
+    """Labels of the pod; those of runabout.dev are Runabout's own."""
+    annotations: Annotated[dict[str, AnnotationText], Field(max_length=64)] | None = None
+    """Annotations of the pod; those of runabout.dev are Runabout's own."""

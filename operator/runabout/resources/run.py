@@ -1,156 +1,139 @@
-"""The Run resource: a graph of tasks."""
+"""The spec of a Run."""
 
-from enum import StrEnum
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from runabout.resources.base import Count, Model, Name, Seconds, Short, Text, keyed, passthrough
-from runabout.resources.pod import PodSettings, Selector, Variable, variables
-from runabout.resources.steps import Step
+from runabout.resources.environment import Environment
+from runabout.resources.fields import (
+    LIST,
+    DnsLabel,
+    DnsName,
+    GroupPath,
+    ListAtomic,
+    ListMap,
+    ListSet,
+    Message,
+    Name,
+    Priority,
+    Seconds,
+    Slots,
+)
+from runabout.resources.model import Found, Model, Rule
+from runabout.resources.pod import PodDefaults
+from runabout.resources.task import TaskSpec
 
-Path = Annotated[str, Field(min_length=1, max_length=1024)]
+IMMUTABLE = (
+    "group",
+    "tasks",
+    "environment",
+    "staticEnvironment",
+    "setupErrors",
+    "cacheGroup",
+    "restartFrom",
+    "concurrency",
+    "maxActiveTasks",
+    "timeoutSeconds",
+    "pod",
+)
+"""Fields that cannot be changed, added or removed once a Run exists."""
+
+NO_TASKS_IN_A_RESTART = "a restart takes its tasks from the old run: remove tasks"
 
 
-class DependencyCondition(StrEnum):
-    """On which end of its parent a task may start."""
-
-    ON_SUCCESS = "on_success"
-    ON_FAILURE = "on_failure"
-    ON_SKIPPED = "on_skipped"
-
-
-class Depend(Model):
-    """A parent and the ends of it on which this task may start."""
-
-    task: Name = Field(description="Name of the parent.")
-    conditions: Annotated[tuple[DependencyCondition, ...], Field(max_length=3)] = Field(
-        default=(),
-        description="on_success (the default for an empty list), on_failure, on_skipped.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
+def _unchanged(field: str) -> Rule:
+    """A rule of the spec, not of the field: those of a field alone are not looked at when it is removed."""
+    return Rule(
+        f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+        "cannot be changed: create another Run",
+        field=field,
+        forbidden=True,
     )
 
 
-class Container(Model):
-    """A container of the task's pod: the first runs the steps, later ones are services."""
+class RestartSpec(Model):
+    """Which run this one restarts, and how much of it."""
 
-    name: Name | None = Field(default=None, description="Default: main for the first one.")
-    image: Annotated[str, Field(min_length=1, max_length=1024)] = Field(description="The image.")
-    environment: tuple[Variable, ...] = variables("Variables of this container; all others win over them.")
-    command: Annotated[tuple[Text, ...], Field(max_length=64)] = Field(
-        default=(), description="Of a service; the first container runs the steps instead."
-    )
-    args: Annotated[tuple[Text, ...], Field(max_length=64)] = Field(default=(), description="Of a service.")
-    user: Short | None = Field(default=None, description="User or uid that the container runs as.")
-    privileged: bool = Field(default=False, description="Needs an executor that allows it.")
-    resources: dict[str, object] | None = passthrough("Requests and limits, as in a pod.")
-    image_pull_policy: Annotated[str, Field(max_length=16, pattern="^(Always|IfNotPresent|Never)$")] | None = Field(
-        default=None, description="Always, IfNotPresent or Never."
-    )
-    readiness: dict[str, object] | None = passthrough("Of a service: a probe, as in a pod.")
-    volume_mounts: tuple[dict[str, object], ...] | None = passthrough("As in a pod.")
+    run: DnsName
+    """The old run: its id, or the name of its Run in this namespace."""
+    from_: Annotated[Literal["start", "failed"], Field(alias="from")]
+    """start: every task again; failed: those that were not successful, and what depends on them."""
 
 
-class Approvers(Model):
-    """Whose approvals count; without names anybody's who may change the Run."""
+class ApprovalSpec(Model):
+    """What one person says of one task."""
 
-    min: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="Distinct people that are needed.")
-    users: Annotated[tuple[Short, ...], Field(max_length=64)] = Field(default=(), description="User names.")
-    groups: Annotated[tuple[Short, ...], Field(max_length=64)] = Field(default=(), description="Groups of users.")
-
-
-class Retries(Model):
-    """How often a failing task is tried again."""
-
-    limit: Annotated[int, Field(ge=0, le=100)] = Field(default=0, description="Attempts after the first one.")
-    backoff_seconds: Seconds = Field(default=0, description="Before the second attempt; doubles each time.")
-    on_exit_codes: Annotated[tuple[Annotated[int, Field(ge=1, le=255)], ...], Field(max_length=64)] = Field(
-        default=(), description="Only these exit codes; empty is any."
-    )
-
-
-class TaskSpec(Model):
-    """A task: one pod, its steps, and when it may start."""
-
-    name: Name = Field(description="Unique in the Run; a DNS label.")
-    depends: tuple[Depend, ...] = keyed("Parents, all of which have to end first.", "task", limit=64)
-    arch: Annotated[str, Field(max_length=32, pattern="^[a-z0-9_]+$")] | None = Field(
-        default=None, description="Architecture it needs, as amd64; none is any."
-    )
-    executor_selector: Selector | None = Field(default=None, description="Labels of the Executors it may run on.")
-    containers: Annotated[tuple[Container, ...], Field(min_length=1, max_length=16)] = Field(
-        description="The first one runs the steps."
-    )
-    steps: Annotated[tuple[Step, ...], Field(max_length=64)] = Field(default=(), description="Run in order.")
-    environment: tuple[Variable, ...] = variables("Variables of all its steps.")
-    working_dir: Text = Field(default="~/project", description="Created if it is not there.")
-    shell: Short = Field(default="/bin/sh -e", description="Runs the scripts.")
-    user: Short | None = Field(default=None, description="User or uid of the steps.")
-    skip: bool = Field(default=False, description="Skips the task from the start.")
-    ignore_failure: bool = Field(default=False, description="Its failure does not fail the run.")
-    needs_approval: bool = Field(default=False, description="Waits for an approval before it starts.")
-    approvers: Approvers | None = Field(default=None, description="Whose approvals count.")
-    retries: Retries | None = Field(default=None, description="How often it is tried again.")
-    timeout_seconds: Seconds = Field(default=0, description="Of one attempt; 0 is none.")
-    matrix: (
-        Annotated[dict[Name, Annotated[tuple[Short, ...], Field(min_length=1, max_length=64)]], Field(max_length=8)]
-        | None
-    ) = Field(default=None, description="The task once for each combination of these values.")
-    pod: PodSettings | None = Field(default=None, description="Pod settings over the run's and the executor's.")
-
-
-class Approval(Model):
-    """What one person says of a task that needs approval; only in one's own name."""
-
-    task: Name = Field(description="The task.")
-    by: Annotated[str, Field(min_length=1, max_length=253)] = Field(description="Your user name.")
-    verdict: Annotated[str, Field(max_length=16, pattern="^(approved|refused)$")] = Field(
-        default="approved", description="approved or refused."
-    )
-    groups: Annotated[tuple[Short, ...], Field(max_length=64)] = Field(
-        default=(), description="Groups of yours that the approval should count for."
-    )
-
-
-class RestartFrom(Model):
-    """Restarts an earlier run as a new one."""
-
-    run: Short = Field(description="Id of the run to restart.")
-    from_: Annotated[str, Field(max_length=16, pattern="^(start|failed)$")] = Field(
-        alias="from", description="start: every task; failed: what did not succeed, and what depends on it."
-    )
+    task: DnsLabel
+    """Name of the task."""
+    by: Name
+    """Who says it: the user name of whoever adds this entry; the API server checks it."""
+    verdict: Literal["approved", "refused"] = "approved"
+    """Their word. One refusal fails the task."""
+    groups: Annotated[tuple[Name, ...], LIST, Field(max_length=64), ListSet()] = ()
+    """Groups they are in, as far as approvers.groups needs them; the API server checks them."""
 
 
 class RunSpec(Model):
-    """A graph of tasks."""
+    """A run: a graph of tasks. Only stop, suspend, approvals, priority and ttlSecondsAfterFinished can change."""
 
-    group: Path | None = Field(
-        default=None, description="Path as /project/web/branch/main; runs of one group take turns. Default: /run/NAME."
-    )
-    tasks: tuple[TaskSpec, ...] = keyed("The tasks.", "name", limit=1000)
-    environment: tuple[Variable, ...] = variables("Variables of all steps; a restart replaces them.")
-    static_environment: tuple[Variable, ...] = variables("Variables of all steps; a restart keeps them.")
-    setup_errors: Annotated[tuple[Annotated[str, Field(max_length=4096)], ...], Field(max_length=1000)] = Field(
-        default=(), description="Errors that a client found; the run then only shows them."
-    )
-    cache_group: Path | None = Field(default=None, description="Whose caches it shares. Default: its root group.")
-    restart_from: RestartFrom | None = Field(default=None, description="Restarts an earlier run; then no tasks.")
-    concurrency: Annotated[str, Field(max_length=16, pattern="^(queue|cancelInProgress|replaceQueued)$")] = Field(
-        default="queue", description="What happens to earlier runs of its group."
-    )
-    max_active_tasks: Count = Field(default=0, description="Of this run at once; 0 is no limit.")
-    timeout_seconds: Seconds = Field(default=0, description="Of the whole run; 0 is none.")
-    pod: PodSettings | None = Field(default=None, description="Pod settings of all its tasks.")
-    suspend: bool = Field(default=False, description="Keeps a queued run from starting.")
-    stop: bool = Field(default=False, description="Stops the run; cannot be taken back.")
-    approvals: tuple[Approval, ...] = keyed("What people said of tasks that need approval.", "task", "by", limit=256)
-    priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = Field(
-        default=0, description="Between groups; a higher one goes first."
-    )
-    ttl_seconds_after_finished: Seconds | None = Field(
-        default=None, description="When the Run is deleted; its record stays. Default: the installation's."
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.restartFrom) || !has(self.tasks) || self.tasks.size() == 0",
+            NO_TASKS_IN_A_RESTART,
+            field="tasks",
+        ),
+        *map(_unchanged, IMMUTABLE),
+        Rule(
+            "!oldSelf.stop || self.stop",
+            "a stop cannot be taken back: create another Run, or restart this one",
+            field="stop",
+            forbidden=True,
+        ),
+        Rule(
+            "!has(oldSelf.approvals) || (has(self.approvals) && self.approvals + oldSelf.approvals == self.approvals)",
+            "an approval cannot be changed or removed: only add others",
+            field="approvals",
+            forbidden=True,
+        ),
     )
 
+    group: GroupPath | None = None
+    """Path such as /project/web/branch/main. Runs of a group run one after the other, and the first two elements number
+    them; default: /run/<name>."""
+    tasks: Annotated[tuple[TaskSpec, ...], LIST, Field(max_length=1000), ListMap(("name",))] = ()
+    """The tasks; at most 10,000 after expanding matrices."""
+    environment: Environment = ()
+    """Variables for all tasks; a restart replaces them."""
+    static_environment: Environment = ()
+    """Variables for all tasks, weaker than environment; a restart keeps them."""
+    setup_errors: Annotated[tuple[Message, ...], LIST, Field(max_length=1000), ListAtomic()] = ()
+    """Errors found by whoever creates the Run, such as a config file that cannot be read: no task starts then."""
+    cache_group: GroupPath | None = None
+    """Path under which caches are kept; default: the first two elements of the group."""
+    restart_from: RestartSpec | None = None
+    """Makes this a restart of another run, whose tasks it takes."""
+    concurrency: Literal["queue", "cancelInProgress", "replaceQueued"] = "queue"
+    """What to do about older runs of the group: wait; cancel the queued ones and stop the running one; cancel only the
+    queued ones. It waits until the group is free in any case."""
+    max_active_tasks: Slots = 0
+    """How many of its tasks may run at once; 0 for no limit."""
+    timeout_seconds: Seconds = 0
+    """The run is ended, and failed, after this time from its start; 0 for no limit."""
+    pod: PodDefaults | None = None
+    """Settings of all its pods, over the executor's."""
+    suspend: bool = False
+    """Keeps the run from starting; no effect once it runs."""
+    stop: bool = False
+    """Stops the run, for good."""
+    approvals: Annotated[tuple[ApprovalSpec, ...], LIST, Field(max_length=1000), ListMap(("task", "by"))] = ()
+    """What people said of tasks that need approval; entries can only be added, each in one's own name."""
+    priority: Priority = 0
+    """Between runs of different groups, the higher one gets executors first."""
+    ttl_seconds_after_finished: Seconds | None = None
+    """When the Run is deleted after its end; the record stays. Default: the installation's."""
 
-MUTABLE = ("suspend", "stop", "approvals", "priority", "ttlSecondsAfterFinished")
-"""Fields of the spec that may change; all others are fixed when the Run is created."""
+    def broken(self) -> Iterable[Found]:
+        """Return what is wrong with the object as a whole."""
+        if self.restart_from is not None and self.tasks:
+            yield ("tasks",), NO_TASKS_IN_A_RESTART

@@ -1,95 +1,136 @@
-"""The status of a Run and of an Executor, as their schema says it; the operator writes it."""
+"""The status of both kinds: written by the operator only, here to describe it to the API server.
 
-from typing import Annotated
+Small whatever the run's size: counts, the first errors, the tasks worth a look. The record has the rest.
+"""
+
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from runabout.resources.base import Model, Short, Text, keyed
+from runabout.resources.fields import LIST, Arch, Count, Int64, ListAtomic, ListMap, Message, Time, Word
+from runabout.resources.model import Model
+
+MAX_NOTABLE = 20
+MAX_SETUP_ERRORS = 20
+
+PhaseWord = Literal["setuperror", "queued", "cancelled", "running", "finished"]
+ResultWord = Literal["unknown", "success", "failed", "stopped"]
+StatusWord = Literal["notstarted", "running", "success", "failed", "stopped", "cancelled", "skipped"]
 
 
-class StatusCondition(Model):
-    """A condition in Kubernetes' standard form."""
+class Condition(Model):
+    """One statement about the object, as everywhere in Kubernetes."""
 
-    type: Short = Field(description="What it speaks of.")
-    status: Annotated[str, Field(max_length=16, pattern="^(True|False|Unknown)$")] = Field(
-        description="Whether it is so."
-    )
-    reason: Short = Field(description="One word of a closed list.")
-    message: Text = Field(default="", description="For people.")
-    last_transition_time: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})] = Field(
-        description="When the status changed."
-    )
+    type: Annotated[str, Field(min_length=1, max_length=64)]
+    """What it is about."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    reason: Word | None = None
+    """Why, in one word of a closed list."""
+    message: Message | None = None
+    """Why, for people."""
+    last_transition_time: Time | None = None
+    """When `status` last changed."""
+    observed_generation: Int64 | None = None
+    """The generation of the spec it is about."""
+
+
+Conditions = Annotated[tuple[Condition, ...], LIST, Field(max_length=16), ListMap(("type",))]
 
 
 class TaskCounts(Model):
-    """How many tasks there are in each status; `waiting` counts those that say why."""
+    """How many tasks there are, by status."""
 
-    total: int = Field(default=0, description="All tasks.")
-    notstarted: int = Field(default=0, description="Not started yet.")
-    waiting: int = Field(default=0, description="Waiting, with a reason.")
-    running: int = Field(default=0, description="On an executor, or between two attempts.")
-    success: int = Field(default=0, description="Succeeded.")
-    failed: int = Field(default=0, description="Failed.")
-    skipped: int = Field(default=0, description="Skipped.")
-    cancelled: int = Field(default=0, description="Cancelled.")
-    stopped: int = Field(default=0, description="Stopped.")
+    total: Count = 0
+    """All of them."""
+    notstarted: Count = 0
+    """Not decided yet, or waiting."""
+    waiting: Count = 0
+    """Of notstarted and running: those that wait for an approval, an executor, a node, an image."""
+    running: Count = 0
+    """On an executor."""
+    success: Count = 0
+    """Ended well."""
+    failed: Count = 0
+    """Ended badly."""
+    skipped: Count = 0
+    """Passed over: skip, conditions that did not match, or a stop."""
+    cancelled: Count = 0
+    """Root tasks that were not started because the run had its result."""
+    stopped: Count = 0
+    """Ended by a stop."""
 
 
-class Notable(Model):
+class NotableTask(Model):
     """A task worth a look."""
 
-    task: Short = Field(description="Its name.")
-    status: Short = Field(description="Its status.")
-    reason: Short | None = Field(default=None, description="Why, in one word.")
-    message: Text | None = Field(default=None, description="Why, for people.")
-    since: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})] | None = Field(
-        default=None, description="Since when."
-    )
+    task: Annotated[str, Field(max_length=253)]
+    """Its name."""
+    status: StatusWord | None = None
+    """Its status."""
+    reason: Word | None = None
+    """Why it failed or what it waits for."""
+    message: Message | None = None
+    """The same for people."""
+    since: Time | None = None
+    """Since when."""
 
 
 class SetupErrors(Model):
-    """What is wrong with the spec."""
+    """What keeps the run from being one."""
 
-    count: int = Field(default=0, description="How many there are.")
-    first: Annotated[tuple[Text, ...], Field(max_length=20)] = Field(default=(), description="The first 20.")
+    count: Count = 0
+    """How many there are; the record has them all."""
+    first: Annotated[tuple[Message, ...], LIST, Field(max_length=MAX_SETUP_ERRORS), ListAtomic()] = ()
+    """The first ones."""
 
 
 class RunStatus(Model):
-    """A window on the run's progress."""
+    """A small window on the run's progress."""
 
-    observed_generation: int = Field(default=0, description="Generation of the spec that is taken into account.")
-    id: Short | None = Field(default=None, description="The run's id; sorts by creation.")
-    counter: int | None = Field(default=None, description="The run's number in its root group.")
-    phase: Short | None = Field(default=None, description="setuperror, queued, cancelled, running or finished.")
-    result: Short | None = Field(default=None, description="unknown, success, failed or stopped.")
-    start_time: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})] | None = Field(
-        default=None, description="When it began to run."
-    )
-    completion_time: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})] | None = Field(
-        default=None, description="When it was over."
-    )
-    tasks: TaskCounts | None = Field(default=None, description="Tasks by status.")
-    conditions: tuple[StatusCondition, ...] = keyed("For programs.", "type", limit=16)
-    notable: Annotated[tuple[Notable, ...], Field(max_length=20)] = Field(
-        default=(),
-        description="Tasks worth a look: failed, or waiting for something.",
-        json_schema_extra={"x-kubernetes-list-type": "atomic"},
-    )
-    setup_errors: SetupErrors | None = Field(default=None, description="What is wrong with the spec.")
+    observed_generation: Int64 | None = None
+    """The generation of the spec that the status takes into account."""
+    id: Word | None = None
+    """Id of the run's record; ids sort by creation."""
+    counter: Int64 | None = None
+    """Number of the run in its root group."""
+    phase: PhaseWord | None = None
+    """Where the run is in its life."""
+    result: ResultWord | None = None
+    """What came of it; set once."""
+    start_time: Time | None = None
+    """When it began to run."""
+    completion_time: Time | None = None
+    """When it was over."""
+    tasks: TaskCounts | None = None
+    """How many tasks there are, by status."""
+    conditions: Conditions = ()
+    """Succeeded, Completed, Started, Waiting, Stored."""
+    notable: Annotated[tuple[NotableTask, ...], LIST, Field(max_length=MAX_NOTABLE), ListMap(("task",))] = ()
+    """Tasks worth a look: failed, or waiting, with the reason."""
+    setup_errors: SetupErrors | None = None
+    """What keeps the run from being one."""
 
 
 class ArchNodes(Model):
-    """Ready nodes of one architecture."""
+    """Nodes of one architecture."""
 
-    arch: Short = Field(description="The architecture.")
-    count: int = Field(description="Ready nodes.")
+    arch: Arch
+    """The architecture."""
+    count: Count = 0
+    """How many ready nodes have it."""
 
 
 class ExecutorStatus(Model):
-    """What an executor does."""
+    """What an Executor does."""
 
-    observed_generation: int = Field(default=0, description="Generation of the spec that is taken into account.")
-    active_tasks: int = Field(default=0, description="Tasks on it.")
-    waiting_tasks: int = Field(default=0, description="Waiting tasks that it serves.")
-    nodes: tuple[ArchNodes, ...] = keyed("Ready nodes by architecture.", "arch", limit=16)
-    conditions: tuple[StatusCondition, ...] = keyed("For programs.", "type", limit=16)
+    observed_generation: Int64 | None = None
+    """The generation of the spec that the status takes into account."""
+    conditions: Conditions = ()
+    """Ready."""
+    active_tasks: Count | None = None
+    """Tasks that are on it."""
+    waiting_tasks: Count | None = None
+    """Tasks that could go to it and wait."""
+    nodes: Annotated[tuple[ArchNodes, ...], LIST, Field(max_length=16), ListMap(("arch",))] = ()
+    """Ready nodes by architecture."""

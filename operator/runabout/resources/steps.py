@@ -1,84 +1,146 @@
 """Steps: what a task does, one after the other, in its first container."""
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, ClassVar
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from runabout.resources.base import Long, Model, Name, Seconds, Short, Text
-from runabout.resources.pod import KeyRef, Variable, variables
+from runabout.resources.environment import Environment
+from runabout.resources.fields import (
+    LIST,
+    Depth,
+    DnsLabel,
+    DnsName,
+    ListAtomic,
+    Name,
+    Path,
+    Script,
+    Seconds,
+    Shell,
+    Url,
+    User,
+)
+from runabout.resources.model import Found, Model, Rule
 
-Script = Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
-Patterns = Annotated[tuple[Text, ...], Field(max_length=64)]
-
-KINDS = ("run", "clone", "saveToWorkspace", "restoreWorkspace", "saveCache", "restoreCache")
+STEP_KINDS = ("run", "clone", "saveToWorkspace", "restoreWorkspace", "saveCache", "restoreCache")
 
 
-class Content(Model):
-    """Files to archive."""
+class SecretRef(Model):
+    """A Secret in the Run's namespace."""
 
-    source_dir: Text = Field(default=".", description="Where the patterns start.")
-    dest_dir: Text = Field(default=".", description="Where the files stand in the archive.")
-    paths: Patterns = Field(default=("**",), description="Patterns; ** matches any number of folders.")
+    name: DnsName
+    """Its name."""
 
 
 class Clone(Model):
-    """Clones a git repository."""
+    """Gets a git repository."""
 
-    url: Long = Field(description="https or ssh URL.")
-    ref: Short = Field(default="HEAD", description="Branch, tag or commit.")
-    depth: Annotated[int, Field(ge=0, le=1_000_000)] = Field(default=1, description="Commits; 0 is all of them.")
-    submodules: bool = Field(default=False, description="Whether to clone submodules, too.")
-    dest_dir: Text = Field(default=".", description="Where to clone to.")
-    credentials: KeyRef | None = Field(default=None, description="A Secret's key with a token or an ssh key.")
-    known_hosts: KeyRef | None = Field(default=None, description="A ConfigMap's key with ssh host keys.")
+    url: Url
+    """Address of the repository: https://…, ssh://… or git@host:path."""
+    ref: Name = "HEAD"
+    """Branch, tag or commit."""
+    dest_dir: Path = "."
+    """Where to put the files, from the working directory."""
+    depth: Depth = 0
+    """How many commits of history; 0 for all."""
+    submodules: bool = False
+    """Whether to get submodules too, all levels."""
+    credentials: SecretRef | None = None
+    """Secret of type kubernetes.io/basic-auth (username, password) or kubernetes.io/ssh-auth (ssh-privatekey)."""
+    known_hosts: Annotated[str, Field(max_length=16_384)] | None = None
+    """Host keys for ssh, as in a known_hosts file; without them no ssh host is trusted."""
+
+
+class Content(Model):
+    """Files for an archive."""
+
+    source_dir: Path = "."
+    """Directory to take them from, from the working directory."""
+    dest_dir: Path = "."
+    """Directory to put them into when restored, from `destDir` of the restoring step."""
+    paths: Annotated[tuple[Path, ...], LIST, Field(min_length=1, max_length=64), ListAtomic()] = ("**",)
+    """Patterns relative to sourceDir: * within a name, ** across directories; ! in front takes away again."""
+
+
+Contents = Annotated[tuple[Content, ...], LIST, Field(min_length=1, max_length=16), ListAtomic()]
+CacheKey = Annotated[str, Field(min_length=1, max_length=512)]
 
 
 class SaveToWorkspace(Model):
-    """Saves files for the tasks that depend on this one."""
+    """Hands files to the tasks that depend on this one, however indirectly."""
 
-    contents: Annotated[tuple[Content, ...], Field(min_length=1, max_length=32)] = Field(description="What to save.")
+    contents: Contents
+    """Which files."""
 
 
 class RestoreWorkspace(Model):
-    """Restores what all ancestors have saved."""
+    """Unpacks what all ancestors saved, in level order, then by task and step."""
 
-    dest_dir: Text = Field(default=".", description="Where to restore it.")
+    dest_dir: Path = "."
+    """Where to, from the working directory."""
 
 
 class SaveCache(Model):
-    """Saves files under a key, unless there is such a key already."""
+    """Keeps files for later runs of the cache group; a key that exists is left as it is."""
 
-    key: Text = Field(description="Template of the key.")
-    contents: Annotated[tuple[Content, ...], Field(min_length=1, max_length=32)] = Field(description="What to save.")
+    key: CacheKey
+    """Name of the entry; {{ checksum "FILE" }}, {{ env "NAME" }}, {{ os }}, {{ arch }} and dates are filled in."""
+    contents: Contents
+    """Which files."""
 
 
 class RestoreCache(Model):
-    """Restores the newest cache whose key begins with one of `keys`."""
+    """Unpacks the newest entry of the cache group that matches; none is no error."""
 
-    keys: Annotated[tuple[Text, ...], Field(min_length=1, max_length=16)] = Field(description="Tried in this order.")
-    dest_dir: Text = Field(default=".", description="Where to restore it.")
+    keys: Annotated[tuple[CacheKey, ...], LIST, Field(min_length=1, max_length=16), ListAtomic()]
+    """Prefixes of keys, tried in this order; rendered as in saveCache."""
+    dest_dir: Path = "."
+    """Where to, from the working directory."""
 
 
 class Step(Model):
-    """One step; exactly one of run, clone, saveToWorkspace, restoreWorkspace, saveCache, restoreCache."""
+    """One step; the first that fails ends the task."""
 
-    name: Name | None = Field(default=None, description="Default: the step's kind and number.")
-    run: Script | None = Field(default=None, description="A script for the shell.")
-    clone: Clone | None = Field(default=None, description="Clones a git repository.")
-    save_to_workspace: SaveToWorkspace | None = Field(default=None, description="Saves files for later tasks.")
-    restore_workspace: RestoreWorkspace | None = Field(default=None, description="Restores what ancestors saved.")
-    save_cache: SaveCache | None = Field(default=None, description="Saves a cache.")
-    restore_cache: RestoreCache | None = Field(default=None, description="Restores a cache.")
-    environment: tuple[Variable, ...] = variables("Variables of this step; they win over all others.")
-    working_dir: Text | None = Field(default=None, description="Default: the task's.")
-    shell: Short | None = Field(default=None, description="Default: the task's.")
-    user: Short | None = Field(default=None, description="Default: the task's.")
-    timeout_seconds: Seconds = Field(default=0, description="After which the step fails; 0 is never.")
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "[" + ", ".join(f"has(self.{kind})" for kind in STEP_KINDS) + "].filter(x, x).size() == 1",
+            f"expected exactly one of {', '.join(STEP_KINDS)}",
+        ),
+    )
 
-    @property
+    name: DnsLabel | None = None
+    """Name, unique in the task; without one it is called after kind and place, such as run-2."""
+    run: Script | None = None
+    """A script for the shell. At most 15,360 characters: longer ones belong into the repository or the image."""
+    clone: Clone | None = None
+    """Get a git repository."""
+    save_to_workspace: SaveToWorkspace | None = None
+    """Hand files to dependent tasks."""
+    restore_workspace: RestoreWorkspace | None = None
+    """Unpack the files that ancestors handed on."""
+    save_cache: SaveCache | None = None
+    """Keep files for later runs."""
+    restore_cache: RestoreCache | None = None
+    """Unpack files kept by earlier runs."""
+    environment: Environment = ()
+    """Variables for this step only; stronger than all others."""
+    working_dir: Path | None = None
+    """Directory to run in, created if missing, from the home directory if it begins with ~; default: the task's."""
+    shell: Shell | None = None
+    """Program and arguments that get the script; default: the task's."""
+    user: User | None = None
+    """Who runs it: NAME, UID, NAME:GROUP or UID:GID; default: the task's."""
+    timeout_seconds: Seconds = 0
+    """The step is ended after this time; 0 for no limit of its own."""
+
+    def broken(self) -> Iterable[Found]:
+        """Return what is wrong with the object as a whole."""
+        if len(self.kinds()) != 1:
+            yield (), self.rules[0].message
+
     def kinds(self) -> tuple[str, ...]:
-        """Which kinds are set, by their names in the spec."""
-        values = (
+        """Return the kinds that are set; exactly one in a sound step."""
+        given = (
             self.run,
             self.clone,
             self.save_to_workspace,
@@ -86,4 +148,8 @@ class Step(Model):
             self.save_cache,
             self.restore_cache,
         )
-        return tuple(kind for kind, value in zip(KINDS, values, strict=True) if value is not None)
+        return tuple(kind for kind, value in zip(STEP_KINDS, given, strict=True) if value is not None)
+
+    def label(self, place: int) -> str:
+        """Return the step's name, or the one it gets from its kind and its place (0, 1, …)."""
+        return self.name or f"{self.kinds()[0]}-{place + 1}"

@@ -1,0 +1,57 @@
+"""Environment variables: a value, or the key of a Secret or ConfigMap in the Run's namespace."""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from runabout.resources.fields import LIST, DataKey, DnsName, ListMap, VariableName, VariableValue
+from runabout.resources.model import Found, Model
+
+
+class KeyRef(Model):
+    """One key of a Secret or ConfigMap."""
+
+    name: DnsName
+    """Name of the Secret or ConfigMap in the Run's namespace."""
+    key: DataKey
+    """Which of its keys."""
+    optional: bool = False
+    """If true, the variable is left out where object or key do not exist; otherwise the task waits, then fails."""
+
+
+class ValueSource(Model):
+    """Where Kubernetes finds a value: exactly one of the two."""
+
+    schema_extra: ClassVar[Mapping[str, object]] = {"minProperties": 1, "maxProperties": 1}
+
+    secret_key_ref: KeyRef | None = None
+    """A key of a Secret. Its value is masked in logs and never stored."""
+    config_map_key_ref: KeyRef | None = None
+    """A key of a ConfigMap."""
+
+    def broken(self) -> Iterable[Found]:
+        """Return what is wrong with the object as a whole."""
+        if (self.secret_key_ref is None) == (self.config_map_key_ref is None):
+            yield (), "expected exactly one of secretKeyRef, configMapKeyRef"
+
+
+class EnvironmentVariable(Model):
+    """A variable with exactly one of `value` and `valueFrom`."""
+
+    schema_extra: ClassVar[Mapping[str, object]] = {"oneOf": [{"required": ["value"]}, {"required": ["valueFrom"]}]}
+
+    name: VariableName
+    """Name; those that begin with RUNABOUT_ are Runabout's own."""
+    value: VariableValue | None = None
+    """The value, as it is: nothing in it is expanded."""
+    value_from: ValueSource | None = None
+    """Where Kubernetes finds the value."""
+
+    def broken(self) -> Iterable[Found]:
+        """Return what is wrong with the object as a whole."""
+        if (self.value is None) == (self.value_from is None):
+            yield (), "expected exactly one of value, valueFrom"
+
+
+Environment = Annotated[tuple[EnvironmentVariable, ...], LIST, Field(max_length=256), ListMap(("name",))]
