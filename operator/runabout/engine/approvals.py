@@ -14,15 +14,27 @@ class Answer(Enum):
     REFUSED = "refused"
 
 
+def by_task(approvals: Iterable[Approval]) -> dict[str, list[Approval]]:
+    """Return approvals by the task they are about."""
+    found: dict[str, list[Approval]] = {}
+    for approval in approvals:
+        found.setdefault(approval.task, []).append(approval)
+    return found
+
+
 def counting(task: TaskConfig, approvals: Iterable[Approval]) -> tuple[Approval, ...]:
-    """Return the approvals that count for a task: of the callers it names, of anybody if it names none."""
+    """Return the approvals that count for a task: of the callers it names, of anybody if it names none.
+
+    Sorted and without repeats, so that the order in which they came leaves no trace.
+    """
     users, groups = task.approvers.users, set(task.approvers.groups)
     anybody = not users and not groups
-    return tuple(
+    counted = {
         approval
         for approval in approvals
         if approval.task == task.name and (anybody or approval.by in users or not groups.isdisjoint(approval.groups))
-    )
+    }
+    return tuple(sorted(counted, key=lambda approval: (approval.by, approval.verdict, approval.groups)))
 
 
 def answer(task: TaskConfig, counted: Iterable[Approval]) -> Answer:

@@ -10,6 +10,13 @@ _MATCHES = {
 
 
 def matches(dependency: Dependency, status: Status) -> bool:
-    """Whether a parent that ended with `status` is what the dependency asks for; cancelled and stopped never are."""
+    """Whether a parent that ended with `status` is what the dependency asks for; cancelled and stopped never are.
+
+    No conditions at all are on_success.
+    """
     condition = _MATCHES.get(status)
-    return condition is not None and condition in dependency.conditions
+    if condition is None:
+        return False
+    if not dependency.conditions:
+        return condition is Condition.ON_SUCCESS
+    return condition in dependency.conditions

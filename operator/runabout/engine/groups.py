@@ -7,8 +7,11 @@ nothing.
 
 import re
 
-_ELEMENT = re.compile(r"(?:[^/%]|%[0-9A-Fa-f]{2})+")
+_ELEMENT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+")
+"""What may stand between two slashes of a URL's path (RFC 3986, pchar)."""
 MIN_ELEMENTS = 2
+_ROOT_ELEMENTS = 3
+"""namespace, type and name"""
 
 
 def check_group(path: str) -> str | None:
@@ -16,13 +19,18 @@ def check_group(path: str) -> str | None:
     if not path.startswith("/"):
         return f'group "{path}" is not absolute: begin it with "/", as in /project/web'
     elements = path[1:].split("/")
-    if any(not element for element in elements):
+    if not all(elements):
         return f'group "{path}" has an empty element: remove the extra "/"'
     if len(elements) < MIN_ELEMENTS:
         return f'group "{path}" needs at least two elements, a type and a name, as in /project/web'
     for element in elements:
+        if element in (".", ".."):
+            return f'group "{path}": an element cannot be "{element}"'
         if not _ELEMENT.fullmatch(element):
-            return f'group "{path}": "{element}" has a "%" without two hexadecimal digits; write a percent sign as %25'
+            return (
+                f'group "{path}": "{element}" is not percent-encoded; '
+                "write a percent sign as %25, a slash inside a name as %2F, a space as %20"
+            )
     return None
 
 
@@ -38,7 +46,14 @@ def effective_group(namespace: str, group: str) -> str:
 
 def root_group(effective: str) -> str:
     """Return the part of an effective group whose runs are numbered together (`/<namespace>/project/web`)."""
-    return "/".join(effective.split("/")[:4])
+    return "/".join(effective.split("/")[: _ROOT_ELEMENTS + 1])
+
+
+def effective_cache_group(namespace: str, group: str, cache_group: str | None = None) -> str:
+    """Return the group of a run's caches, in its namespace: its own choice, else the root of its group."""
+    if cache_group is not None:
+        return effective_group(namespace, cache_group)
+    return root_group(effective_group(namespace, group))
 
 
 def covers(prefix: str, group: str) -> bool:

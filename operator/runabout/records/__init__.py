@@ -20,6 +20,7 @@ from runabout.records.task import (
 )
 from runabout.records.words import (
     FINISHED_STATUSES,
+    MACHINERY_REASONS,
     TERMINAL_PHASES,
     Condition,
     Phase,
@@ -32,6 +33,7 @@ from runabout.records.words import (
 
 __all__ = [
     "FINISHED_STATUSES",
+    "MACHINERY_REASONS",
     "TERMINAL_PHASES",
     "Approval",
     "Approvers",

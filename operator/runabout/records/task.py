@@ -106,7 +106,7 @@ class Task:
     `attempt` is 0 until the task is first given to an executor, then 1, 2, …; `executor` is set exactly while it is
     on one. `executed_by` names the run that executed a task which a restart kept. `waiting_since` is set while the
     task waits for approval. `stored` says that logs and archives of the last attempt are stored (or that there are
-    none).
+    none); `archived` says the same of its workspace archives alone, which is what its children wait for.
     """
 
     run: RunId
@@ -126,6 +126,7 @@ class Task:
     steps: tuple[StepState, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     stored: bool = True
+    archived: bool = True
     late_logs: bool = False
 
     @property

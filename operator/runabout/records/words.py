@@ -101,3 +101,18 @@ class Reason(StrEnum):
     CONTAINER_CREATING = "ContainerCreating"
     STOPPING = "Stopping"
     STORAGE_UNAVAILABLE = "StorageUnavailable"
+
+
+MACHINERY_REASONS = frozenset(
+    {
+        Reason.EVICTED,
+        Reason.NODE_LOST,
+        Reason.PREEMPTED,
+        Reason.POD_DELETED,
+        Reason.POD_LOST,
+        Reason.REGISTRY_ERROR,
+        Reason.CONTAINER_CREATING,
+        Reason.MACHINERY_ERROR,
+    }
+)
+"""Why an attempt was lost through no fault of its task; such attempts have a budget of their own."""
