@@ -45,6 +45,8 @@ class Attempt:
     invalid: str = ""
     stop_sent: int | None = None
     force_sent: int | None = None
+    cleanup_due: int | None = None
+    """when a pod whose main container has ended is deleted, if it has not ended by then"""
     force: bool = False
     removed: bool = False
 

@@ -11,7 +11,7 @@ from runabout.control.status import Wait
 from runabout.engine.decide import TaskEnd
 from runabout.executors.observe import observe
 from runabout.executors.plan import step_names
-from runabout.executors.podview import main_container
+from runabout.executors.podview import main_container, pod_view
 from runabout.executors.state import Absent, Cleanup, Ended, Limits, Machinery, Outcome, Pending, Running
 from runabout.records import Attempt as PastAttempt
 from runabout.records import Reason, Status, StepState, Task
@@ -19,6 +19,15 @@ from runabout.records.json import JsonObject
 
 MACHINERY_ATTEMPTS = 3
 """Attempts that the machinery may lose before a task fails with the machinery's reason."""
+
+UNSEEN_MS = 30_000
+"""How long a pod that was created may stay unseen before the API server is asked for it."""
+CLEANUP_MS = 15_000
+"""How long a pod may go on after its main container has ended; it ends by itself unless something was added to it."""
+NOTICED_MS = 1_000
+"""How long a pod waits before the status says so."""
+SLOW_START_MS = 10_000
+"""The same for a node that is setting the pod up, which takes a second or two."""
 
 _STATUS = {Outcome.SUCCESS: Status.SUCCESS, Outcome.FAILED: Status.FAILED, Outcome.STOPPED: Status.STOPPED}
 
@@ -68,6 +77,8 @@ class Observer:
                 self._running(live, task, attempt, found, now=now, stop=stop)
             elif not task.stored:
                 self._storing(live, task, attempt, found, now=now)
+            if attempt.cleanup_due is not None:
+                self._cleanup(attempt, found, now=now)
         return found
 
     def forget(self, attempt: Attempt) -> None:
@@ -101,8 +112,7 @@ class Observer:
         if isinstance(state, Absent):
             self._absent(task, attempt, found, now=now, stop=stop, limits=limits)
         elif isinstance(state, Pending):
-            found.waits[task.name] = Wait(state.reason, state.message, state.since)
-            found.again(state.look_again)
+            self._pending(task, state, found, now=now)
         elif isinstance(state, Running):
             self._logs.follow(self._job(live, task, attempt))
             if state.reason is not None:
@@ -110,6 +120,15 @@ class Observer:
             found.again(state.look_again)
         else:
             self._over(live, task, attempt, state, found, now=now, stop=stop)
+
+    def _pending(self, task: Task, state: Pending, found: Observation, *, now: int) -> None:
+        """Say why a pod does not start, once it takes longer than it usually does."""
+        shown = state.since + (SLOW_START_MS if state.reason is Reason.CONTAINER_CREATING else NOTICED_MS)
+        if now >= shown:
+            found.waits[task.name] = Wait(state.reason, state.message, state.since)
+        else:
+            found.again(shown)
+        found.again(state.look_again)
 
     def _absent(
         self, task: Task, attempt: Attempt, found: Observation, *, now: int, stop: bool, limits: Limits
@@ -152,9 +171,12 @@ class Observer:
     ) -> None:
         ran = self._collect(live, task, attempt, state)
         settled = not ran or self._logs.stored(attempt.pod) is not None or self._is_late(attempt, now)
-        if state.cleanup is not Cleanup.NONE and not attempt.removed and not attempt.gone:
+        if state.cleanup is not Cleanup.NONE and settled and not attempt.removed and not attempt.gone:
             attempt.force = state.cleanup is Cleanup.FORCE
-            found.remove.append(attempt)
+            if attempt.force or not ran:
+                found.remove.append(attempt)
+            elif attempt.cleanup_due is None:
+                attempt.cleanup_due = now + CLEANUP_MS
         if isinstance(state, Machinery):
             if stop:
                 end = TaskEnd(Status.STOPPED, reason=Reason.STOPPED, message=state.message, ended=state.ended or now)
@@ -178,6 +200,17 @@ class Observer:
             found.stored[task.name] = ()
         elif (stored := self._logs.stored(attempt.pod)) is not None:
             found.stored[task.name] = _with_sizes(state.steps or _steps(live, task), stored.sizes)
+
+    def _cleanup(self, attempt: Attempt, found: Observation, *, now: int) -> None:
+        """Have a pod deleted that goes on after its main container has ended."""
+        phase = pod_view(attempt.last).phase if attempt.last is not None else ""
+        if attempt.gone or attempt.removed or phase in ("Succeeded", "Failed"):
+            attempt.cleanup_due = None
+        elif attempt.cleanup_due is not None and now >= attempt.cleanup_due:
+            found.remove.append(attempt)
+            attempt.cleanup_due = None
+        else:
+            found.again(attempt.cleanup_due)
 
     def _lost(
         self,
@@ -254,10 +287,6 @@ class Observer:
             container=main_container(attempt.last or {}),
             steps=step_names(live.graph.task(task.name)),
         )
-
-
-UNSEEN_MS = 30_000
-"""How long a pod that was created may stay unseen before the API server is asked for it."""
 
 
 def _steps(live: LiveRun, task: Task) -> tuple[StepState, ...]:

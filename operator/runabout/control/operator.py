@@ -182,7 +182,7 @@ class Operator:
             max_bytes=settings.max_log_bytes,
         )
         ledger = Ledger(store)
-        api = RunsApi(session)
+        api = RunsApi(session, seen=lambda body: self.run_seen(body, deleted=False))
         self._reconciler = Reconciler(
             ledger=ledger,
             objects=self.objects,
@@ -376,8 +376,8 @@ class _Parts:
 
 
 def _says_more(known: RunObject, run: RunObject) -> bool:
-    """Whether a Run changed in a way that a pass looks at; our own status is none."""
-    return (known.generation, known.deleted, known.finalizers) != (run.generation, run.deleted, run.finalizers)
+    """Whether a Run changed in a way that a pass looks at; our own writes are none."""
+    return (known.generation, known.deleted) != (run.generation, run.deleted)
 
 
 async def _first(event: asyncio.Event, stop: asyncio.Event) -> None:

@@ -149,6 +149,9 @@ class Reconciler:
     def _unstored(self, live: LiveRun) -> bool:
         return bool(live.attempts)
 
+    def _done_with(self, task: Task, attempt: Attempt) -> bool:
+        return task.finished and task.stored and attempt.cleanup_due is None
+
     async def _advance(self, live: LiveRun, run: RunObject | None) -> None:
         now = self._now()
         stop = run is None or run.deleted is not None or run.spec.get("stop") is True or live.state.run.stop
@@ -264,16 +267,15 @@ class Reconciler:
             task = done.state.tasks[name]
             live.attempts[name] = Attempt(assignment.pod, name, task.attempt, Creation.WANTED, now)
         for name, attempt in tuple(live.attempts.items()):
-            if done.state.tasks[name].finished and done.state.tasks[name].stored:
+            if self._done_with(done.state.tasks[name], attempt):
                 del live.attempts[name]
                 self._observer.forget(attempt)
 
     async def _act(self, live: LiveRun, run: RunObject | None, done: _Pass, found: Observation) -> None:
         if run is not None and not live.over:
             await self._reporter.hold(run)
-        if live.over:
-            return
-        await self._actions.create(live)
+        if not live.over:
+            await self._actions.create(live)
         if done.stop:
             found.again(await self._actions.stop(live, done.stop))
         if found.remove:
@@ -318,9 +320,9 @@ class Reconciler:
         again = await self._reporter.status(live, run)
         settled = live.over and not self._unstored(live)
         if settled and again is None:
-            await self._reporter.release(run)
+            await self._reporter.release(self._objects.get(run.uid) or run)
             live.released = True
-            again = await self._reporter.expire(live, run)
+            again = await self._reporter.expire(live, self._objects.get(run.uid) or run)
         elif (overdue := self._reporter.overdue(run)) is not None:
             if overdue == 0:
                 await self._reporter.release_overdue(live, run)

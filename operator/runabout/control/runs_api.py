@@ -3,7 +3,7 @@
 Each write names the object's uid or version, so that one created again under the same name is never touched by mistake.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from runabout.control.objects import RunObject
 from runabout.kube.errors import ConflictError, NotFoundError
@@ -15,20 +15,22 @@ MANAGER = "runabout"
 
 
 class RunsApi:
-    """Writes through one session; an object that is gone is no error."""
+    """Writes through one session; an object that is gone is no error. `seen` takes what a write has made of a Run."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, seen: Callable[[Mapping[str, object]], None]) -> None:
         self._session = session
+        self._seen = seen
 
     async def apply_status(self, run: RunObject, status: Mapping[str, object]) -> None:
         """Write the status of a Run."""
         body = {"metadata": {"name": run.name, "namespace": run.namespace, "uid": run.uid}, "status": status}
         try:
-            await self._session.apply(
+            made = await self._session.apply(
                 RUNS, run.name, body, manager=MANAGER, namespace=run.namespace, subresource="status"
             )
         except (NotFoundError, ConflictError):
             return
+        self._seen(made)
 
     async def set_finalizers(self, run: RunObject, finalizers: tuple[str, ...]) -> None:
         """Replace a Run's finalizers.
@@ -38,9 +40,10 @@ class RunsApi:
         """
         metadata = {"uid": run.uid, "resourceVersion": run.resource_version, "finalizers": list(finalizers)}
         try:
-            await self._session.patch(RUNS, run.name, {"metadata": metadata}, namespace=run.namespace)
+            made = await self._session.patch(RUNS, run.name, {"metadata": metadata}, namespace=run.namespace)
         except NotFoundError:
             return
+        self._seen(made)
 
     async def delete(self, run: RunObject) -> None:
         """Delete a Run and, by its owner references, its pods."""

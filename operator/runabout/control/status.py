@@ -139,7 +139,7 @@ def _conditions(
             rows.append(
                 ("Stored", "False", "StorageUnavailable", f"the logs of {late} tasks wait for the object storage")
             )
-        elif missing:
+        elif missing or not completed:
             rows.append(("Stored", "False", "InProgress", ""))
         else:
             rows.append(("Stored", "True", "Stored", ""))
