@@ -65,7 +65,7 @@ def part_size(number: int, size: int | None) -> int:
     An unknown size gets larger parts the further it goes, so that the largest object that S3 takes fits.
     """
     if size is None:
-        return int(PART << min((number - 1) // 1000, 7))
+        return int(PART << min((number - 1) // 1000, 8))
     return max(PART, math.ceil(size / MOST_PARTS))
 
 
