@@ -65,18 +65,18 @@ def _int_or_string(value: object) -> object:
     return value
 
 
-Int64 = Annotated[int, BeforeValidator(_integral), Field(ge=-(2**63), le=2**63 - 1)]
-Priority = Annotated[int, BeforeValidator(_integral), Field(ge=-(2**31), le=2**31 - 1)]
-Seconds = Annotated[int, BeforeValidator(_integral), Field(ge=0, le=31_536_000)]
+Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1), BeforeValidator(_integral)]
+Priority = Annotated[int, Field(ge=-(2**31), le=2**31 - 1), BeforeValidator(_integral)]
+Seconds = Annotated[int, Field(ge=0, le=31_536_000), BeforeValidator(_integral)]
 """At most a year."""
-PositiveSeconds = Annotated[int, BeforeValidator(_integral), Field(ge=1, le=31_536_000)]
-Slots = Annotated[int, BeforeValidator(_integral), Field(ge=0, le=100_000)]
-Count = Annotated[int, BeforeValidator(_integral), Field(ge=0, le=2**31 - 1)]
-RetryLimit = Annotated[int, BeforeValidator(_integral), Field(ge=0, le=100)]
-ExitCode = Annotated[int, BeforeValidator(_integral), Field(ge=1, le=255)]
-Depth = Annotated[int, BeforeValidator(_integral), Field(ge=0, le=1_000_000)]
-Approvals = Annotated[int, BeforeValidator(_integral), Field(ge=1, le=100)]
-Failures = Annotated[int, BeforeValidator(_integral), Field(ge=1, le=10_000)]
+PositiveSeconds = Annotated[int, Field(ge=1, le=31_536_000), BeforeValidator(_integral)]
+Slots = Annotated[int, Field(ge=0, le=100_000), BeforeValidator(_integral)]
+Count = Annotated[int, Field(ge=0, le=2**31 - 1), BeforeValidator(_integral)]
+RetryLimit = Annotated[int, Field(ge=0, le=100), BeforeValidator(_integral)]
+ExitCode = Annotated[int, Field(ge=1, le=255), BeforeValidator(_integral)]
+Depth = Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(_integral)]
+Approvals = Annotated[int, Field(ge=1, le=100), BeforeValidator(_integral)]
+Failures = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(_integral)]
 
 DnsLabel = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
 DnsName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_NAME)]
@@ -104,26 +104,26 @@ Time = Annotated[str, Field(max_length=64), WithJsonSchema({"type": "string", "f
 
 User = Annotated[
     str,
-    BeforeValidator(_int_or_string),
     Field(max_length=128),
+    BeforeValidator(_int_or_string),
     WithJsonSchema({"x-kubernetes-int-or-string": True, "maxLength": 128}),
 ]
 MatrixValue = Annotated[
     str,
-    BeforeValidator(_int_or_string),
     Field(min_length=1, max_length=128),
+    BeforeValidator(_int_or_string),
     WithJsonSchema({"x-kubernetes-int-or-string": True, "minLength": 1, "maxLength": 128}),
 ]
 Quantity = Annotated[
     str,
-    BeforeValidator(_int_or_string),
     Field(max_length=64, pattern=QUANTITY),
+    BeforeValidator(_int_or_string),
     WithJsonSchema({"x-kubernetes-int-or-string": True, "maxLength": 64, "pattern": QUANTITY}),
 ]
 Port = Annotated[
     str,
-    BeforeValidator(_int_or_string),
     Field(min_length=1, max_length=15),
+    BeforeValidator(_int_or_string),
     WithJsonSchema({"x-kubernetes-int-or-string": True, "minLength": 1, "maxLength": 15}),
 ]
 
