@@ -7,8 +7,8 @@ nothing.
 
 import re
 
-_ELEMENT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+")
-"""What may stand between two slashes of a URL's path (RFC 3986, pchar)."""
+_ELEMENT = re.compile(r"(?:[^/%\x00-\x20\x7f]|%[0-9A-Fa-f]{2})+")
+
 MIN_ELEMENTS = 2
 _ROOT_ELEMENTS = 3
 """namespace, type and name"""

@@ -1,0 +1,134 @@
+"""`runabout simulate`: what would happen if? Plays a Run through the engine, without a cluster.
+
+Of the spec only what decides a run's course is played: the client's setup errors, and each task's name, depends, skip,
+ignoreFailure, needsApproval and matrix. The rest is checked, as the API server would, and otherwise ignored.
+"""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runabout.client.documents import DocumentError, read_documents
+from runabout.client.outcomes import OutcomesError, parse_outcomes
+from runabout.engine.matrix import Expansion, Template, expand
+from runabout.engine.simulation import Outcomes, Simulation
+from runabout.engine.simulation import simulate as play
+from runabout.records import Condition, Dependency, TaskConfig
+from runabout.resources import CheckedRun, RunSpec, TaskSpec, check
+
+UNUSABLE = 2
+"""Exit code for input of which no simulation can be made."""
+
+
+class Format(StrEnum):
+    """How the simulation is written."""
+
+    JSON = "json"
+
+
+class _UnusableError(Exception):
+    """Input of which no simulation can be made; one line for each problem."""
+
+
+def simulate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A Run, as YAML or JSON; - reads standard input.")],
+    *,
+    outcomes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUTCOMES", help="What happens to it: slots, tasks, stopAt, approve. Default: all succeed."
+        ),
+    ] = None,
+    output: Annotated[Format, typer.Option("--output", "-o", help="Format of the output.")] = Format.JSON,
+) -> None:
+    """Play a Run without a cluster: what would happen if a task failed, if it were stopped?
+
+    Ends with 0 if there is a simulation, whatever the run's result, and with 2 if the input is unusable.
+    """
+    try:
+        text = simulation_text(run, outcomes, output)
+    except (DocumentError, _UnusableError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(UNUSABLE) from error
+    typer.echo(text)
+
+
+def simulation_text(run: Path, outcomes: Path | None, output: Format) -> str:
+    """Return the simulation of the Run in a file, as text.
+
+    Raises:
+        DocumentError, _UnusableError: the input is unusable.
+    """
+    spec = _run_spec(run)
+    expansion = expand([_template(task) for task in spec.tasks])
+    errors = (*spec.setup_errors, *expansion.errors)
+    simulation = play(expansion.tasks, errors, _outcomes(outcomes, expansion))
+    match output:
+        case Format.JSON:
+            return json.dumps(as_json(simulation), indent=2)
+
+
+def as_json(simulation: Simulation) -> dict[str, object]:
+    """Return a simulation as a JSON object."""
+    return {
+        "phase": simulation.phase.value,
+        "result": simulation.result.value,
+        "setupErrors": list(simulation.setup_errors),
+        "tasks": {
+            name: {"status": task.status.value, "start": task.start, "end": task.end}
+            for name, task in simulation.tasks.items()
+        },
+        "events": [
+            {
+                "sequence": event.sequence,
+                "phase": event.phase.value,
+                "result": event.result.value,
+                "tick": event.tick,
+            }
+            for event in simulation.events
+        ],
+    }
+
+
+def _run_spec(path: Path) -> RunSpec:
+    documents = read_documents(path)
+    if len(documents) != 1:
+        raise _UnusableError(f"{path}: expected one Run, found {len(documents)} documents")
+    checked = check(documents[0])
+    if isinstance(checked, tuple):
+        raise _UnusableError("\n".join(f"{path}: {problem}" for problem in checked))
+    if not isinstance(checked, CheckedRun):
+        raise _UnusableError(f"{path}: kind: expected a Run, found an Executor")
+    if checked.spec.restart_from is not None:
+        raise _UnusableError(
+            f"{path}: spec.restartFrom: a restart has no tasks of its own to simulate; simulate the run it restarts"
+        )
+    return checked.spec
+
+
+def _outcomes(path: Path | None, expansion: Expansion) -> Outcomes:
+    if path is None:
+        return Outcomes()
+    documents = read_documents(path) or ({},)
+    if len(documents) != 1:
+        raise _UnusableError(f"{path}: expected one document, found {len(documents)}")
+    try:
+        return parse_outcomes(documents[0], tasks={task.name for task in expansion.tasks})
+    except OutcomesError as error:
+        raise _UnusableError("\n".join(f"{path}: {problem}" for problem in error.problems)) from error
+
+
+def _template(task: TaskSpec) -> Template:
+    config = TaskConfig(
+        name=task.name,
+        depends=tuple(
+            Dependency(item.task, frozenset(Condition(word) for word in item.conditions)) for item in task.depends
+        ),
+        skip=task.skip,
+        ignore_failure=task.ignore_failure,
+        needs_approval=task.needs_approval,
+    )
+    return Template(config, task.matrix or {})
