@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from runabout.control.objects import RunObject
 from runabout.control.rules import own_rules
-from runabout.engine.graph import check as check_graph
 from runabout.engine.groups import check_group, default_group, effective_group, root_group
+from runabout.engine.matrix import Template, expand
 from runabout.records import (
     Approvers,
     Condition,
@@ -80,6 +80,8 @@ def run_config(
     effective = effective_group(namespace, group)
     cache_group = spec.cache_group if spec.cache_group is not None and check_group(spec.cache_group) is None else None
     restart = spec.restart_from
+    expansion = expand(templates(spec))
+    errors = (*refused, *spec.setup_errors, *_group_errors(spec), *expansion.errors, *_own_errors(spec))
     return RunConfig(
         id=id,
         namespace=namespace,
@@ -88,8 +90,8 @@ def run_config(
         group=effective,
         cache_group=root_group(effective) if cache_group is None else effective_group(namespace, cache_group),
         created=created,
-        tasks=tuple(_task(task) for task in spec.tasks),
-        setup_errors=_bounded((*refused, *setup_errors(spec))),
+        tasks=expansion.tasks,
+        setup_errors=_bounded(errors),
         environment=_environment(spec.environment),
         static_environment=_environment(spec.static_environment),
         concurrency=spec.concurrency,
@@ -103,19 +105,28 @@ def run_config(
     )
 
 
+def templates(spec: RunSpec) -> tuple[Template, ...]:
+    """Return the tasks of a spec, not expanded, in its order."""
+    return tuple(Template(_task(task), task.matrix or {}) for task in spec.tasks)
+
+
 def setup_errors(spec: RunSpec) -> tuple[str, ...]:
     """Return everything the operator finds in a spec that the schema lets through, the client's own errors first."""
-    return tuple(dict.fromkeys((*spec.setup_errors, *found_errors(spec), *not_yet(spec))))
+    return _bounded(
+        (*spec.setup_errors, *_group_errors(spec), *expand(templates(spec)).errors, *_own_errors(spec)),
+    )
 
 
-def found_errors(spec: RunSpec) -> Iterator[str]:
-    """Return what can never work in a spec, whatever the operator's version."""
+def _group_errors(spec: RunSpec) -> Iterator[str]:
     for path, group in (("spec.group", spec.group), ("spec.cacheGroup", spec.cache_group)):
         problem = check_group(group) if group is not None else None
         if problem:
             yield f"{path}: {problem}"
-    yield from check_graph([_task(task, body=False) for task in spec.tasks])
+
+
+def _own_errors(spec: RunSpec) -> Iterator[str]:
     yield from map(str, own_rules(spec))
+    yield from not_yet(spec)
 
 
 def _client_errors(spec: Mapping[str, object]) -> tuple[str, ...]:
@@ -124,7 +135,7 @@ def _client_errors(spec: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _bounded(errors: tuple[str, ...]) -> tuple[str, ...]:
-    cut = tuple(text if len(text) <= MAX_ERROR else f"{text[: MAX_ERROR - 1]}…" for text in errors)
+    cut = tuple(text if len(text) <= MAX_ERROR else f"{text[: MAX_ERROR - 1]}…" for text in dict.fromkeys(errors))
     if len(cut) <= MAX_ERRORS:
         return cut
     return (*cut[: MAX_ERRORS - 1], f"… and {len(cut) - MAX_ERRORS + 1} more")
@@ -137,7 +148,7 @@ def _run_id(text: str) -> RunId | None:
         return None
 
 
-def _task(task: TaskSpec, *, body: bool = True) -> TaskConfig:
+def _task(task: TaskSpec) -> TaskConfig:
     selector, approvers, retries = task.executor_selector, task.approvers, task.retries
     return TaskConfig(
         name=task.name,
@@ -154,7 +165,7 @@ def _task(task: TaskSpec, *, body: bool = True) -> TaskConfig:
         privileged=any(container.privileged for container in task.containers),
         retries=Retries(retries.limit, retries.backoff_seconds, retries.on_exit_codes) if retries else Retries(),
         timeout_seconds=task.timeout_seconds,
-        body=task.model_dump(mode="json", by_alias=True, exclude_unset=True, include=_BODY) if body else {},
+        body=task.model_dump(mode="json", by_alias=True, exclude_unset=True, include=_BODY),
     )
 
 

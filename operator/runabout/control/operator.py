@@ -231,14 +231,15 @@ class Operator:
             self._trouble = ""
             self._metrics.active.set(1)
             log.info("working", runs=len(self.objects))
-            await stop.wait()
+            await _either(stop, watch)
             log.info("stopping")
             self._trouble = "stopping"
             self.queue.close()
             ending.set()
             for task in background:
                 task.cancel()
-            _, late = await asyncio.wait((work, watch, collector), timeout=SHUTDOWN_SECONDS)
+            watch.cancel()
+            _, late = await asyncio.wait((work, collector), timeout=SHUTDOWN_SECONDS)
             for task in late:
                 task.cancel()
 
@@ -388,6 +389,15 @@ async def _first(event: asyncio.Event, stop: asyncio.Event) -> None:
     finally:
         for task in waiting:
             task.cancel()
+
+
+async def _either(stop: asyncio.Event, watch: asyncio.Task[None]) -> None:
+    """Wait until `stop` is set or the shell has ended: it takes the process's signals while it runs."""
+    waiting = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((waiting, watch), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
 
 
 async def _pages(session: Session, resource: Resource, stop: asyncio.Event) -> AsyncIterator[JsonObject]:

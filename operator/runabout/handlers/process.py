@@ -49,8 +49,12 @@ def run_operator() -> int:
 async def _main(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+
+    def take_signals() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+
+    take_signals()
     connection = connect()
     ost = await open_ost(
         OstSettings(
@@ -66,7 +70,7 @@ async def _main(settings: Settings) -> None:
         settings,
         connection=connection,
         ost=ost,
-        watch=lambda sink, ending: watch(sink, stop=ending),
+        watch=lambda sink, ending: watch(sink, stop=ending, started=take_signals),
         metrics=Metrics(),
     )
     try:

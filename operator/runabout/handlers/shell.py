@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import kopf
@@ -97,17 +97,35 @@ def registry(sink: Sink, connection: kopf.ConnectionInfo | None = None) -> kopf.
     return handlers
 
 
-async def watch(sink: Sink, *, stop: asyncio.Event, connection: kopf.ConnectionInfo | None = None) -> None:
+async def watch(
+    sink: Sink,
+    *,
+    stop: asyncio.Event,
+    started: Callable[[], None] = lambda: None,
+    connection: kopf.ConnectionInfo | None = None,
+) -> None:
     """Watch Runs and Executors of the whole cluster until `stop` is set.
+
+    `started` is called when kopf has taken over the process's signals; it may take them back.
 
     Raises:
         kopf's own errors, when the login fails for good or a resource is not served.
     """
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    await kopf.operator(
-        registry=registry(sink, connection),
-        settings=operator_settings(),
-        standalone=True,
-        clusterwide=True,
-        stop_flag=stop,
-    )
+    ready = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(_after(ready, started))
+        await kopf.operator(
+            registry=registry(sink, connection),
+            settings=operator_settings(),
+            standalone=True,
+            clusterwide=True,
+            stop_flag=stop,
+            ready_flag=ready,
+        )
+        waiting.cancel()
+
+
+async def _after(event: asyncio.Event, then: Callable[[], None]) -> None:
+    await event.wait()
+    then()
