@@ -80,7 +80,9 @@ def outside_cause(view: PodView, *, gone: bool) -> Cause | None:
 def main_end(view: PodView, *, steps: Sequence[str], stopped: bool, gone: bool, nonce: str | None) -> Ended | Machinery:
     """Return how an attempt ended whose main container has terminated."""
     main = view.main
-    cleanup = Cleanup.NONE if gone or view.deleted or view.phase in {"Succeeded", "Failed"} else Cleanup.DELETE
+    # The phase follows a moment later by itself, unless another container keeps the pod from ending.
+    ending = gone or view.deleted is not None or view.phase in {"Succeeded", "Failed"} or not view.others_run
+    cleanup = Cleanup.NONE if ending else Cleanup.DELETE
     times = Ended(Outcome.FAILED, exit_code=main.exit_code, started=main.started, ended=main.ended, cleanup=cleanup)
     cause = outside_cause(view, gone=gone)
     summary = parse_summary(main.message, nonce=nonce, exit_code=main.exit_code, steps=len(steps) or None)

@@ -62,6 +62,8 @@ class PodView:
     deleted: int | None
     node: str
     main: Container
+    others_run: bool
+    """Whether a container beside the main one runs, which keeps the pod from ending."""
     toolbox: Container
     other_inits: tuple[Container, ...]
     conditions: tuple[PodCondition, ...]
@@ -89,6 +91,7 @@ def pod_view(pod: JsonObject) -> PodView:
         deleted=milliseconds(metadata.get("deletionTimestamp")),
         node=text(spec.get("nodeName")),
         main=_main(metadata, status),
+        others_run=_others_run(metadata, status),
         toolbox=next((item for item in inits if item.name == TOOLBOX_CONTAINER), Container(TOOLBOX_CONTAINER)),
         other_inits=tuple(item for item in inits if item.name != TOOLBOX_CONTAINER)[:MAX_OTHER_INITS],
         conditions=tuple(
@@ -151,6 +154,14 @@ def _main(metadata: JsonObject, status: JsonObject) -> Container:
         if item.get("name") == name:
             return _container(item, whole="terminated" in mapping(item.get("state")))
     return Container(name)
+
+
+def _others_run(metadata: JsonObject, status: JsonObject) -> bool:
+    name = _main_name(metadata)
+    return any(
+        item.get("name") != name and "running" in mapping(item.get("state"))
+        for item in items(status.get("containerStatuses"))
+    )
 
 
 def _number(value: object) -> int | None:

@@ -46,11 +46,17 @@ def trim_pod(pod: JsonObject) -> JsonObject:
     ours = [item for item in inits if item["name"] == TOOLBOX_CONTAINER][:1]
     others = [item for item in inits if item["name"] != TOOLBOX_CONTAINER][:MAX_OTHER_INITS]
     said["initContainerStatuses"] = ours + others
-    said["containerStatuses"] = [
-        _container(item, whole=True) for item in items(status.get("containerStatuses")) if item.get("name") == main
-    ][:1]
+    said["containerStatuses"] = _containers(main, status)
     node = mapping(pod.get("spec")).get("nodeName")
     return {"metadata": kept, "spec": {"nodeName": node} if node else {}, "status": said}
+
+
+def _containers(main: str, status: JsonObject) -> list[JsonObject]:
+    """Return the main container, and of the others one that runs, if any does."""
+    found = list(items(status.get("containerStatuses")))
+    ours = [_container(item, whole=True) for item in found if item.get("name") == main][:1]
+    others = [item for item in found if item.get("name") != main and "running" in mapping(item.get("state"))]
+    return ours + [{"name": shortened(text(item.get("name"))), "state": {"running": {}}} for item in others[:1]]
 
 
 def _condition(raw: JsonObject) -> JsonObject:

@@ -1,6 +1,7 @@
 """Task pods on a real cluster: what the manifest asks for works, and what goes wrong is seen with its right reason."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -243,13 +244,28 @@ async def test_a_task_that_never_started_is_stopped_by_its_deletion(lab: Lab) ->
     assert not await lab.driver.exists(attempt.ref)
 
 
-async def test_a_task_over_its_time_is_ended_by_the_toolbox(lab: Lab) -> None:
-    attempt = await lab.start(task({"run": "sleep 600", "timeoutSeconds": 1}))
+@pytest.mark.parametrize(("of_step", "of_task"), [(1, 0), (0, 1)], ids=["step", "task"])
+async def test_what_takes_too_long_is_ended_by_the_toolbox(lab: Lab, of_step: int, of_task: int) -> None:
+    slow = replace(task({"run": "sleep 600", "timeoutSeconds": of_step}), timeout_seconds=of_task)
+    attempt = await lab.start(slow)
 
     state = await attempt.until(over)
 
     assert isinstance(state, Ended), state
-    assert (state.outcome, state.reason) == ("failed", Reason.TIMEOUT)
+    assert (state.outcome, state.reason, state.exit_code) == ("failed", Reason.TIMEOUT, 124)
+    assert [step.status for step in state.steps] == [Status.FAILED]
+
+
+async def test_a_pod_whose_phase_lags_behind_its_container_is_left_to_end_by_itself(lab: Lab) -> None:
+    attempt = await lab.start(task("true"))
+
+    state = await attempt.until(over)
+
+    assert isinstance(state, Ended), state
+    assert state.started is not None
+    assert state.ended is not None
+    assert state.started <= state.ended
+    assert state.cleanup == "none"
 
 
 async def test_a_shell_that_the_image_lacks_is_the_users(lab: Lab) -> None:
