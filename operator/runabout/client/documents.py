@@ -1,15 +1,24 @@
-"""Files that people write, as JSON values: YAML or JSON, from a file or from standard input.
+"""Files that people write, as JSON values: YAML or JSON, one or several documents, from a file or standard input.
 
-As the API server's clients read them: a key that comes twice is an error, not a matter of which one wins; a date is a
-text. JSON is read as JSON (YAML forbids the tabs that JSON allows).
+Read as the API server's clients read them: a key that comes twice is an error, not a matter of which one wins; a date
+is a text. What always holds: what comes out is JSON (text keys, finite numbers); aliases cannot make it larger than
+`MAX_VALUES` values. JSON is read as JSON, since YAML forbids the tabs that JSON allows.
 """
 
 import json
+import math
+import re
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+
+MAX_LENGTH = 16 * 1024 * 1024
+MAX_VALUES = 1_000_000
+MAX_DEPTH = 100
+
 
 STDIN = Path("-")
 
@@ -18,27 +27,64 @@ class DocumentError(Exception):
     """A file that cannot be read as YAML or JSON; the message names file and place, and what is wrong there."""
 
 
-class _Loader(yaml.CSafeLoader):
-    """YAML as Kubernetes means it."""
+class _BadError(ValueError):
+    """What is wrong in a text, without the file's name."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
-        """Build a map; a key that comes twice is an error."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
-                continue
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    "while reading a map", node.start_mark, f'the key "{key.value}" is there twice', key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document of a file, and the line it begins at, from 1."""
+
+    line: int
+    value: object
+
+
+class _Loader(yaml.CSafeLoader):
+    """Kubernetes' reading of YAML: no dates, no sexagesimal numbers, JSON's floats, no key twice."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.rsplit(":", 1)[-1] not in {"timestamp", "int", "float"}]
     for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int",
+    re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|(?:0|[1-9][0-9_]*))$"),
+    list("-+0123456789"),
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+    list("-+0123456789."),
+)
+
+
+def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
+    text = loader.construct_scalar(node).replace("_", "").lower()
+    sign = -1 if text.startswith("-") else 1
+    digits = text.lstrip("+-")
+    if digits.startswith("0") and digits.isdigit():
+        return sign * int(digits, 8)
+    return sign * int(digits, 0)
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[object, object]:
+    loader.flatten_mapping(node)
+    made: dict[object, object] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if isinstance(key, dict | list):
+            raise _BadError(f"line {key_node.start_mark.line + 1}: a key must be a text")
+        if key in made:
+            raise _BadError(f'line {key_node.start_mark.line + 1}: "{key}" is there twice')
+        made[key] = loader.construct_object(value_node, deep=True)
+    return made
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
 def read_documents(path: Path) -> Sequence[object]:
@@ -47,41 +93,104 @@ def read_documents(path: Path) -> Sequence[object]:
     Raises:
         DocumentError: there is no such file, it cannot be read, or it is neither YAML nor JSON.
     """
+    return [document.value for document in iterate_documents(path)]
+
+
+def iterate_documents(path: Path) -> Iterator[Document]:
+    """Yield what `read_documents` returns, with lines; the documents before one that cannot be read still come.
+
+    Raises:
+        DocumentError: as above.
+    """
     try:
         content = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
     except OSError as error:
-        raise DocumentError(f"{path}: {error.strerror or error}") from error
-    return parse_documents(content, str(path))
-
-
-def parse_documents(content: bytes, name: str) -> Sequence[object]:
-    """Return the documents in `content`; `name` is what messages call it.
-
-    Raises:
-        DocumentError: it is neither YAML nor JSON.
-    """
-    if content.lstrip()[:1] in (b"{", b"["):
-        try:
-            return (json.loads(content, object_pairs_hook=_once),)
-        except DocumentError as error:
-            raise DocumentError(f"{name}: {error}") from error
-        except (ValueError, RecursionError):
-            pass  # flow style of YAML, or nonsense: YAML's message says which
+        raise DocumentError(f"{path}: cannot be read: {error.strerror or error}") from error
     try:
-        documents = yaml.load_all(content, _Loader)
-        return tuple(document for document in documents if document is not None)
+        yield from _documents(content.decode("utf-8-sig"))
+    except UnicodeError as error:
+        raise DocumentError(f"{path}: no UTF-8 text: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+        raise DocumentError(f"{path}: no YAML or JSON: {where}{error.problem or error.context}") from error
     except yaml.YAMLError as error:
-        raise DocumentError(f"{name}: no YAML or JSON: {error}") from error
+        raise DocumentError(f"{path}: no YAML or JSON: {' '.join(str(error).split())}") from error
     except RecursionError as error:
-        raise DocumentError(f"{name}: nested too deeply") from error
-    except (ValueError, TypeError, UnicodeError) as error:
-        raise DocumentError(f"{name}: no YAML or JSON: {error}") from error
+        raise DocumentError(f"{path}: nested too deeply") from error
+    except (ValueError, OverflowError) as error:
+        raise DocumentError(f"{path}: {error}") from error
+
+
+def _documents(text: str) -> Iterator[Document]:
+    if len(text) > MAX_LENGTH:
+        raise _BadError(f"longer than {MAX_LENGTH} characters")
+    if text.lstrip()[:1] in {"{", "["}:
+        try:
+            value = json.loads(text, object_pairs_hook=_once)
+        except json.JSONDecodeError:
+            pass  # flow style of YAML, or nonsense: YAML's message says which
+        else:
+            yield Document(1, _Json().value(value))
+            return
+    _check_depth(text)
+    loader = _Loader(text)
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            if node is None:
+                continue
+            value = loader.construct_document(node)
+            if value is not None:
+                yield Document(node.start_mark.line + 1, _Json().value(value))
+    finally:
+        loader.dispose()
+
+
+def _check_depth(text: str) -> None:
+    """Look for deep nesting first: the parser's own recursion would end the process."""
+    depth = 0
+    for event in yaml.parse(text, yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise _BadError(f"line {event.start_mark.line + 1}: nested too deeply")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise DocumentError(f'the key "{twice}" is there twice')
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _BadError(f'"{key}" is there twice')
+        found[key] = value
     return found
+
+
+class _Json:
+    """Turns what YAML can say into what JSON can say, counting."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def value(self, value: object, depth: int = 0) -> object:
+        """Return `value` as JSON."""
+        self._count += 1
+        if self._count > MAX_VALUES or depth > MAX_DEPTH:
+            raise _BadError("nested too deeply, or too large once its aliases are resolved")
+        if isinstance(value, dict):
+            return {_key(key): self.value(item, depth + 1) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(item, depth + 1) for item in value]
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _BadError(f"{value} is no number in JSON; put it in quotes if a text is meant")
+        if value is None or isinstance(value, str | bool | int | float):
+            return value
+        raise _BadError(f"a value of type {type(value).__name__} is not possible in JSON")
+
+
+def _key(key: object) -> str:
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    return "null" if key is None else str(key)

@@ -73,7 +73,7 @@ class RetriesSpec(Model):
     limit: RetryLimit = 0
     """How many times at most, after the first."""
     backoff_seconds: Seconds = 0
-    """Time between an attempt's end and the next one."""
+    """Time between an attempt's end and the next one; doubled each further time."""
     on_exit_codes: Annotated[tuple[ExitCode, ...], LIST, Field(max_length=64), ListSet()] = ()
     """Only after these exit codes; none means after any."""
 
