@@ -1,66 +1,68 @@
 """Groups as queues: at most one running run for each exact group, first in first out by run id.
 
-A suspended run holds no place. A run holds its group until it is over, also when it has its result. Each operation is
-O(log n) in the runs of one group.
+A suspended run holds no place. A run holds its group from its start until it is over, also when it has its result. What
+is asked and what is changed costs a binary search in the runs of one group; nothing looks at all groups or all runs.
 """
 
-from bisect import insort
+from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 
 from runabout.records import RunId
 
+QUEUE = "queue"
+REPLACE_QUEUED = "replaceQueued"
+CANCEL_IN_PROGRESS = "cancelInProgress"
+
 
 @dataclass(slots=True)
 class _Group:
-    running: RunId | None = None
+    """The live runs of one group; each list is sorted by id."""
+
+    running: list[RunId] = field(default_factory=list)
+    """one, unless the records say otherwise"""
     waiting: list[RunId] = field(default_factory=list)
-    members: int = 0
+    suspended: list[RunId] = field(default_factory=list)
+
+    def turn(self) -> RunId | None:
+        return self.waiting[0] if self.waiting and not self.running else None
+
+    def is_empty(self) -> bool:
+        return not (self.running or self.waiting or self.suspended)
 
 
 class GroupQueues:
-    """All groups with live runs; ids sort by creation."""
+    """All groups with live runs; ids sort by creation.
+
+    Methods that change something return the run whose turn has come by it, None if there is none.
+    """
 
     def __init__(self) -> None:
         self._groups: dict[str, _Group] = {}
         self._of: dict[RunId, str] = {}
-        self._suspended: set[RunId] = set()
 
     def __len__(self) -> int:
         return len(self._of)
 
-    def add(self, run: RunId, group: str, *, running: bool = False, suspended: bool = False) -> None:
+    def add(self, run: RunId, group: str, *, running: bool = False, suspended: bool = False) -> RunId | None:
         """Take a run that is queued, or running already; again has no effect."""
         if run in self._of:
-            return
+            return None
+        before = self.next(group)
         self._of[run] = group
         queue = self._groups.setdefault(group, _Group())
-        queue.members += 1
-        if running:
-            queue.running = run
-        elif suspended:
-            self._suspended.add(run)
-        else:
-            insort(queue.waiting, run)
+        insort(queue.running if running else queue.suspended if suspended else queue.waiting, run)
+        return self._news(group, before)
 
-    def suspend(self, run: RunId, *, suspended: bool) -> None:
+    def suspend(self, run: RunId, *, suspended: bool) -> RunId | None:
         """Give up or take back a queued run's place; a running one keeps its group."""
         group = self._of.get(run)
-        if group is None or (run in self._suspended) == suspended or self._groups[group].running == run:
-            return
-        if suspended:
-            self._suspended.add(run)
-            self._groups[group].waiting.remove(run)
-        else:
-            self._suspended.discard(run)
-            insort(self._groups[group].waiting, run)
-
-    def may_start(self, run: RunId) -> bool:
-        """Whether it is this queued run's turn."""
-        group = self._of.get(run)
-        if group is None or run in self._suspended:
-            return False
-        queue = self._groups[group]
-        return queue.running is None and bool(queue.waiting) and queue.waiting[0] == run
+        if group is None:
+            return None
+        before, queue = self.next(group), self._groups[group]
+        source, target = (queue.waiting, queue.suspended) if suspended else (queue.suspended, queue.waiting)
+        if _remove(source, run):
+            insort(target, run)
+        return self._news(group, before)
 
     def start(self, run: RunId) -> None:
         """Note that a run has started: it holds its group now."""
@@ -68,39 +70,70 @@ class GroupQueues:
         if group is None:
             return
         queue = self._groups[group]
-        if run in queue.waiting:
-            queue.waiting.remove(run)
-        queue.running = run
+        if _remove(queue.waiting, run) or _remove(queue.suspended, run):
+            insort(queue.running, run)
 
-    def remove(self, run: RunId) -> None:
+    def remove(self, run: RunId) -> RunId | None:
         """Forget a run that is over."""
         group = self._of.pop(run, None)
         if group is None:
-            return
-        queue = self._groups[group]
-        if queue.running == run:
-            queue.running = None
-        elif run not in self._suspended:
-            queue.waiting.remove(run)
-        self._suspended.discard(run)
-        queue.members -= 1
-        if not queue.members:
+            return None
+        before, queue = self.next(group), self._groups[group]
+        for runs in (queue.running, queue.waiting, queue.suspended):
+            _remove(runs, run)
+        if queue.is_empty():
             del self._groups[group]
+        return self._news(group, before)
+
+    def may_start(self, run: RunId) -> bool:
+        """Whether it is this queued run's turn."""
+        group = self._of.get(run)
+        return group is not None and self._groups[group].turn() == run
 
     def next(self, group: str) -> RunId | None:
         """Return the run whose turn it is in a group that nobody holds, if there is one."""
         queue = self._groups.get(group)
-        if queue is None or queue.running is not None or not queue.waiting:
-            return None
-        return queue.waiting[0]
+        return queue.turn() if queue is not None else None
 
     def behind(self, run: RunId) -> tuple[RunId, int] | None:
-        """Return the run that holds up a queued one, and how many are before it; None if nobody is."""
+        """Return the run that a queued one waits for first, and how many are before it; None if nobody is.
+
+        A suspended run waits for nobody: it stands in no queue.
+        """
         group = self._of.get(run)
-        if group is None or run in self._suspended:
+        if group is None:
             return None
         queue = self._groups[group]
-        place = queue.waiting.index(run) if run in queue.waiting else 0
-        if queue.running is not None and queue.running != run:
-            return (queue.running, place + 1)
+        place = bisect_left(queue.waiting, run)
+        if place == len(queue.waiting) or queue.waiting[place] != run:
+            return None
+        if queue.running:
+            return (queue.running[0], place + len(queue.running))
         return (queue.waiting[0], place) if place else None
+
+    def superseded(self, run: RunId, concurrency: str) -> tuple[RunId, ...]:
+        """Return the older runs of its group that an arriving run ends by its `concurrency`; each is to be stopped.
+
+        A stop cancels a queued run. Asking again, at any time, names only runs that are older still and live still.
+        """
+        group = self._of.get(run)
+        if group is None or concurrency not in (REPLACE_QUEUED, CANCEL_IN_PROGRESS):
+            return ()
+        queue = self._groups[group]
+        lists = [queue.waiting, queue.suspended]
+        if concurrency == CANCEL_IN_PROGRESS:
+            lists.append(queue.running)
+        return tuple(sorted(older for runs in lists for older in runs[: bisect_left(runs, run)]))
+
+    def _news(self, group: str, before: RunId | None) -> RunId | None:
+        after = self.next(group)
+        return after if after != before else None
+
+
+def _remove(runs: list[RunId], run: RunId) -> bool:
+    """Take a run out of a sorted list; return whether it was there."""
+    place = bisect_left(runs, run)
+    if place == len(runs) or runs[place] != run:
+        return False
+    del runs[place]
+    return True
