@@ -84,7 +84,9 @@ def registry(sink: Sink, connection: kopf.ConnectionInfo | None = None) -> kopf.
 
     @kopf.on.login(registry=handlers)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401 - kopf's signature
-        return connection if connection is not None else kopf.login_via_client(**kwargs)
+        if connection is not None:
+            return connection
+        return kopf.login_via_client(**kwargs)
 
     @kopf.on.event(GROUP, VERSION, "runs", registry=handlers)
     async def run_event(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - kopf's signature

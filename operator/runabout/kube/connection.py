@@ -45,8 +45,8 @@ def connect(kubeconfig: str | None = None) -> Connection:
 
 
 def _headers(settings: client.Configuration) -> Mapping[str, str]:
-    token = settings.get_api_key_with_prefix("authorization")
-    return {"Authorization": str(token)} if token else {}
+    scheme = settings.auth_settings().get("BearerToken")
+    return {"Authorization": str(scheme["value"])} if scheme is not None and scheme["value"] else {}
 
 
 def _tls(settings: client.Configuration) -> ssl.SSLContext | bool:
