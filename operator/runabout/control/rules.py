@@ -4,6 +4,7 @@ All of it would fail a task later, with one error for each attempt; found here, 
 anything runs. Nothing here depends on the cluster or on an executor.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import orjson
@@ -11,6 +12,8 @@ import orjson
 from runabout.executors.environment import RESERVED_PREFIX
 from runabout.executors.manifest import MAIN_CONTAINER, MAX_PLAN
 from runabout.resources import Container, EnvironmentVariable, PodDefaults, Problem, RunSpec, TaskSpec
+from runabout.resources.fields import MEANINGS, VARIABLE
+from runabout.resources.problems import path_text
 
 OWN_DOMAIN = "runabout.dev"
 OWN_PREFIX = "runabout-"
@@ -50,7 +53,11 @@ def _task(task: TaskSpec, where: str) -> Iterator[Problem]:
         yield from _pod(task.pod, f"{where}.pod")
         yield from _arch(task, where)
     for key in task.matrix or {}:
-        yield from _variable_name(key, f"{where}.matrix[{key}]")
+        path = path_text((key,), start=f"{where}.matrix")
+        if re.fullmatch(VARIABLE.strip("^$"), key):
+            yield from _variable_name(key, path)
+        else:
+            yield Problem(path, f"no name of a variable: expected {MEANINGS[VARIABLE]}")
     yield from _nul(task, where)
 
 
@@ -108,7 +115,7 @@ def _pod(pod: PodDefaults, where: str) -> Iterator[Problem]:
     ):
         for key in chosen or {}:
             if key in taken or key.split("/", 1)[0] == OWN_DOMAIN:
-                yield Problem(f"{where}.{field}[{key}]", "is set by Runabout and cannot be chosen")
+                yield Problem(path_text((key,), start=f"{where}.{field}"), "is set by Runabout and cannot be chosen")
     for place, volume in enumerate(pod.volumes):
         if volume.name.startswith(OWN_PREFIX):
             yield Problem(
@@ -150,7 +157,7 @@ def _texts(value: object, where: str) -> Iterator[tuple[str, str]]:
         yield where, value
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _texts(item, f"{where}.{key}")
+            yield from _texts(item, path_text((str(key),), start=where))
     elif isinstance(value, list | tuple):
         for place, item in enumerate(value):
             yield from _texts(item, f"{where}[{place}]")

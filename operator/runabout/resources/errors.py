@@ -44,7 +44,16 @@ _WORDS = {
 
 def problems(error: ValidationError, model: type[Model], *, start: str) -> tuple[Problem, ...]:
     """Return every problem in `error`, of validating something as `model`; `start` is the path of that something."""
-    found = [problem for detail in error.errors(include_url=False) for problem in _problems(detail, model, start=start)]
+    details = error.errors(include_url=False)
+    # Items that cannot be read are not counted: "too few" is then only an echo of what is wrong with them.
+    above = {detail["loc"][:-1] for detail in details if detail["type"] != "too_short"}
+    broken = {place[:length] for place in above for length in range(len(place) + 1)}
+    found = [
+        problem
+        for detail in details
+        if not (detail["type"] == "too_short" and detail["loc"] in broken)
+        for problem in _problems(detail, model, start=start)
+    ]
     return tuple(dict.fromkeys(found))
 
 

@@ -18,6 +18,7 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic import JsonValue as PydanticJson
+from pydantic.alias_generators import to_snake
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -46,6 +47,7 @@ MEANINGS = {
     GROUP_PATH: 'an absolute path of at least two elements, such as /project/web; spaces and "%" percent-encoded',
     DATA_KEY: 'letters, digits, "-", "_" and "."',
     ABSOLUTE: 'an absolute path, beginning with "/"',
+    QUANTITY: "a quantity such as 500m, 1.5, 2Gi",
     NOT_BLANK: "something besides white space",
 }
 """What each pattern asks for, in words."""
@@ -153,7 +155,8 @@ class ListMap:
         return made
 
     def _check(self, items: tuple[BaseModel, ...]) -> tuple[BaseModel, ...]:
-        return _unique(items, [tuple(getattr(item, key) for key in self.keys) for item in items])
+        names = [to_snake(key) for key in self.keys]
+        return _unique(items, [tuple(getattr(item, name) for name in names) for item in items])
 
 
 @dataclass(frozen=True, slots=True)

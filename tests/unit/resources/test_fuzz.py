@@ -1,0 +1,130 @@
+"""Whatever is written, check and conversion answer; and the models accept exactly what the schema accepts."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from fixtures.openapi import Structural
+from fixtures.specs import BAD, GOOD
+from runabout.control.config import MAX_ERROR, MAX_ERRORS, checked_config
+from runabout.control.objects import run_object
+from runabout.control.status import run_status
+from runabout.engine.create import create_run
+from runabout.records import Phase, RunConfig, RunId
+from runabout.records.encoding import decode, encode
+from runabout.resources import API_VERSION, CheckedExecutor, CheckedRun, check
+from runabout.resources.definitions import KINDS
+from runabout.resources.model import Model
+from runabout.resources.schema import structural
+
+STRUCTURAL = {kind.kind: Structural(structural(kind.spec)) for kind in KINDS}
+RULES = {rule.message for model in Model.__subclasses__() for rule in model.rules if "oldSelf" not in rule.cel}
+SPECS = [case.spec for case in (*GOOD, *BAD) if case.kind == "Run"]
+EXECUTORS = [case.spec for case in (*GOOD, *BAD) if case.kind == "Executor"]
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8)
+    | st.sampled_from(
+        ["on_failure", "a", "A", "/a/b", "/runabout", "RUNABOUT_X", "run-1", "\n", "\0", "a" * 5000, 10**30]
+    )
+)
+KEYS = st.text(max_size=4) | st.sampled_from(["name", "tasks", "run", "value", "image", "depends", "matrix", "pod"])
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=12
+)
+
+
+def places(value: object, where: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    yield where
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from places(item, (*where, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from places(item, (*where, index))
+
+
+def at(root: Any, where: tuple[str | int, ...]) -> Any:  # noqa: ANN401 - any JSON
+    for part in where:
+        root = root[part]
+    return root
+
+
+@st.composite
+def mutated(draw: st.DrawFn, specs: list[Mapping[str, Any]]) -> object:
+    """A spec of the tables with up to three changes: another value, a key more or less, an entry twice."""
+    root: Any = {"spec": copy.deepcopy(draw(st.sampled_from(specs)))}
+    for _ in range(draw(st.integers(1, 3))):
+        where = draw(st.sampled_from([place for place in places(root) if place]))
+        parent: Any = at(root, where[:-1])
+        match draw(st.sampled_from(["replace", "remove", "add", "twice", "move"])):
+            case "replace":
+                parent[where[-1]] = draw(JSON)
+            case "remove" if len(where) > 1:
+                del parent[where[-1]]
+            case "add" if isinstance(parent[where[-1]], dict):
+                parent[where[-1]][draw(KEYS)] = draw(JSON)
+            case "twice" if isinstance(parent, list):
+                parent.append(copy.deepcopy(at(parent, where[-1:])))
+            case "move":
+                other = draw(st.sampled_from([place for place in places(root) if place]))
+                parent[where[-1]] = copy.deepcopy(at(root, other))
+    return root["spec"]
+
+
+def record(spec: object) -> RunConfig:
+    """The record of a Run with this spec, written and read again."""
+    run = run_object({"metadata": {"name": "fuzz", "namespace": "ci", "uid": "c0ffee"}, "spec": spec})
+    config = checked_config(run, id=RunId("1il7g1c000001"), created=0)
+    assert decode(RunConfig, encode(config)) == config
+    return config
+
+
+@given(JSON)
+@example({"apiVersion": API_VERSION, "kind": "Run", "metadata": None, "spec": None})
+@example({"apiVersion": API_VERSION, "kind": ["Run"], "metadata": {"name": [], "labels": {"a": None}}, "spec": {}})
+def test_check_answers_for_any_document(document: object) -> None:
+    found = check(document)
+    assert isinstance(found, CheckedRun | CheckedExecutor) or found
+    if isinstance(found, tuple):
+        assert all("\n" not in problem.path for problem in found)
+
+
+@settings(max_examples=400)
+@given(mutated(SPECS))
+def test_any_run_becomes_a_record_with_bounded_errors_and_a_small_status(spec: object) -> None:
+    config = record(spec)
+    assert len(config.setup_errors) <= MAX_ERRORS
+    assert all(len(error) <= MAX_ERROR for error in config.setup_errors)
+    created = create_run(config, counter=1, now=0)
+    assert created.state.run.phase is (Phase.SETUPERROR if config.setup_errors else Phase.QUEUED)
+    status = run_status(created.state, generation=1, waits={}, run_wait=None, previous={}, now=0)
+    assert len(repr(status)) < 16_000
+
+
+@settings(max_examples=400)
+@given(mutated(SPECS))
+def test_models_of_a_run_accept_what_the_schema_accepts_and_the_other_way_round(spec: object) -> None:
+    agree("Run", spec)
+
+
+@given(mutated(EXECUTORS))
+def test_models_of_an_executor_accept_what_the_schema_accepts_and_the_other_way_round(spec: object) -> None:
+    agree("Executor", spec)
+
+
+def agree(kind: str, spec: object) -> None:
+    document = {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": "fuzz"}, "spec": spec}
+    found = check(document)
+    accepted = STRUCTURAL[kind].accepts(spec)
+    if not isinstance(found, tuple):
+        assert accepted, "the models accept what the schema refuses"
+    elif any(problem.message not in RULES for problem in found):
+        assert not accepted, f"the schema accepts what the models refuse: {[str(problem) for problem in found]}"

@@ -1,0 +1,87 @@
+"""The made files are as they would be made now, and the definitions are fit for an API server."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from generation.files import REPOSITORY, expected, stale, update
+from runabout.resources.definitions import KINDS, Kind, definition
+
+BYTES = 100_000
+POD_API = {"affinity", "securityContext", "tolerations", "volumes"}
+"""Pieces of the pod API that pass through, bounded in number only."""
+
+
+def test_crds_and_reference_pages_are_up_to_date() -> None:
+    assert [str(path.relative_to(REPOSITORY)) for path in stale()] == [], "run hack/generate"
+
+
+def test_generate_repairs_what_drifted(tmp_path: Path) -> None:
+    assert update(tmp_path) == sorted(expected(tmp_path))
+    (tmp_path / "crds" / "runabout.dev_runs.yaml").write_text("something else")
+    assert [path.name for path in stale(tmp_path)] == ["runabout.dev_runs.yaml"]
+    update(tmp_path)
+    assert not stale(tmp_path)
+
+
+def test_all_definitions_together_stay_small() -> None:
+    assert sum(len(path.read_bytes()) for path in (REPOSITORY / "crds").glob("*.yaml")) < BYTES
+
+
+def test_a_made_file_says_what_the_definition_says() -> None:
+    for kind in KINDS:
+        text = (REPOSITORY / "crds" / f"runabout.dev_{kind.plural}.yaml").read_text()
+        assert yaml.safe_load(text) == yaml.safe_load(yaml.safe_dump(definition(kind)))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_every_field_is_described_and_every_list_map_and_text_has_a_bound(kind: Kind) -> None:
+    unbounded = []
+    for path, schema in fields(root(kind), ""):
+        if not schema.get("description"):
+            unbounded.append(f"{path}: no description")
+        unbounded += [f"{path}: {problem}" for problem in unlimited(schema)]
+    assert not unbounded
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_only_pieces_of_the_pod_api_pass_through(kind: Kind) -> None:
+    open_fields = {
+        path.rsplit(".", maxsplit=1)[-1]
+        for path, schema in fields(root(kind), "")
+        if "x-kubernetes-preserve-unknown-fields" in (schema | schema.get("items", {}))
+    }
+    assert open_fields == POD_API
+
+
+def root(kind: Kind) -> Mapping[str, Any]:
+    made: Any = definition(kind)
+    schema: Mapping[str, Any] = made["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return {"properties": {name: schema["properties"][name] for name in ("spec", "status")}}
+
+
+def fields(schema: Mapping[str, Any], where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, child in schema.get("properties", {}).items():
+        yield f"{where}.{name}", child
+        yield from fields(child.get("items", child), f"{where}.{name}")
+
+
+def unlimited(schema: Mapping[str, Any]) -> Iterator[str]:
+    kind = schema.get("type")
+    if kind == "string" and not ({"maxLength", "enum"} & schema.keys()):
+        yield "a text without maxLength"
+    if kind == "integer" and not {"minimum", "maximum"} <= schema.keys() and schema.get("format") != "int64":
+        yield "an integer without bounds"
+    if kind == "array":
+        if "maxItems" not in schema or "x-kubernetes-list-type" not in schema:
+            yield "a list without maxItems or kind"
+        yield from unlimited(schema["items"])
+    if kind == "object" and "properties" not in schema and "maxProperties" not in schema:
+        yield "a map without maxProperties"
+    if "additionalProperties" in schema:
+        yield from unlimited(schema["additionalProperties"])
+    if schema.get("x-kubernetes-int-or-string") and "maxLength" not in schema:
+        yield "an integer or text without maxLength"
