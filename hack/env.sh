@@ -1,0 +1,31 @@
+# Sourced by hack/test and hack/demo: finds uv, or installs it into the user's cache, and puts it on the PATH.
+
+runabout_cache="${XDG_CACHE_HOME:-$HOME/.cache}/runabout"
+
+find_uv() {
+  if command -v uv >/dev/null; then return; fi
+  local venv="$runabout_cache/uv"
+  if [ ! -x "$venv/bin/uv" ]; then
+    echo "· uv is not installed: installing it into $venv"
+    if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      echo "Python 3.11 or newer is needed as python3: install it (Debian 12: apt-get install python3)" >&2
+      exit 1
+    fi
+    if ! python3 -m venv "$venv" 2>/dev/null; then
+      if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "· python3-venv is missing: installing it"
+        apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null
+        rm -rf "$venv"
+        python3 -m venv "$venv"
+      else
+        echo "python3 -m venv does not work: install python3-venv, or uv itself" >&2
+        exit 1
+      fi
+    fi
+    "$venv/bin/pip" install --quiet uv
+  fi
+  PATH="$venv/bin:$PATH"
+  export PATH
+}
+
+find_uv

@@ -1,0 +1,206 @@
+"""Runs from end to end: applied with kubectl, executed by a real kubelet, recorded in a real etcd."""
+
+import json
+
+from fixtures.etcd_server import EtcdServer
+from lab.runs import Runs, condition, eventually, task
+from runabout.etcd import connect
+
+
+def test_a_diamond_succeeds_and_its_logs_are_stored_to_the_byte(runs: Runs) -> None:
+    name = runs.create(
+        task("a", "printf 'no newline at the end'"),
+        task("b", "echo b1; echo b2 >&2", after=["a"]),
+        task("c", "printf '\\000\\377\\r\\n[runabout not a marker]\\n'", after=["a"]),
+        task("d", "echo $RUNABOUT_TASK", after=["b", "c"]),
+    )
+    assert runs.end(name) == ("finished", "success")
+    assert runs.counts(name) == {"success": 4}
+    assert runs.log(name, "a") == b"no newline at the end"
+    assert runs.log(name, "b") == b"b1\nb2\n"
+    assert runs.log(name, "c") == b"\0\xff\r\n[runabout not a marker]\n"
+    assert runs.log(name, "d") == b"d\n"
+
+
+def test_a_failed_task_fails_the_run_and_starts_its_on_failure_child_only(runs: Runs) -> None:
+    name = runs.create(
+        task("build", "exit 7"),
+        task("test", after=["build"]),
+        task("report", after={"build": ["on_failure"]}),
+        task("always", after={"test": ["on_skipped", "on_success"]}),
+    )
+    assert runs.end(name) == ("finished", "failed")
+    assert runs.counts(name) == {"failed": 1, "skipped": 1, "success": 2}
+    notable = runs.status(name)["notable"]
+    assert isinstance(notable, list)
+    assert [(row["task"], row["reason"]) for row in notable] == [("build", "ExitCode")]
+    assert "7" in notable[0]["message"]
+
+
+def test_an_ignored_failure_does_not_fail_the_run(runs: Runs) -> None:
+    name = runs.create(task("flaky", "exit 1", ignoreFailure=True), task("rest"))
+    assert runs.end(name) == ("finished", "success")
+    assert runs.counts(name) == {"failed": 1, "success": 1}
+
+
+def test_a_run_without_tasks_succeeds(runs: Runs) -> None:
+    assert runs.end(runs.create()) == ("finished", "success")
+
+
+def test_setup_errors_end_a_run_at_once_with_all_reasons(runs: Runs) -> None:
+    name = runs.create(task("a", after=["nowhere"]), task("b", after=["c"]), task("c", after=["b"]))
+    assert runs.end(name) == ("setuperror", "unknown")
+    errors = runs.status(name)["setupErrors"]
+    assert isinstance(errors, dict)
+    assert errors["count"] == 2
+    assert any('"nowhere"' in text for text in errors["first"])
+    assert any("cycle" in text for text in errors["first"])
+    assert condition(runs.status(name), "Completed")["status"] == "True"
+
+
+def test_what_is_not_executed_yet_is_a_setup_error_that_says_so(runs: Runs) -> None:
+    name = runs.create(task("a", retries={"limit": 2}))
+    assert runs.end(name) == ("setuperror", "unknown")
+    assert "spec.tasks[0].retries" in json.dumps(runs.status(name)["setupErrors"])
+
+
+def test_runs_of_one_group_take_turns_in_order_and_say_whom_they_wait_for(runs: Runs) -> None:
+    first = runs.create(task("a", "sleep 3"), name="first", group="/project/web/branch/main")
+    second = runs.create(task("a"), name="second", group="/project/web/branch/main")
+    other = runs.create(task("a"), name="other", group="/project/web/branch/topic")
+    first_id = str(runs.until(first, lambda status: "id" in status)["id"])
+    assert first_id in runs.waiting(second, "QueuedBehind", seconds=10)
+    assert runs.end(other) == ("finished", "success")
+    assert runs.end(second) == ("finished", "success")
+    begin, end = runs.status(second)["startTime"], runs.status(first)["completionTime"]
+    assert str(begin) >= str(end)
+    assert [runs.status(name)["counter"] for name in (first, second, other)] == [1, 2, 3]
+
+
+def test_a_suspended_run_waits_and_holds_no_place_in_its_group(runs: Runs) -> None:
+    held = runs.create(task("a"), name="held", group="/project/held", suspend=True)
+    assert "suspend" in runs.waiting(held, "Suspended", seconds=10)
+    after = runs.create(task("a"), name="after", group="/project/held")
+    assert runs.end(after) == ("finished", "success")
+    assert runs.status(held)["phase"] == "queued"
+    runs.patch(held, suspend=False)
+    assert runs.end(held) == ("finished", "success")
+
+
+def me(runs: Runs) -> str:
+    found = runs.kubectl.json("auth", "whoami")
+    status = found["status"]
+    assert isinstance(status, dict)
+    return str(status["userInfo"]["username"])
+
+
+def test_an_approval_in_ones_own_name_lets_a_task_start(runs: Runs) -> None:
+    name = runs.create(task("build"), task("release", after=["build"], needsApproval=True))
+    runs.waiting(name, "AwaitingApproval")
+    assert len(runs.pods(name)) == 1
+    runs.patch(name, approvals=[{"task": "release", "by": me(runs), "verdict": "approved"}])
+    assert runs.end(name) == ("finished", "success")
+
+
+def test_a_refusal_fails_the_task_before_it_starts(runs: Runs) -> None:
+    name = runs.create(task("release", needsApproval=True))
+    runs.waiting(name, "AwaitingApproval")
+    runs.patch(name, approvals=[{"task": "release", "by": me(runs), "verdict": "refused"}])
+    assert runs.end(name) == ("finished", "failed")
+    assert runs.pods(name) == []
+    notable = runs.status(name)["notable"]
+    assert isinstance(notable, list)
+    assert notable[0]["reason"] == "Refused"
+
+
+def test_an_executor_never_holds_more_tasks_than_it_may(runs: Runs) -> None:
+    runs.executor("default", archs=["amd64"], maxActiveTasks=2)
+    name = runs.create(*(task(f"t{number}", "sleep 1") for number in range(6)))
+    seen: set[int] = set()
+
+    def active() -> str:
+        running = [pod for pod in runs.pods(name) if pod["status"]["phase"] in ("Pending", "Running")]  # type: ignore[index] # JSON
+        seen.add(len(running))
+        return str(runs.status(name).get("phase"))
+
+    eventually(active, lambda phase: phase == "finished")
+    assert runs.end(name) == ("finished", "success")
+    assert max(seen) <= 2
+
+
+def test_a_task_that_fits_nowhere_says_why_within_seconds_and_blocks_nobody(runs: Runs) -> None:
+    stuck = runs.create(task("a", arch="riscv64"))
+    free = runs.create(task("a"))
+    message = runs.waiting(stuck, "NoExecutor", seconds=10)
+    assert "no ready executor serves arch riscv64" in message
+    assert runs.end(free) == ("finished", "success")
+    runs.patch(stuck, stop=True)
+    assert runs.end(stuck) == ("finished", "stopped")
+
+
+def test_a_quota_is_a_wait_in_the_api_servers_words_until_there_is_room(runs: Runs) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    runs.kubectl("-n", runs.namespace, "apply", "-f", "-", stdin=json.dumps(quota))
+    name = runs.create(task("a"))
+    message = runs.waiting(name, "CreationRefused", seconds=15)
+    assert "exceeded quota" in message
+    runs.kubectl("-n", runs.namespace, "delete", "resourcequota", "none")
+    assert runs.end(name) == ("finished", "success")
+
+
+def test_an_image_that_cannot_be_pulled_is_visible_at_once_and_fails_at_its_limit(runs: Runs) -> None:
+    runs.executor("default", archs=["amd64"], imagePullTimeoutSeconds=8)
+    name = runs.create(task("a", image="runabout/no-such-image:1"))
+    runs.waiting(name, "ImagePull", seconds=20)
+    assert runs.end(name) == ("finished", "failed")
+    notable = runs.status(name)["notable"]
+    assert isinstance(notable, list)
+    assert notable[0]["reason"] == "ImagePull"
+
+
+async def test_a_secret_reaches_the_step_and_nothing_that_is_stored(runs: Runs, etcd: EtcdServer) -> None:
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "token"},
+        "stringData": {"value": "hunter2-hunter2"},
+    }
+    runs.kubectl("-n", runs.namespace, "apply", "-f", "-", stdin=json.dumps(secret))
+    reference = {"valueFrom": {"secretKeyRef": {"name": "token", "key": "value"}}}
+    name = runs.create(
+        {
+            **task("a"),
+            "steps": [{"run": "echo ${#TOKEN} ${#OTHER}", "environment": [{"name": "OTHER", **reference}]}],
+        },
+        environment=[{"name": "TOKEN", **reference}],
+    )
+    assert runs.end(name) == ("finished", "success")
+    assert runs.log(name, "a") == b"15 15\n"
+    assert "hunter2" not in json.dumps(runs.pods(name))
+    client = connect(etcd.endpoint)
+    try:
+        page = await client.range(b"store/", b"store0")
+    finally:
+        await client.close()
+    assert page.items
+    assert not any(b"hunter2" in item.value for item in page.items)
+
+
+def test_a_lost_pod_is_a_new_attempt_and_not_the_tasks_failure(runs: Runs) -> None:
+    name = runs.create(task("a", "test $RUNABOUT_ATTEMPT = 2 || sleep 60"))
+    pods = eventually(
+        lambda: runs.pods(name),
+        lambda found: bool(found) and found[0]["status"]["phase"] == "Running",  # type: ignore[index] # JSON
+    )
+    metadata = pods[0]["metadata"]
+    assert isinstance(metadata, dict)
+    runs.kubectl("-n", runs.namespace, "delete", "pod", str(metadata["name"]), "--grace-period=1", "--wait=false")
+    assert runs.end(name) == ("finished", "success")
+    assert len({str(pod["metadata"]["name"]) for pod in runs.pods(name)} | {str(metadata["name"])}) == 2  # type: ignore[index] # JSON
+    assert b"PodDeleted" in runs.log(name, "a", attempt=1)
+
+
+def test_a_finished_run_is_held_by_nothing_and_goes_at_its_time(runs: Runs) -> None:
+    name = runs.create(task("a"), ttlSecondsAfterFinished=2)
+    eventually(lambda: runs.exists(name), lambda there: not there)
+    assert runs.pods(name) == [] or eventually(lambda: runs.pods(name), lambda pods: pods == []) == []
