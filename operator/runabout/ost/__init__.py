@@ -5,6 +5,7 @@ Everything here is about bytes under keys; what they mean is the datamanager's a
 
 from runabout.ost.errors import (
     AlreadyExistsError,
+    ChangedError,
     CorruptError,
     DeniedError,
     FullError,
@@ -27,6 +28,7 @@ __all__ = [
     "WHOLE",
     "AlreadyExistsError",
     "ByteRange",
+    "ChangedError",
     "CorruptError",
     "DeniedError",
     "FullError",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import boto3
 from botocore.config import Config
 
-from runabout.ost.errors import UnavailableError, UnsuitableError
+from runabout.ost.errors import AlreadyExistsError, ChangedError, NotFoundError, UnsuitableError
 from runabout.ost.s3errors import CALL_ERRORS, is_empty_range, translated
 from runabout.ost.settings import OstSettings, S3Place
 from runabout.ost.store import ByteRange, ObjectInfo, shown
@@ -137,7 +137,7 @@ class Bucket:
         """Begin to receive an object or a part of it, with `etag` only that version.
 
         Raises:
-            UnavailableError: also when there is another version now.
+            ChangedError: there is another version now, or none.
         """
         what = self._what("reading", key)
         if span.length == 0:
@@ -155,8 +155,8 @@ class Bucket:
             if is_empty_range(error):
                 return self._nothing(key, what)
             failure = translated(error, what)
-            if etag is not None and not isinstance(failure, UnavailableError):
-                raise UnavailableError(f"{what}: it is no longer what it was when reading began") from error
+            if etag is not None and isinstance(failure, AlreadyExistsError | NotFoundError):  # 412 or 404
+                raise ChangedError(f"{what}: it is no longer what it was when reading began") from error
             raise failure from error
         size = length = answer["ContentLength"]
         if partial:

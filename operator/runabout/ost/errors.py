@@ -54,5 +54,9 @@ class CorruptError(PermanentOstError):
     """The storage returned something other than what was stored, again after reading once more."""
 
 
+class ChangedError(PermanentOstError):
+    """The object was replaced or deleted while it was read, so that the rest of it cannot be had: begin again."""
+
+
 class WriteFailedError(PermanentOstError):
     """The device failed while data was written or synced; what was written before may be lost too."""

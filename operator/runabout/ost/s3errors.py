@@ -32,6 +32,9 @@ CALL_ERRORS = (BotoCoreError, ClientError, HTTPError, OSError)
 _BY_CODE: dict[str, type[OstError]] = {
     "NoSuchKey": NotFoundError,
     "NoSuchUpload": NotFoundError,
+    "NotFound": NotFoundError,
+    "404": NotFoundError,  # answers to HEAD have no body, and so no code
+    "XAdminUserNotFound": DeniedError,
     "NoSuchBucket": UnsuitableError,
     "InvalidBucketName": UnsuitableError,
     "PermanentRedirect": UnsuitableError,
@@ -59,7 +62,6 @@ _BY_STATUS: dict[int, type[OstError]] = {
     301: UnsuitableError,
     401: DeniedError,
     403: DeniedError,
-    404: NotFoundError,
     405: DeniedError,
     408: UnavailableError,
     409: UnavailableError,
@@ -73,6 +75,7 @@ _ADVICE: dict[str, str] = {
     "AuthorizationHeaderMalformed": "correct the region",
     "PermanentRedirect": "correct the region or the endpoint",
     "InvalidAccessKeyId": "correct the credentials",
+    "XAdminUserNotFound": "correct the credentials",
     "SignatureDoesNotMatch": "correct the credentials",
     "AccessDenied": "allow it for these credentials",
     "RequestTimeTooSkewed": "set this machine's clock",

@@ -64,6 +64,7 @@ class ObjectReader(Protocol):
         """Iterate over the pieces.
 
         Raises:
+            ChangedError: it was replaced or deleted, and the store has let go of what is being read.
             OstError: as `ObjectStore.read`.
         """
         ...

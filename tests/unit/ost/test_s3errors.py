@@ -38,6 +38,7 @@ def answer(status: int, code: str = "") -> ClientError:
         (answer(400, "AuthorizationHeaderMalformed"), UnsuitableError),
         (answer(501, "NotImplemented"), UnsuitableError),
         (answer(403, "AccessDenied"), DeniedError),
+        (answer(404, "XAdminUserNotFound"), DeniedError),
         (answer(403, "SignatureDoesNotMatch"), DeniedError),
         (answer(403, "RequestTimeTooSkewed"), DeniedError),
         (answer(400, "KeyTooLongError"), InvalidKeyError),
@@ -71,6 +72,7 @@ def test_an_answer_becomes_the_error_that_says_whether_to_try_again(error: Excep
 
 def test_an_unknown_refusal_is_permanent() -> None:
     assert type(translated(answer(400, "Whatever"), "x")) is PermanentOstError
+    assert type(translated(answer(404, "NoSuchThingElse"), "x")) is PermanentOstError
 
 
 @pytest.mark.parametrize("error", [answer(416, "InvalidRange"), answer(416)])

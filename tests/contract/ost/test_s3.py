@@ -1,0 +1,311 @@
+"""What only a bucket can go through: lost answers, failing and careless servers, wrong settings."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from fixtures.s3_proxy import Fault, S3Proxy, proxy
+from fixtures.s3_server import S3Server, free_port
+from runabout.ost import (
+    AlreadyExistsError,
+    ByteRange,
+    ChangedError,
+    DeniedError,
+    InvalidKeyError,
+    NotFoundError,
+    ObjectStore,
+    OstSettings,
+    SizeMismatchError,
+    UnavailableError,
+    UnsuitableError,
+    open_ost,
+)
+from runabout.ost.s3 import S3ObjectStore
+from runabout.ost.settings import S3Place, place
+
+BUCKET = "contract"
+Between = tuple[S3ObjectStore, S3Proxy, OstSettings]
+MIB = 1024 * 1024
+DEADLINE = 10.0
+
+
+def settings(server: S3Server, **changes: object) -> OstSettings:
+    quick = replace(server.settings(BUCKET, uuid.uuid4().hex), retry_seconds=20.0, request_timeout_seconds=5.0)
+    return replace(quick, **changes)  # type: ignore[arg-type] # each test names fields that there are
+
+
+async def connected(what: OstSettings) -> S3ObjectStore:
+    """Return a store that was not probed, so that a test sees only its own requests."""
+    where = place(what.url)
+    assert isinstance(where, S3Place)
+    return await S3ObjectStore.connect(where, what)
+
+
+@asynccontextmanager
+async def behind_proxy(
+    server: S3Server, **changes: object
+) -> AsyncIterator[tuple[S3ObjectStore, S3Proxy, OstSettings]]:
+    async with proxy(server) as between:
+        what = settings(between.server, **changes)
+        store = await connected(what)
+        yield store, between, what
+        await store.close()
+
+
+def first(count: int, fault: Fault, *, method: str = "", query: str = "") -> Callable[[web.Request], Fault | None]:
+    """Return a judge that lets the first `count` requests of a kind have a fault."""
+    met = 0
+
+    def judge(request: web.Request) -> Fault | None:
+        nonlocal met
+        if request.method != (method or request.method) or query not in request.query_string:
+            return None
+        met += 1
+        return fault if met <= count else None
+
+    return judge
+
+
+async def once(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+LOST = [
+    pytest.param(b"small", "PUT", "", id="one request"),
+    pytest.param(b"x" * (9 * MIB), "POST", "uploadId", id="in parts"),
+]
+
+
+@pytest.mark.parametrize(("body", "method", "query"), LOST)
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_lost_answer_to_a_creation_is_no_other_writer(
+    s3: S3Server, body: bytes, method: str, query: str, times: int
+) -> None:
+    async with behind_proxy(s3) as (store, between, _):
+        between.judge = first(times, Fault(lose_answer=True), method=method, query=query)
+        await store.write("key", body, create_only=True)
+        assert await store.read("key") == body
+        with pytest.raises(AlreadyExistsError):
+            await store.write("key", body, create_only=True)
+
+
+@pytest.mark.parametrize(("body", "method", "query"), LOST)
+async def test_another_writers_object_is_never_taken_for_ones_own(
+    s3: S3Server, body: bytes, method: str, query: str
+) -> None:
+    async with behind_proxy(s3) as (store, between, what):
+        prefix = what.url.rsplit("/", 1)[1]
+
+        def other_writer() -> None:
+            s3.client().put_object(Bucket=BUCKET, Key=f"{prefix}/key", Body=body)
+
+        between.judge = first(1, Fault(status=503, before=other_writer), method=method, query=query)
+        with pytest.raises(AlreadyExistsError):
+            await store.write("key", body, create_only=True)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 429])
+async def test_every_call_outlives_failures_that_pass(s3: S3Server, status: int) -> None:
+    async with behind_proxy(s3) as (store, between, _):
+
+        async def after_failures() -> None:
+            between.judge = first(2, Fault(status=status))
+
+        await after_failures()
+        await store.write("key", b"body")
+        await after_failures()
+        assert await store.read("key") == b"body"
+        await after_failures()
+        assert (await store.stat("key")).size == 4
+        await after_failures()
+        assert len(await store.list()) == 1
+        await after_failures()
+        await store.write("parts", b"p" * 17 * MIB)
+        await after_failures()
+        async with store.open("parts") as reader:
+            assert sum([len(piece) async for piece in reader]) == 17 * MIB
+        await after_failures()
+        await store.delete("key")
+        with pytest.raises(NotFoundError):
+            await store.stat("key")
+
+
+@pytest.mark.parametrize("fault", [Fault(lose_answer=True), Fault(cut_after=2 * MIB + 17)])
+@pytest.mark.parametrize("span", [ByteRange(), ByteRange(1000, 3 * MIB)])
+async def test_a_body_that_breaks_off_is_read_on(s3: S3Server, fault: Fault, span: ByteRange) -> None:
+    data = bytes(range(251)) * (4 * MIB // 251)
+    async with behind_proxy(s3) as (store, between, _):
+        await store.write("key", data)
+        expected = data[slice(*span.within(len(data)))]
+        between.judge = first(2, fault, method="GET")
+        assert await store.read("key", span) == expected
+        between.judge = first(2, fault, method="GET")
+        async with store.open("key", span) as reader:
+            assert b"".join([piece async for piece in reader]) == expected
+
+
+async def test_two_versions_are_never_mixed_in_one_reading(s3: S3Server) -> None:
+    async with behind_proxy(s3) as (store, between, _):
+        await store.write("key", b"a" * 4 * MIB)
+        between.judge = first(1, Fault(cut_after=2 * MIB), method="GET")
+        async with store.open("key") as reader:
+            pieces = aiter(reader)
+            await anext(pieces)
+            await store.write("key", b"b" * 4 * MIB)
+            with pytest.raises(ChangedError, match="no longer what it was"):
+                _ = [piece async for piece in pieces]
+
+
+async def test_a_silent_server_is_given_up_in_time(s3: S3Server) -> None:
+    async with behind_proxy(s3, request_timeout_seconds=0.3, retry_seconds=1.0) as (store, between, _):
+        between.judge = lambda _request: Fault(silent=True)
+        for call in (store.read("key"), store.stat("key"), store.write("key", b"x"), store.list(), store.delete("key")):
+            async with asyncio.timeout(DEADLINE):
+                with pytest.raises(UnavailableError, match=r"in the bucket 'contract' at http|no answer within"):
+                    await call
+
+
+async def test_a_failed_upload_leaves_no_parts(s3: S3Server) -> None:
+    what = settings(s3)
+    prefix = what.url.rsplit("/", 1)[1]
+    store = await connected(what)
+
+    async def failing() -> AsyncIterator[bytes]:
+        yield b"x" * 9 * MIB
+        raise ConnectionResetError("the source is gone")
+
+    with pytest.raises(ConnectionResetError):
+        await store.write("key", failing())
+    with pytest.raises(SizeMismatchError):
+        await store.write("key", once(b"x" * 9 * MIB), size=10 * MIB)
+
+    def uploads() -> int:
+        return len(s3.client().list_multipart_uploads(Bucket=BUCKET, Prefix=prefix).get("Uploads", []))
+
+    async with asyncio.timeout(DEADLINE):
+        while await asyncio.to_thread(uploads):  # noqa: ASYNC110 - the server has no events
+            await asyncio.sleep(0.02)
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("judge", "words"),
+    [
+        (lambda r: Fault(drop_headers=("If-None-Match",)) if r.method == "PUT" else None, "exists already, so two"),
+        (lambda r: Fault(drop_headers=("If-None-Match",)) if r.method == "POST" else None, "when it comes in parts"),
+        (lambda _: Fault(drop_headers=("x-amz-meta-runabout-write",)), "does not keep an object's metadata"),
+        (lambda _: Fault(drop_headers=("Range",)), "does not answer to ranges"),
+    ],
+)
+async def test_a_careless_server_is_refused_at_the_start(
+    moto: S3Server, judge: Callable[[web.Request], Fault | None], words: str
+) -> None:
+    # moto checks no signatures, so that headers can be dropped.
+    async with proxy(moto, judge) as between:
+        with pytest.raises(UnsuitableError, match=words) as raised:
+            await open_ost(settings(between.server))
+        assert "\n" not in str(raised.value)
+
+
+async def test_a_wrong_bucket_is_refused_in_one_sentence(s3: S3Server) -> None:
+    wrong = replace(s3.settings(BUCKET), url="s3://no-such-bucket/x")
+    with pytest.raises(
+        UnsuitableError, match=r"the bucket 'no-such-bucket' at .*create the bucket or correct its name"
+    ):
+        await open_ost(wrong)
+
+
+@pytest.mark.parametrize(("name", "value"), [("AWS_SECRET_ACCESS_KEY", "wrong"), ("AWS_ACCESS_KEY_ID", "nobody")])
+async def test_wrong_credentials_are_refused_in_one_sentence(
+    versitygw: S3Server, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(DeniedError, match="correct the credentials"):
+        await open_ost(settings(versitygw))
+
+
+async def test_missing_credentials_are_refused_in_one_sentence(
+    versitygw: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(DeniedError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a role"):
+        await open_ost(settings(versitygw))
+
+
+async def test_nobody_listening_is_said_after_the_time_for_tries() -> None:
+    nowhere = S3Server(f"http://127.0.0.1:{free_port()}")
+    async with asyncio.timeout(DEADLINE):
+        with pytest.raises(UnavailableError, match="Could not connect"):
+            await open_ost(settings(nowhere, retry_seconds=0.5))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"s3_endpoint": "not a url"}, "the S3 settings cannot be used"),
+        ({"s3_ca_file": "/no/such/file"}, "/no/such/file, is not there"),
+        ({"url": "ftp://x"}, "neither file"),
+    ],
+)
+async def test_impossible_settings_are_refused(changes: dict[str, str], words: str) -> None:
+    fixed = {name: Path(value) if name == "s3_ca_file" else value for name, value in changes.items()}
+    with pytest.raises(UnsuitableError, match=words):
+        await open_ost(settings(S3Server("http://127.0.0.1:1"), **fixed))
+
+
+async def test_a_signed_url_reads_and_writes_without_credentials(s3: S3Server) -> None:
+    store = await connected(settings(s3))
+    await store.write("some key/ü+%", b"stored")
+    reading = await store.presign("some key/ü+%")
+    writing = await store.presign("new", method="PUT", expires_seconds=60)
+    assert reading is not None
+    assert writing is not None
+    async with aiohttp.ClientSession() as http:
+        async with http.get(URL(reading, encoded=True)) as answer:
+            assert await answer.read() == b"stored"
+        async with http.put(URL(writing, encoded=True), data=b"uploaded") as answer:
+            assert answer.status == 200
+    assert await store.read("new") == b"uploaded"
+    with pytest.raises(ValueError, match="604800"):
+        await store.presign("new", expires_seconds=604801)
+    await store.close()
+
+
+async def test_a_prefix_is_a_world_of_its_own(s3: S3Server) -> None:
+    name = uuid.uuid4().hex
+    stores: list[ObjectStore] = [
+        await connected(s3.settings(BUCKET, f"{name}{suffix}")) for suffix in ("/a", "/ab", "/a/b", "")
+    ]
+    for number, store in enumerate(stores):
+        await store.write("key", str(number).encode(), create_only=True)
+    assert [await store.read("key") for store in stores] == [b"0", b"1", b"2", b"3"]
+    assert [each.key for each in await stores[0].list()] == ["b/key", "key"]
+    assert [each.key for each in await stores[3].list("a")] == ["a/b/key", "a/key", "ab/key"]
+    for store in stores:
+        await store.close()
+
+
+async def test_a_prefix_counts_in_the_length_of_a_key(s3: S3Server) -> None:
+    store = await connected(s3.settings(BUCKET, "p" * 100))
+    with pytest.raises(InvalidKeyError, match="at most 923 are possible here"):
+        await store.write("a/" * 462, b"")
+    await store.close()
+
+
+async def test_the_object_that_shows_a_folder_is_not_listed(s3: S3Server) -> None:
+    name = uuid.uuid4().hex
+    await asyncio.to_thread(lambda: s3.client().put_object(Bucket=BUCKET, Key=f"{name}/", Body=b""))
+    store = await open_ost(s3.settings(BUCKET, name))
+    await store.write("key", b"")
+    assert [each.key for each in await store.list()] == ["key"]
+    await store.close()
