@@ -118,7 +118,7 @@ def _foreign(document: Mapping[object, object]) -> tuple[Problem, ...]:
 
 
 def _spec(document: Mapping[object, object], model: type[SpecT], found: list[Problem]) -> SpecT | None:
-    if "spec" not in document:
+    if document.get("spec") is None:
         found.append(Problem("spec", "Required value"))
         return None
     try:

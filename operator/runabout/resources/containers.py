@@ -7,6 +7,7 @@ from pydantic import Field
 
 from runabout.resources.environment import Environment
 from runabout.resources.fields import (
+    ENTRIES,
     LIST,
     AbsolutePath,
     Argument,
@@ -25,7 +26,7 @@ from runabout.resources.fields import (
 from runabout.resources.model import Found, Model, Rule
 
 Arguments = Annotated[tuple[Argument, ...], LIST, Field(max_length=64), ListAtomic()]
-Quantities = Annotated[dict[str, Quantity], Field(max_length=16)]
+Quantities = Annotated[dict[str, Quantity], Field(max_length=16), ENTRIES]
 
 
 class Resources(Model):

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from runabout.resources.fields import MEANINGS
-from runabout.resources.model import BROKEN_RULES, Model, Null, broken_rules
+from runabout.resources.model import BROKEN_RULES, Model, broken_rules
 from runabout.resources.problems import Location, Problem, path_text
 
 MAX_SHOWN = 64
@@ -132,7 +132,7 @@ def shown(value: object) -> str:
 
 def json_type(value: object) -> str:
     """Return the JSON type of a value."""
-    if value is None or isinstance(value, Null):
+    if value is None:
         return "null"
     if isinstance(value, bool):
         return "boolean"

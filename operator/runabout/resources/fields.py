@@ -137,6 +137,17 @@ PassedOn = Annotated[
 """A piece of the pod API that goes into the pod as it is."""
 
 
+def _entries(value: object) -> object:
+    """An entry that is null is as good as absent, to the API server too."""
+    if isinstance(value, dict) and None in value.values():
+        return {key: item for key, item in value.items() if item is not None}
+    return value
+
+
+ENTRIES = BeforeValidator(_entries)
+"""Marks a map whose values are not null."""
+
+
 @dataclass(frozen=True, slots=True)
 class ListMap:
     """Marks a list whose objects are told apart by `keys`; two with the same are refused."""

@@ -1,8 +1,7 @@
 """The base of all models: strict as the API server is, and with rules that stand in CEL and in Python side by side.
 
 What always holds: a value is never converted from one JSON type to another (an integral number may be written 5.0, as
-in JSON Schema); null is refused, except for a field with a default, which then takes it, as the API server does;
-unknown fields are refused.
+in X
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +10,6 @@ from typing import ClassVar, Self, cast
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
-from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from runabout.resources.problems import Location
@@ -35,19 +33,6 @@ class Rule:
 
 Found = tuple[Location, str]
 """A broken rule: where, relative to the object, and what to do."""
-
-
-class Null:
-    """Stands for a null where none may be, so that it fails at its own place."""
-
-    def __repr__(self) -> str:
-        """Return what was written."""
-        return "null"
-
-
-def has_default(field: FieldInfo) -> bool:
-    """Whether the API server fills the field in; what is merely absent (None, an empty list) is no default."""
-    return not field.is_required() and field.default is not None and field.default != ()
 
 
 class Model(BaseModel):
@@ -76,12 +61,8 @@ class Model(BaseModel):
     def _nulls(cls, value: object) -> object:
         if not isinstance(value, dict) or all(item is not None for item in value.values()):
             return value
-        defaulted = {field.alias for field in cls.model_fields.values() if has_default(field)}
-        return {
-            key: Null() if item is None else item
-            for key, item in value.items()
-            if item is not None or key not in defaulted
-        }
+        known = {field.alias for field in cls.model_fields.values()}
+        return {key: item for key, item in value.items() if item is not None or key not in known}
 
     @model_validator(mode="after")
     def _rules(self) -> Self:

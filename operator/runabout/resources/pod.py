@@ -4,7 +4,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from runabout.resources.fields import LIST, AnnotationText, DnsLabel, DnsName, LabelText, ListAtomic, ListMap, PassedOn
+from runabout.resources.fields import (
+    ENTRIES,
+    LIST,
+    AnnotationText,
+    DnsLabel,
+    DnsName,
+    LabelText,
+    ListAtomic,
+    ListMap,
+    PassedOn,
+)
 from runabout.resources.model import Model
 
 
@@ -25,7 +35,7 @@ class Volume(Model, extra="allow"):
 class PodDefaults(Model):
     """Settings for pods, as in the pod API. Maps are merged by key, named things by name, tolerations added up."""
 
-    node_selector: Annotated[dict[str, LabelText], Field(max_length=32)] | None = None
+    node_selector: Annotated[dict[str, LabelText], Field(max_length=32), ENTRIES] | None = None
     """Labels that a node must have."""
     tolerations: Annotated[tuple[PassedOn, ...], LIST, Field(max_length=32), ListAtomic()] = ()
     """Taints of nodes that do not keep the pod away; passed through."""
@@ -43,7 +53,7 @@ class PodDefaults(Model):
     """The pod's security context; passed through."""
     volumes: Annotated[tuple[Volume, ...], LIST, Field(max_length=64), ListMap(("name",))] = ()
     """Volumes, for volumeMounts of the containers; passed through."""
-    labels: Annotated[dict[str, LabelText], Field(max_length=64)] | None = None
+    labels: Annotated[dict[str, LabelText], Field(max_length=64), ENTRIES] | None = None
     """Labels of the pod; those of runabout.dev are Runabout's own."""
-    annotations: Annotated[dict[str, AnnotationText], Field(max_length=64)] | None = None
+    annotations: Annotated[dict[str, AnnotationText], Field(max_length=64), ENTRIES] | None = None
     """Annotations of the pod; those of runabout.dev are Runabout's own."""

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from runabout.resources.fields import LIST, LabelText, ListAtomic, ListSet
+from runabout.resources.fields import ENTRIES, LIST, LabelText, ListAtomic, ListSet
 from runabout.resources.model import Found, Model, Rule
 
 LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
@@ -38,7 +38,7 @@ class LabelExpression(Model):
 class LabelSelector(Model):
     """What labels must be like; all demands have to hold, an empty selector matches everything."""
 
-    match_labels: Annotated[dict[str, LabelText], Field(max_length=32)] | None = None
+    match_labels: Annotated[dict[str, LabelText], Field(max_length=32), ENTRIES] | None = None
     """Labels with exactly these values."""
     match_expressions: Annotated[tuple[LabelExpression, ...], LIST, Field(max_length=32), ListAtomic()] = ()
     """Other demands."""

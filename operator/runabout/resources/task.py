@@ -8,6 +8,7 @@ from pydantic import Field
 from runabout.resources.containers import Container
 from runabout.resources.environment import Environment
 from runabout.resources.fields import (
+    ENTRIES,
     LIST,
     Approvals,
     Arch,
@@ -130,6 +131,7 @@ class TaskSpec(Model):
         Annotated[
             dict[str, Annotated[tuple[MatrixValue, ...], LIST, Field(min_length=1, max_length=256), ListAtomic()]],
             Field(max_length=8),
+            ENTRIES,
         ]
         | None
     ) = None
