@@ -106,7 +106,9 @@ async def test_another_writers_object_is_never_taken_for_ones_own(
         prefix = what.url.rsplit("/", 1)[1]
 
         def other_writer() -> None:
-            s3.client().put_object(Bucket=BUCKET, Key=f"{prefix}/key", Body=body)
+            s3.client().put_object(
+                Bucket=BUCKET, Key=f"{prefix}/key", Body=body, Metadata={"runabout-write": "of the other"}
+            )
 
         between.judge = first(1, Fault(status=503, before=other_writer), method=method, query=query)
         with pytest.raises(AlreadyExistsError):
