@@ -72,8 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    name = cluster_name(arguments.name)
-    places = Places.of(name)
+    places = Places.of(cluster_name(arguments.name))
     match arguments.verb:
         case "tool":
             for tool in arguments.tool:
@@ -83,28 +82,39 @@ def _run(arguments: argparse.Namespace) -> int:
         case "up":
             _up(places)
         case "down":
-            if docker.available():
-                docker.down(places)
-            else:
-                native.down(places)
-            say("next: hack/cluster up")
+            _down(places)
         case "status":
             return docker.status(places) if docker.available() else _status(places)
         case "load-image":
-            for image in arguments.image:
-                if docker.available():
-                    docker.load(places, image)
-                else:
-                    native.require_up(places)
-                    nodeimages.load_named(places, image)
+            _load(places, arguments.image)
         case "restart":
-            if docker.available():
-                raise LocalClusterError(
-                    "restart is for the native cluster", "With kind: docker exec NODE crictl … or kubectl."
-                )
-            number = signal.Signals[f"SIG{arguments.signal}"]
-            native.restart(places, arguments.component, number=number, down_seconds=arguments.down)
+            _restart(places, arguments)
     return 0
+
+
+def _down(places: Places) -> None:
+    if docker.available():
+        docker.down(places)
+    else:
+        native.down(places)
+    say("next: hack/cluster up")
+
+
+def _load(places: Places, images: Sequence[str]) -> None:
+    if not docker.available():
+        native.require_up(places)
+    for image in images:
+        if docker.available():
+            docker.load(places, image)
+        else:
+            nodeimages.load_named(places, image)
+
+
+def _restart(places: Places, arguments: argparse.Namespace) -> None:
+    if docker.available():
+        raise LocalClusterError("restart is for the native cluster", "With kind: docker exec NODE crictl … or kubectl.")
+    number = signal.Signals[f"SIG{arguments.signal}"]
+    native.restart(places, arguments.component, number=number, down_seconds=arguments.down)
 
 
 def _up(places: Places) -> None:
@@ -136,4 +146,3 @@ def _status(places: Places) -> int:
         return 0
     say("next: hack/cluster up   (repairs it; if that does not help: hack/cluster down, then up)")
     return 1
-

@@ -33,7 +33,7 @@ CNI_PLUGINS = "/usr/lib/cni"
 
 
 def containerd(places: Places) -> str:
-    """containerd with its own root, state and address, so that another containerd of the machine is not touched."""
+    """Containerd with its own root, state and address, so that another containerd of the machine is not touched."""
     cri = 'plugins."io.containerd.grpc.v1.cri"'
     return f"""version = 2
 root = "{places.home}/containerd"
@@ -63,7 +63,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
 
 
 def cni(places: Places) -> str:
-    """The pods' network: one bridge. Masquerading is one rule of ours and not the plugin's, which needs some per pod."""
+    """The pods' network: one bridge. Masquerading is one rule of ours and not the plugin's, which are some per pod."""
     return _json(
         {
             "cniVersion": "0.4.0",

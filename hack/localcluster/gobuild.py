@@ -221,7 +221,9 @@ def _build(part: Part) -> None:
     begin = time.monotonic()
     try:
         with step(title, detail=lambda: _progress(log, draft, part)), log.open("wb") as output:
-            code = subprocess.run(argv, cwd=where, env=environment, stdout=output, stderr=output, check=False).returncode
+            code = subprocess.run(
+                argv, cwd=where, env=environment, stdout=output, stderr=output, check=False
+            ).returncode
         if code != 0:
             words = log.read_text(errors="replace")[-2000:]
             raise LocalClusterError(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from localcluster.console import LocalClusterError
 from localcluster.processes import PROC, ProcessMark, mark, send, wait_for
+from localcluster.settings import CNI_NETWORK
 
 if TYPE_CHECKING:
     from localcluster.settings import Places
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 CGROUPS = Path("/sys/fs/cgroup")
 KUBELET_CGROUP = "kubepods"
 SHIM_SOCKETS = Path("/run/containerd/s")
+CNI_RESULTS = Path("/var/lib/cni/results")
+DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 CONTAINER_LINKS = Path("/var/log/containers")
 
 
@@ -116,7 +119,9 @@ def unmount(*folders: Path) -> None:
             subprocess.run(["umount", *flags, str(point)], capture_output=True, check=False)
     left = mounts_below(*folders)
     if left:
-        raise LocalClusterError(f"{len(left)} mounts cannot be removed, the first is {left[0]}", "umount -l it by hand.")
+        raise LocalClusterError(
+            f"{len(left)} mounts cannot be removed, the first is {left[0]}", "umount -l it by hand."
+        )
 
 
 def remove_cgroups() -> None:
@@ -129,13 +134,22 @@ def remove_cgroups() -> None:
                 raise LocalClusterError(f"the cgroup {folder} cannot be removed: {error.strerror}") from error
 
 
-def remove_links(places: Places) -> None:
-    """Remove the kubelet's links to the logs of our pods."""
-    if not CONTAINER_LINKS.is_dir():
-        return
-    for link in CONTAINER_LINKS.iterdir():
-        if link.is_symlink() and link.readlink().is_relative_to(places.home):
-            link.unlink()
+def remove_strays(places: Places) -> None:
+    """Remove what the kubelet and the network plugins write outside our folders whatever they are told."""
+    if CONTAINER_LINKS.is_dir():
+        for link in CONTAINER_LINKS.iterdir():
+            if link.is_symlink() and link.readlink().is_relative_to(places.home):
+                link.unlink()
+    for name in ("kubelet.sock", "kubelet_internal_checkpoint"):
+        (DEVICE_PLUGINS / name).unlink(missing_ok=True)
+    for result in CNI_RESULTS.glob(f"{CNI_NETWORK}-*"):
+        result.unlink(missing_ok=True)
+    for folder in (
+        *(CONTAINER_LINKS, DEVICE_PLUGINS, DEVICE_PLUGINS.parent, CNI_RESULTS, CNI_RESULTS.parent),
+        *(SHIM_SOCKETS, SHIM_SOCKETS.parent),
+    ):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def forget_containers(places: Places) -> None:

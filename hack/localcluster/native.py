@@ -16,13 +16,14 @@ from localcluster import (
     leftovers,
     manifests,
     network,
+    nodeimages,
     pki,
     preflight,
     processes,
-    nodeimages,
 )
 from localcluster.api import Api, ApiError
 from localcluster.console import LocalClusterError, say, step
+from localcluster.settings import BRIDGE
 
 if TYPE_CHECKING:
     from localcluster.components import Component
@@ -126,7 +127,7 @@ def _start_everything(places: Places) -> None:
     with step(f"starting {', '.join(component.name for component in to_start) or 'nothing'}"):
         base = [component for component in to_start if component.name in BASE]
         _start(places, base)
-        # DNS becomes ready when it has its rights, pods start when there is their pause image: both while the rest starts.
+        # DNS becomes ready when it has its rights, pods start when there is their pause image: both meanwhile.
         with ThreadPoolExecutor(2) as pool:
             aside = [pool.submit(_bootstrap, places), pool.submit(nodeimages.ensure_pause_image, places)]
             _start(places, [component for component in to_start if component not in base])
@@ -194,7 +195,9 @@ def _write_configuration(places: Places, *, masquerade_all: bool) -> None:
     etcd_data.chmod(0o700)
     for path, text in config.files(places, masquerade_all=masquerade_all).items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        # kube-proxy ends when its file is written, changed or not.
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
 
 
 def _forget_another_boot(places: Places) -> None:
@@ -246,7 +249,7 @@ def down(places: Places) -> None:
         leftovers.kill_containers(places)
         leftovers.unmount(places.run, places.home)
         leftovers.remove_cgroups()
-        leftovers.remove_links(places)
+        leftovers.remove_strays(places)
         network.tear_down(places)
         leftovers.remove_folders(places)
 
@@ -262,7 +265,7 @@ def restart(places: Places, name: str, *, number: signal.Signals, down_seconds: 
     with gobuild.file_lock(f"cluster-{places.name}"), step(f"restarting {name}"):
         processes.stop(component.pid_file(places), number=number, grace_seconds=30.0)
         time.sleep(down_seconds)
-        # A port may be held for a moment by what has just ended.
+        preflight.require_free_ports([component])
         processes.start(
             component.argv,
             pid_file=component.pid_file(places),
@@ -285,7 +288,7 @@ def remains(places: Places) -> list[str]:
     left += [f"cgroup {cgroup}" for cgroup in leftovers.kubelet_cgroups()]
     left += [f"folder {folder}" for folder in (places.run, places.home) if os.path.lexists(folder)]
     if network.bridge_is_up():
-        left.append(f"bridge {network.BRIDGE}")
+        left.append(f"bridge {BRIDGE}")
     if network.rules_left():
         left.append(f"{network.rules_left()} rules and chains of iptables")
     return left

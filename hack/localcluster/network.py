@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from localcluster.console import LocalClusterError
 from localcluster.processes import boot_id
-from localcluster.settings import BRIDGE, BRIDGE_IP, CNI_NETWORK, POD_CIDR, POD_PREFIX_LENGTH
+from localcluster.settings import BRIDGE, BRIDGE_IP, POD_CIDR, POD_PREFIX_LENGTH
 
 if TYPE_CHECKING:
     from localcluster.settings import Places
@@ -35,7 +35,6 @@ TOUCHED = (
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
 )
-CNI_RESULTS = Path("/var/lib/cni/results")
 
 
 def run(*argv: str, text: str | None = None) -> str:
@@ -57,7 +56,9 @@ def _succeeds(*argv: str) -> bool:
 
 def bridge_is_up() -> bool:
     """Whether the bridge is there with its address."""
-    result = subprocess.run(["ip", "-4", "-o", "addr", "show", "dev", BRIDGE], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        ["ip", "-4", "-o", "addr", "show", "dev", BRIDGE], capture_output=True, text=True, check=False
+    )
     return f" {BRIDGE_IP}/{POD_PREFIX_LENGTH} " in result.stdout
 
 
@@ -177,6 +178,4 @@ def tear_down(places: Places) -> None:
     remove_rules()
     if _succeeds("ip", "link", "show", BRIDGE):
         run("ip", "link", "delete", BRIDGE)
-    for result in CNI_RESULTS.glob(f"{CNI_NETWORK}-*"):
-        result.unlink(missing_ok=True)
     _restore_settings(places)

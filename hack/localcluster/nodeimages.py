@@ -36,7 +36,7 @@ def _run(places: Places, *arguments: str) -> str:
 def listing(places: Places) -> dict[str, str]:
     """Every image of the node: its name, or its id, and the digest behind it."""
     lines = _run(places, "images", "ls").splitlines()[1:]
-    return {fields[0]: fields[2] for fields in (line.split() for line in lines) if len(fields) > 2}
+    return {fields[0]: fields[2] for fields in (line.split() for line in lines) if len(fields) >= 3}  # noqa: PLR2004 -- name, type, digest
 
 
 def load(places: Places, store: Store, image: Image) -> bool:

@@ -48,6 +48,7 @@ def identities(node: str) -> tuple[Identity, ...]:
         Identity(file="kubelet-server", user=node, addresses=(BRIDGE_IP, "127.0.0.1"), names=(node,)),
         Identity(file="admin", user="kubernetes-admin", groups=("system:masters",)),
         Identity(file="apiserver-kubelet-client", user="kube-apiserver-kubelet-client", groups=("system:masters",)),
+        Identity(file="front-proxy-client", user="front-proxy-client"),
         Identity(file="controller-manager", user="system:kube-controller-manager"),
         Identity(file="scheduler", user="system:kube-scheduler"),
         Identity(file="kubelet", user=f"system:node:{node}", groups=("system:nodes",)),

@@ -123,4 +123,6 @@ def require_overlay() -> None:
     if "overlay" not in Path("/proc/filesystems").read_text():
         subprocess.run(["modprobe", "overlay"], capture_output=True, check=False)
         if "overlay" not in Path("/proc/filesystems").read_text():
-            raise LocalClusterError("the kernel has no overlayfs", "Use a machine with it, or Docker's virtual machine.")
+            raise LocalClusterError(
+                "the kernel has no overlayfs", "Use a machine with it, or Docker's virtual machine."
+            )

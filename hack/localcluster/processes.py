@@ -6,6 +6,7 @@ has another start time, so nothing is ever signalled that this package did not s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -42,16 +43,24 @@ def boot_id(proc: Path = PROC) -> str:
 
 
 def start_time(pid: int, proc: Path = PROC) -> int | None:
-    """The start time of a process in clock ticks since boot; None if there is none or it is a zombie."""
+    """The start time of a process in clock ticks since boot; None if there is none or all of it has ended."""
     try:
         stat = (proc / str(pid) / "stat").read_text()
     except OSError:
         return None
     # The command's name stands in brackets and may hold blanks and brackets itself: fields count from the last one.
     fields = stat.rpartition(")")[2].split()
-    if fields[0] in {"Z", "X"}:
+    if fields[0] in {"Z", "X"} and not _other_threads(pid, proc):
         return None
     return int(fields[19])
+
+
+def _other_threads(pid: int, proc: Path) -> bool:
+    # The first thread may have ended while others still do: until then its files and ports are open.
+    try:
+        return len(list((proc / str(pid) / "task").iterdir())) > 1
+    except OSError:
+        return False
 
 
 def mark(pid: int, proc: Path = PROC) -> ProcessMark | None:
@@ -69,7 +78,7 @@ def write_pid_file(path: Path, process: ProcessMark) -> None:
 
 
 def living(path: Path, proc: Path = PROC) -> ProcessMark | None:
-    """The process of a pid file if it is still that process; None if it ended, the pid was reused or the file is bad."""
+    """The process of a pid file if it is still that one; None if it ended, the pid was reused or the file is bad."""
     try:
         data = json.loads(path.read_text())
         kept = ProcessMark(pid=int(data["pid"]), start=int(data["start"]), boot=str(data["boot"]))
@@ -124,10 +133,8 @@ def wait_gone(process: ProcessMark, timeout_seconds: float) -> bool:
 
 def reap(pid: int) -> bool:
     """Collect a child that has ended, if it is one of ours. Always true, to be used in conditions."""
-    try:
+    with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        pass
     return True
 
 

@@ -11,10 +11,11 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localcluster import archive, gobuild, preflight
+from localcluster import archive, gobuild, leftovers, preflight
 from localcluster.archive import Recipe
 from localcluster.console import LocalClusterError, say, step
 from localcluster.layers import Entry, Store, tree
@@ -60,11 +61,11 @@ def is_python_waste(relative: str) -> bool:
     return "__pycache__" in relative.split("/") or relative.endswith((".pyc", ".pyo"))
 
 
-# --- operator ---------------------------------------------------------------------------------------------------------
+# --- operator -------------------------------------------------------------------------------------------------------
 
 
 def operator(store: Store) -> Image:
-    """`runabout/operator:dev`: Debian's Python, the locked dependencies, the toolbox, and the package as a thin layer."""
+    """`runabout/operator:dev`: Debian's Python, the locked dependencies, the toolbox, and the package last."""
     layers = [
         debian_layer(store),
         dependency_layer(store),
@@ -97,7 +98,9 @@ def _debootstrap(scratch: Path) -> Iterator[Entry]:
     preflight.ensure_programs(preflight.IMAGE_PROGRAMS)
     gobuild.require_space(scratch, 2, "building the operator's image")
     root = scratch / "rootfs"
-    with step(f"installing Debian {DEBIAN_SUITE} with {', '.join(DEBIAN_PACKAGES)} (about 1 min, once)"):
+    title = f"installing Debian {DEBIAN_SUITE} with {', '.join(DEBIAN_PACKAGES)} (about 1 min, once)"
+    # Whatever happens, /proc must not stay mounted in a folder that is going to be removed.
+    with step(title), closing_mounts(root):
         _run(
             *("debootstrap", "--variant=minbase", f"--include={','.join(DEBIAN_PACKAGES)}"),
             *(DEBIAN_SUITE, str(root), debian_mirror()),
@@ -115,6 +118,15 @@ def _debootstrap(scratch: Path) -> Iterator[Entry]:
         with (root / "etc" / name).open("a") as file:
             file.write(line)
     return tree(root, leave_out=lambda path: _NEEDLESS.fullmatch(path) is not None)
+
+
+@contextmanager
+def closing_mounts(folder: Path) -> Iterator[None]:
+    """Unmount at the end whatever was mounted below a folder."""
+    try:
+        yield
+    finally:
+        leftovers.unmount(folder)
 
 
 def debian_mirror() -> str:

@@ -109,7 +109,7 @@ class Places:
 
     @property
     def containerd_socket(self) -> Path:
-        """containerd's address; short, because a socket's path may have 107 bytes."""
+        """Containerd's address; short, because a socket's path may have 107 bytes."""
         return self.run / "containerd.sock"
 
     @property

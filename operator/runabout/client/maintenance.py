@@ -46,7 +46,6 @@ def release_finalizers(
     operator: Annotated[str, typer.Option(help="Deployment that is stopped first, so that it puts none back.")],
 ) -> None:
     """Let every Run be deleted without waiting for the operator; records that are stored stay."""
-
     namespace = NAMESPACE_FILE.read_text().strip() if NAMESPACE_FILE.exists() else "default"
 
     async def release(session: Session) -> None:

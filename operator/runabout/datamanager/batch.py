@@ -4,8 +4,8 @@
     · zstd frame of the actions · CRC32C of all that stands before it (u32)
 
 Integers are big-endian. Inside the frame, for each transaction: the number of actions (u32), then each as op (u8),
-type, key and body, each with its length (u8, u16, u32). The chain after a batch is the first 16 bytes of SHA-256 over the
-chain before and the batch's bytes, so a batch stands for everything before it, too.
+type, key and body, each with its length (u8, u16, u32). The chain after a batch is the first 16 bytes of SHA-256 over
+the chain before and the batch's bytes, so a batch stands for everything before it, too.
 """
 
 import hashlib

@@ -106,7 +106,7 @@ class RunStatus(Model):
     """How many tasks there are, by status."""
     conditions: Conditions = ()
     """Succeeded, Completed, Started, Waiting, Stored."""
-    notable: Annotated[tuple[NotableTask, ...], LIST, Field(max_length=MAX_NOTABLE), ListMap(("task",))] = ()
+    notable: Annotated[tuple[NotableTask, ...], LIST, Field(max_length=MAX_NOTABLE), ListAtomic()] = ()
     """Tasks worth a look: failed, or waiting, with the reason."""
     setup_errors: SetupErrors | None = None
     """What keeps the run from being one."""
