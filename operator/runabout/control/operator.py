@@ -7,6 +7,8 @@ wrong beyond repair ends the process: the next one rebuilds everything.
 
 import asyncio
 import contextlib
+import os
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ import structlog
 from runabout.control.actions import Actions
 from runabout.control.executors import Executors, executor_object
 from runabout.control.health import HealthServer
+from runabout.control.lease import Lease
 from runabout.control.ledger import Ledger
 from runabout.control.logs import LogCollector, LogJob
 from runabout.control.logsource import PodLogs
@@ -136,12 +139,35 @@ class Operator:
     async def _work_until(self, stop: asyncio.Event) -> None:
         async with contextlib.AsyncExitStack() as stack:
             session = await stack.enter_async_context(Session(self._connection, observer=self._count))
+            if self._settings.lease and not await self._hold_lease(session, stack, stop):
+                return
             store = await stack.enter_async_context(self._opened_store(stop))
             if store is None:
                 return
             self._store = store
             parts = self._compose(session, store)
             await self._live(parts, stop)
+
+    async def _hold_lease(self, session: Session, stack: contextlib.AsyncExitStack, stop: asyncio.Event) -> bool:
+        """Stand by until it is our turn; the Lease is kept until `stack` ends. False if `stop` was set first."""
+        settings = self._settings
+        lease = Lease(
+            session,
+            namespace=settings.namespace,
+            name=f"runabout-operator-{settings.store}",
+            holder=settings.pod_name or f"{socket.gethostname()}-{os.getpid()}",
+            now=now_ms,
+            clock=time.monotonic,
+        )
+        self._trouble = ""  # standing by is all there is to do
+        if not await lease.acquire(stop):
+            return False
+        self._trouble = "opening the store"
+        stack.push_async_callback(lease.release)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        keeping = group.create_task(lease.keep())
+        stack.callback(keeping.cancel)
+        return True
 
     @contextlib.asynccontextmanager
     async def _opened_store(self, stop: asyncio.Event) -> AsyncIterator[Store | None]:

@@ -10,6 +10,7 @@ import uvloop
 from pydantic import ValidationError
 from structlog.typing import Processor
 
+from runabout.control.lease import LeaseLostError
 from runabout.control.metrics import Metrics
 from runabout.control.operator import Operator
 from runabout.control.settings import Settings
@@ -20,6 +21,7 @@ from runabout.ost import OstError, OstSettings, open_ost
 
 EXIT_SETTINGS = 2
 EXIT_STORE = 3
+EXIT_LEASE = 4
 
 
 def run_operator() -> int:
@@ -43,6 +45,10 @@ def run_operator() -> int:
         code = EXIT_STORE
         for problem in _leaves(group):
             structlog.get_logger(__name__).error("store cannot be written", error=str(problem))
+    except* LeaseLostError as group:
+        code = EXIT_LEASE
+        for problem in _leaves(group):
+            structlog.get_logger(__name__).error("another replica works now", error=str(problem))
     return code
 
 
