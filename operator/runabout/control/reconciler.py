@@ -111,6 +111,8 @@ class Reconciler:
         if live is None:
             if run is not None and run.held and run.deleted is not None:
                 await self._reporter.release(run)
+            elif run is not None:
+                await self._reporter.orphaned(run)
             return
         live.changed_at, changed_at = None, live.changed_at
         if not live.over or live.new or self._unstored(live):
@@ -127,8 +129,8 @@ class Reconciler:
             return None
         live = self._opener.recorded(uid)
         if live is None:
-            if run.deleted is not None:
-                return None
+            if run.deleted is not None or run.status.get("id"):
+                return None  # what had a record once is not executed a second time
             live = self._opener.create(run)
         self.lives[uid] = live
         self._uids[live.id] = uid

@@ -12,7 +12,7 @@ from runabout.control.live import LiveRun
 from runabout.control.metrics import Metrics
 from runabout.control.objects import FINALIZER, RunObject
 from runabout.control.runs_api import RunsApi
-from runabout.control.status import run_status
+from runabout.control.status import run_status, without_record
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +61,13 @@ class Reporter:
         await self._api.apply_status(run, status)
         live.reported = status
         return None
+
+    async def orphaned(self, run: RunObject) -> None:
+        """Say of a Run that was not over that its record is not in the store (any more)."""
+        status = without_record(run.status, now=self._now())
+        if status is not None and status != run.status:
+            log.warning("record missing", run=run.status.get("id"), namespace=run.namespace, name=run.name)
+            await self._api.apply_status(run, status)
 
     async def hold(self, run: RunObject) -> None:
         """Put our finalizer on a Run that has none and is not being deleted."""

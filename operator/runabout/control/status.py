@@ -87,6 +87,23 @@ def run_status(
     return status
 
 
+def without_record(status: Mapping[str, object], *, now: int) -> JsonDict | None:
+    """Return the status of a Run whose record the store does not have, None if the run was over anyway."""
+    if status.get("phase") in {phase.value for phase in TERMINAL_PHASES}:
+        return None
+    message = f"the store has no record of run {status.get('id')}; to run it again, delete this Run and create it anew"
+    waiting = _condition(
+        "Waiting",
+        "True",
+        Reason.RECORD_MISSING.value,
+        message,
+        before=_by_type(status).get("Waiting"),
+        generation_time=now,
+    )
+    others = [item for kind, item in _by_type(status).items() if kind != "Waiting"]
+    return {**status, "conditions": [*others, waiting]}
+
+
 def _notable(state: State, waits: Mapping[str, Wait]) -> list[JsonDict]:
     """Return the tasks worth a look: what failed first, then what waits, each with the reason and since when."""
     failed = [task for task in state.tasks.values() if task.status is Status.FAILED]
@@ -122,7 +139,7 @@ def _conditions(
     run = state.run
     completed = run.phase in TERMINAL_PHASES
     rows = [
-        _succeeded(state),
+        _succeeded(state, wait=_waiting(waits, run_wait, completed=completed)),
         ("Completed", "True" if completed else "False", _stage(run), ""),
         (
             "Started",
@@ -155,7 +172,8 @@ def _stage(run: Run) -> str:
     return _word(run.result.value if run.phase is Phase.FINISHED else run.phase.value)
 
 
-def _succeeded(state: State) -> tuple[str, str, str, str]:
+def _succeeded(state: State, *, wait: tuple[str, str, str, str]) -> tuple[str, str, str, str]:
+    """Return the condition whose reason says most: of the end, of what is waited for, or just the phase."""
     run = state.run
     if run.result is Result.SUCCESS:
         return ("Succeeded", "True", "Success", _summary(state))
@@ -164,7 +182,8 @@ def _succeeded(state: State) -> tuple[str, str, str, str]:
         message = f"{count} setup errors: {short(state.config.setup_errors[0])}" if count else ""
         return ("Succeeded", "False", _word(run.phase.value), message)
     if run.result is Result.UNKNOWN:
-        return ("Succeeded", "Unknown", _word(run.phase.value), _summary(state))
+        _, waits, reason, _ = wait
+        return ("Succeeded", "Unknown", reason if waits == "True" else _word(run.phase.value), _summary(state))
     reason = run.reason.value if run.reason is not None else _word(run.result.value)
     return ("Succeeded", "False", reason, _summary(state))
 

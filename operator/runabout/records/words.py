@@ -101,6 +101,7 @@ class Reason(StrEnum):
     CONTAINER_CREATING = "ContainerCreating"
     STOPPING = "Stopping"
     STORAGE_UNAVAILABLE = "StorageUnavailable"
+    RECORD_MISSING = "RecordMissing"
 
 
 MACHINERY_REASONS = frozenset(

@@ -58,7 +58,7 @@ RUN = Kind(
         Column("Running", ".status.tasks.running", "integer", description="Tasks on an executor"),
         Column("Success", ".status.tasks.success", "integer", description="Tasks that ended well"),
         Column("Failed", ".status.tasks.failed", "integer", description="Tasks that failed"),
-        Column("Reason", _condition("Waiting", "reason"), description="What it waits for"),
+        Column("Reason", _condition("Succeeded", "reason"), description="How it ended, or what it waits for"),
         Column("Age", ".metadata.creationTimestamp", "date"),
         Column("Group", ".spec.group", priority=1, description="Runs of a group run one after the other"),
         Column("Number", ".status.counter", "integer", priority=1, description="Number in the root group"),

@@ -249,6 +249,27 @@ def test_runs_survive_the_restart_of_the_stores_etcd(
     verify(bench, store_etcd, made, statuses)
 
 
+def test_a_run_whose_record_is_lost_is_not_executed_again_and_says_so(
+    bench: Runs, crashing: OperatorProcess, store_etcd: EtcdServer
+) -> None:
+    over = bench.create(task("a"))
+    assert bench.end(over) == ("finished", "success")
+    open_ = bench.create(task("a"), task("b", after=["a"], needsApproval=True))
+    bench.waiting(open_, "AwaitingApproval")
+    before = bench.status(over)
+    crashing.terminate()
+    store_etcd.kill()
+    store_etcd.wipe()
+    store_etcd.start()
+    crashing.start()
+    assert str(bench.status(open_)["id"]) in bench.waiting(open_, "RecordMissing")
+    new = bench.create(task("a"))
+    assert bench.end(new) == ("finished", "success")
+    assert bench.status(over) == before
+    bench.delete(open_)
+    eventually(lambda: bench.exists(open_), lambda found: not found)
+
+
 def test_the_operator_ends_within_five_seconds_of_sigterm(bench: Runs, crashing: OperatorProcess) -> None:
     made = create_round(bench, 0)
     eventually(bench.pods, lambda pods: len(pods) > 3)
