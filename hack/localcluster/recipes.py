@@ -64,6 +64,20 @@ def is_python_waste(relative: str) -> bool:
 # --- operator -------------------------------------------------------------------------------------------------------
 
 
+OPERATOR = Recipe(
+    entrypoint=("python3", "-m", "runabout"),
+    user=f"{NONROOT}:{NONROOT}",
+    working_dir="/tmp",  # noqa: S108 - the only folder this user may write to
+    environment={
+        "PATH": f"/{PYTHON_HOME}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PYTHONPATH": f"/{PACKAGE_HOME}:/{PYTHON_HOME}",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
+    },
+)
+
+
 def operator(store: Store) -> Image:
     """`runabout/operator:dev`: Debian's Python, the locked dependencies, the toolbox, and the package last."""
     layers = [
@@ -72,19 +86,7 @@ def operator(store: Store) -> Image:
         *_toolbox_layers(store, at=TOOLBOX_HOME, architectures=TOOLBOX_ARCHITECTURES),
         package_layer(store),
     ]
-    recipe = Recipe(
-        entrypoint=("python3", "-m", "runabout"),
-        user=f"{NONROOT}:{NONROOT}",
-        working_dir="/tmp",  # noqa: S108 - the only folder this user may write to
-        environment={
-            "PATH": f"/{PYTHON_HOME}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "PYTHONPATH": f"/{PACKAGE_HOME}:/{PYTHON_HOME}",
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
-        },
-    )
-    return archive.assemble(store, "runabout/operator:dev", layers, recipe)
+    return archive.assemble(store, "runabout/operator:dev", layers, OPERATOR)
 
 
 def debian_layer(store: Store) -> Blob:
