@@ -114,6 +114,11 @@ class Reconciler:
             elif run is not None:
                 await self._reporter.orphaned(run)
             return
+        place = {"namespace": run.namespace, "name": run.name} if run is not None else {}
+        with structlog.contextvars.bound_contextvars(run=live.id, **place):
+            await self._step(live, run)
+
+    async def _step(self, live: LiveRun, run: RunObject | None) -> None:
         live.changed_at, changed_at = None, live.changed_at
         if not live.over or live.new or self._unstored(live):
             live.changed_at = changed_at
@@ -245,8 +250,18 @@ class Reconciler:
         before = live.state
         live.state = done.state
         self._after_attempts(live, done, found, before)
+        for task in done.changed.values():
+            if task.name not in before.tasks or task.status is not before.tasks[task.name].status:
+                log.info(
+                    "task changed",
+                    task=task.name,
+                    status=task.status.value,
+                    attempt=task.attempt,
+                    executor=task.executor,
+                    reason=task.reason.value if task.reason is not None else None,
+                )
         for event in done.events:
-            log.info("run changed", run=event.run, phase=event.phase.value, result=event.result.value)
+            log.info("run changed", phase=event.phase.value, result=event.result.value)
         if live.over and (before.run.phase is not live.state.run.phase):
             run = live.state.run
             self._metrics.runs_ended.labels(phase=run.phase.value, result=run.result.value).inc()
