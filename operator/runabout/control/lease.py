@@ -18,10 +18,10 @@ from runabout.kube.session import Session
 
 log = structlog.get_logger(__name__)
 
-DURATION_SECONDS: Final = 15
-"""Without renewal for so long, a standby takes over; as Kubernetes' own components do."""
-RENEW_SECONDS: Final = 5.0
-LOOK_SECONDS: Final = 2.0
+DURATION_SECONDS: Final = 8
+"""Without renewal for so long, a standby takes over: so a lost replica is replaced within ten seconds."""
+RENEW_SECONDS: Final = 2.0
+LOOK_SECONDS: Final = 1.0
 """How often a standby looks: after an orderly end of the holder, work goes on within this time."""
 
 

@@ -23,7 +23,7 @@ class Metrics:
         )
         self.child_start_seconds = Histogram(
             "runabout_child_start_seconds",
-            "From the end of a task's last parent, as its pod says, to the creation of the task's pod.",
+            "From the news that a task's last parent ended to the creation of the task's pod.",
             registry=registry,
             buckets=_SECONDS,
         )

@@ -87,6 +87,7 @@ class Reconciler:
                 self._uids[run] = live.uid
                 self._order.restore(live)
                 self._queue.add(live.uid)
+        self._metrics.live_runs.set(len(self.lives))
         return len(self.lives)
 
     def uid_of(self, run: RunId) -> Uid | None:
@@ -115,7 +116,7 @@ class Reconciler:
                 await self._reporter.orphaned(run)
             return
         place = {"namespace": run.namespace, "name": run.name} if run is not None else {}
-        with structlog.contextvars.bound_contextvars(run=live.id, **place):
+        with structlog.contextvars.bound_contextvars(run=live.id, **place), self._metrics.reconcile_seconds.time():
             await self._step(live, run)
 
     async def _step(self, live: LiveRun, run: RunObject | None) -> None:
@@ -251,6 +252,8 @@ class Reconciler:
         live.state = done.state
         self._after_attempts(live, done, found, before)
         for task in done.changed.values():
+            if before.run.phase is Phase.FINISHED and task.stored and not before.tasks[task.name].stored:
+                self._metrics.logs_late.inc()
             if task.name not in before.tasks or task.status is not before.tasks[task.name].status:
                 log.info(
                     "task changed",

@@ -12,7 +12,7 @@ from fixtures.operator_process import OperatorProcess
 from lab.runs import Kubectl, Runs, eventually, task
 
 ACTIVE = "runabout_active"
-EXPIRY_SECONDS = 15
+EXPIRY_SECONDS = 8
 LEASE = "runabout-operator-0"
 
 
