@@ -65,6 +65,8 @@ def release(kubectl: "Kubectl") -> Iterator[Release]:
 def allowed(kubectl: "Kubectl", release: Release, subject: str, verb: str, what: str, namespace: str) -> bool:
     account = f"system:serviceaccount:{release.namespace}:{subject}"
     where = ["--namespace", namespace] if namespace else ["--all-namespaces"]
+    what, _, subresource = what.partition("/")
+    where += [f"--subresource={subresource}"] if subresource else []
     return kubectl("auth", "can-i", verb, what, f"--as={account}", *where, check=False).stdout.strip() == "yes"
 
 

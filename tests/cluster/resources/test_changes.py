@@ -144,8 +144,8 @@ def test_kubectl_shows_runs_in_a_table_people_can_read(runs: Runs, run: str) -> 
             "tasks": {"total": 5, "running": 2, "success": 1, "failed": 0},
             "conditions": [
                 {
-                    "type": "Waiting",
-                    "status": "True",
+                    "type": "Succeeded",
+                    "status": "Unknown",
                     "reason": "AwaitingApproval",
                     "lastTransitionTime": "2026-01-01T00:00:00Z",
                 }
