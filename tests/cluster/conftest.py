@@ -11,6 +11,7 @@ import pytest
 from pytest_kind import KindCluster
 
 from fixtures.tools import REPOSITORY, tool
+from lab.waiting import eventually
 
 
 class Kubectl:
@@ -64,6 +65,17 @@ def definitions(kubectl: Kubectl) -> None:
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(folder))
     kubectl(
         "wait", "--for=condition=Established", "crd/runs.runabout.dev", "crd/executors.runabout.dev", "--timeout=30s"
+    )
+    probe = {
+        "apiVersion": "runabout.dev/v1alpha1",
+        "kind": "Run",
+        "metadata": {"name": "probe", "namespace": "default"},
+        "spec": {"tasks": [], "approvals": [{"task": "a", "by": "nobody"}]},
+    }
+    eventually(  # the API server takes a moment to enforce a new policy
+        lambda: kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(probe), check=False).stderr,
+        lambda answer: "ValidatingAdmissionPolicy" in answer,
+        seconds=60,
     )
 
 

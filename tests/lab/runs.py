@@ -1,21 +1,16 @@
 """A bench for Runs on a real cluster: create them, watch them, look into their records' logs."""
 
 import json
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
-
-import pytest
+from typing import Protocol
 
 from fixtures.operator_process import OperatorProcess
+from lab.waiting import SECONDS, eventually
 
 IMAGE = "runabout/steps:dev"
-SECONDS = 90
 TERMINAL = ("setuperror", "cancelled", "finished")
-PAUSE = 0.1
 Json = dict[str, object]
-T = TypeVar("T")
 
 
 class Kubectl(Protocol):
@@ -144,15 +139,3 @@ def condition(status: Json, kind: str) -> Json:
     conditions = status.get("conditions", [])
     assert isinstance(conditions, list)
     return next((item for item in conditions if item["type"] == kind), {})
-
-
-def eventually(look: Callable[[], T], reached: Callable[[T], bool], *, seconds: float = SECONDS) -> T:
-    """Return the first thing seen that is `reached`; fail with the last one after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = look()
-        if reached(found):
-            return found
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds:g} s; the last seen: {json.dumps(found, indent=1, default=str)[:4000]}")
-        time.sleep(PAUSE)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fixtures.tools import REPOSITORY, tool
+from lab.waiting import eventually
 
 if TYPE_CHECKING:
     from cluster.conftest import Kubectl
@@ -167,10 +168,11 @@ def test_an_uninstallation_frees_the_runs_and_keeps_the_data(kubectl: "Kubectl",
     kubectl("delete", *where, "run", "long", "--timeout=30s")
     claims = kubectl("get", *where, "persistentvolumeclaims", "-o", "name").stdout.split()
     assert claims == ["persistentvolumeclaim/data-runabout-etcd-0", "persistentvolumeclaim/runabout-ost"]
-    left = kubectl(
-        "get", *where, "all,serviceaccounts,roles", "-l", f"app.kubernetes.io/instance={RELEASE}", "-o", "name"
+    mine = ("-l", f"app.kubernetes.io/instance={RELEASE}", "-o", "name")
+    eventually(  # Helm does not wait for pods that are ending
+        lambda: kubectl("get", *where, "all,serviceaccounts,roles", *mine).stdout.split(),
+        lambda found: [name for name in found if "runabout-test" not in name] == [],
     )
-    assert [name for name in left.stdout.split() if "runabout-test" not in name] == []
     roles = kubectl(
         "get", "clusterroles,clusterrolebindings", "-l", f"app.kubernetes.io/instance={RELEASE}", "-o", "name"
     )

@@ -18,7 +18,8 @@ import pytest
 from fixtures.etcd_server import EtcdServer
 from fixtures.operator_process import OperatorProcess
 from fixtures.tools import REPOSITORY
-from lab.runs import IMAGE, Json, Kubectl, Runs, eventually, task
+from lab.runs import IMAGE, Json, Kubectl, Runs, task
+from lab.waiting import eventually
 from runabout.control.ledger import Ledger
 from runabout.datamanager import open_store
 from runabout.engine.state import State

@@ -9,7 +9,8 @@ import pytest
 
 from fixtures.etcd_server import EtcdServer
 from fixtures.operator_process import OperatorProcess
-from lab.runs import Kubectl, Runs, eventually, task
+from lab.runs import Kubectl, Runs, task
+from lab.waiting import eventually
 
 ACTIVE = "runabout_active"
 EXPIRY_SECONDS = 8

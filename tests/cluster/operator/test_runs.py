@@ -3,7 +3,8 @@
 import json
 
 from fixtures.etcd_server import EtcdServer
-from lab.runs import Runs, condition, eventually, task
+from lab.runs import Runs, condition, task
+from lab.waiting import eventually
 from runabout.etcd import connect
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from lab.runs import Runs, condition, eventually, task
+from lab.runs import Runs, condition, task
+from lab.waiting import eventually
 
 GONE = ("gone", "")
 
