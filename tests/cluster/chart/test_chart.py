@@ -169,10 +169,12 @@ def test_an_uninstallation_frees_the_runs_and_keeps_the_data(kubectl: "Kubectl",
     claims = kubectl("get", *where, "persistentvolumeclaims", "-o", "name").stdout.split()
     assert claims == ["persistentvolumeclaim/data-runabout-etcd-0", "persistentvolumeclaim/runabout-ost"]
     mine = ("-l", f"app.kubernetes.io/instance={RELEASE}", "-o", "name")
-    eventually(  # Helm does not wait for pods that are ending
-        lambda: kubectl("get", *where, "all,serviceaccounts,roles", *mine).stdout.split(),
-        lambda found: [name for name in found if "runabout-test" not in name] == [],
-    )
+
+    def left() -> list[str]:
+        found = kubectl("get", *where, "all,serviceaccounts,roles", *mine).stdout.split()
+        return [name for name in found if "runabout-test" not in name]
+
+    eventually(left, lambda found: found == [])  # Helm does not wait for pods that are ending
     roles = kubectl(
         "get", "clusterroles,clusterrolebindings", "-l", f"app.kubernetes.io/instance={RELEASE}", "-o", "name"
     )
