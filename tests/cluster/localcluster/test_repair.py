@@ -1,0 +1,79 @@
+"""The native local cluster: bringing it up twice is harmless, and a half-dead one is named and repaired."""
+
+import os
+import re
+import signal
+import subprocess
+from dataclasses import dataclass
+
+import pytest
+
+from fixtures.tools import REPOSITORY
+from lab.waiting import eventually
+from localcluster import docker
+
+pytestmark = [
+    pytest.mark.skipif(
+        docker.available(),
+        reason="with Docker the cluster is kind's, which repairs itself in its own way",
+    ),
+    pytest.mark.usefixtures("kubeconfig"),
+]
+ROW = re.compile(r"^(\S+) +(\d+|-) +(healthy|NOT HEALTHY|NOT RUNNING)", re.MULTILINE)
+PARTS = {"etcd", "containerd", "apiserver", "controller-manager", "scheduler", "kubelet", "proxy", "dns", "provisioner"}
+
+
+@dataclass(frozen=True)
+class Status:
+    code: int
+    states: dict[str, str]
+    pids: dict[str, int]
+
+
+def cluster(*arguments: str) -> subprocess.CompletedProcess[str]:
+    program = str(REPOSITORY / "hack" / "cluster")
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=110, check=False)
+
+
+def status() -> Status:
+    answer = cluster("status")
+    rows = ROW.findall(answer.stdout + answer.stderr)
+    return Status(
+        answer.returncode,
+        {name: word for name, _, word in rows},
+        {name: int(pid) for name, pid, _ in rows if pid != "-"},
+    )
+
+
+def test_up_on_a_healthy_cluster_starts_nothing() -> None:
+    before = status()
+    assert (before.code, before.states) == (0, dict.fromkeys(PARTS, "healthy"))
+    assert cluster("up").returncode == 0
+    assert status() == before
+
+
+@pytest.mark.parametrize(
+    "killed",
+    [{"scheduler"}, {"containerd", "kubelet"}, {"etcd", "apiserver"}, PARTS],
+    ids=lambda killed: "everything" if killed == PARTS else " and ".join(sorted(killed)),
+)
+def test_what_has_died_is_named_and_started_again_and_nothing_else(killed: set[str]) -> None:
+    before = status()
+    for name in killed:
+        os.kill(before.pids[name], signal.SIGKILL)
+    broken = eventually(status, lambda found: killed <= {name for name in PARTS if found.states[name] == "NOT RUNNING"})
+    assert broken.code == 1
+    assert cluster("up").returncode == 0
+    after = status()
+    assert (after.code, after.states) == (0, dict.fromkeys(PARTS, "healthy"))
+    lost_their_server = {"controller-manager", "scheduler"}  # they end by themselves without an API server
+    assert {name for name in PARTS if after.pids[name] != before.pids[name]} <= killed | lost_their_server
+
+
+def test_words_that_mean_nothing_are_answered_with_what_there_is() -> None:
+    answer = cluster("tool", "hammer")
+    assert answer.returncode == 2
+    assert "kubectl" in answer.stderr
+    answer = cluster("up", "--name", "Not A Name")
+    assert answer.returncode == 1
+    assert "lower-case letters" in answer.stdout + answer.stderr
