@@ -1,0 +1,103 @@
+"""The command `hack/bench`."""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import engine, throughput
+from benchmarks.figures import Figure, table
+from localcluster import gobuild, native
+from localcluster.console import LocalClusterError
+from localcluster.settings import Places, cluster_name
+
+PARTS = ("engine", "runs")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="hack/bench",
+        description=(
+            "Measures Runabout: the engine alone, and runs on simulated nodes of the local cluster beside bare pods. "
+            "Takes about five minutes; the cluster must be up (hack/cluster up) and have nothing else to do."
+        ),
+    )
+    top.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"{', '.join(PARTS)}; default: all")
+    top.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE, too")
+    top.add_argument("--bare", type=int, default=2000, help="bare pods (default: %(default)s)")
+    top.add_argument("--one-pod", type=int, default=2000, help="runs of one task (default: %(default)s)")
+    top.add_argument("--diamonds", type=int, default=500, help="runs of four tasks (default: %(default)s)")
+    top.add_argument("--idle", type=int, default=30, help="diamonds one after the other (default: %(default)s)")
+    top.add_argument("--nodes", type=int, default=20, help="simulated nodes (default: %(default)s)")
+    top.add_argument("--name", help="name of the cluster (default: $RUNABOUT_CLUSTER or runabout)")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code."""
+    arguments = parser().parse_args(argv)
+    parts = arguments.parts or PARTS
+    load = os.getloadavg()[0]
+    say(f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f} at the start")
+    figures: list[Figure] = []
+    try:
+        if "engine" in parts:
+            say("the engine …")
+            figures += engine.measure()
+        if "runs" in parts:
+            figures += _runs(arguments)
+    except LocalClusterError as error:
+        say(f"hack/bench: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; what was created is removed")
+        return 130
+    sys.stdout.write(table(figures))
+    if arguments.json:
+        document = {
+            "commit": _commit(),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "machine": {"architecture": platform.machine(), "cores": os.cpu_count(), "load": load},
+            "figures": [figure.document() for figure in figures],
+        }
+        arguments.json.write_text(json.dumps(document, indent=2) + "\n")
+        say(f"next: {arguments.json} has the figures; docs/benchmarks.md says what they mean")
+    else:
+        say("next: --json FILE keeps the figures; docs/benchmarks.md says what they mean")
+    return 0
+
+
+def say(text: str) -> None:
+    """Tell the person, not the pipe."""
+    sys.stderr.write(f"{text}\n")
+
+
+def _commit() -> str:
+    answer = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return answer.stdout.strip()
+
+
+def _runs(arguments: argparse.Namespace) -> list[Figure]:
+    places = Places.of(cluster_name(arguments.name))
+    native.require_up(places)
+    with tempfile.TemporaryDirectory(prefix="runabout-bench-") as folder:
+        bench = throughput.Bench(
+            places=places,
+            kwok=gobuild.tool("kwok"),
+            kubectl=gobuild.tool("kubectl"),
+            folder=Path(folder),
+            sizes=throughput.Sizes(
+                bare=arguments.bare, one=arguments.one_pod, diamonds=arguments.diamonds, idle=arguments.idle
+            ),
+            nodes=arguments.nodes,
+            say=say,
+        )
+        return asyncio.run(bench.measure())

@@ -1,0 +1,204 @@
+"""Runs on simulated nodes, beside bare pods on the same ones."""
+
+import asyncio
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import apiserver, loads, process
+from benchmarks.figures import Figure
+from benchmarks.simulated import LABEL, SimulatedNodes
+from fixtures.etcd_server import EtcdServer
+from fixtures.operator_process import OperatorProcess
+from localcluster.settings import REPOSITORY, Places
+from runabout.kube.connection import connect
+from runabout.kube.errors import AlreadyExistsError, NotFoundError
+from runabout.kube.objects import EXECUTORS, NAMESPACES
+from runabout.kube.session import Session
+
+EXECUTOR = "bench"
+GONE_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many of each."""
+
+    bare: int
+    one: int
+    diamonds: int
+    idle: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the operator used for one load."""
+
+    cpu_seconds: float
+    writes: dict[str, int]
+    reconciles: float
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One measurement on a cluster that is up; leaves nothing behind."""
+
+    places: Places
+    kwok: Path
+    kubectl: Path
+    folder: Path
+    sizes: Sizes
+    nodes: int
+    say: Callable[[str], None]
+
+    async def measure(self) -> list[Figure]:
+        """Return every figure."""
+        kubeconfig = self.places.kubeconfig
+        nodes = SimulatedNodes(
+            kwok=self.kwok, kubeconfig=kubeconfig, pki=self.places.pki, folder=self.folder, number=self.nodes
+        )
+        self._kubectl("apply", "--server-side", "--force-conflicts", "-f", str(REPOSITORY / "crds"))
+        async with Session(connect(str(kubeconfig))) as session:
+            with nodes:
+                try:
+                    await nodes.create(session)
+                    self.say(f"{self.nodes} simulated nodes are ready")
+                    return await self._figures(session)
+                finally:
+                    await self._clean(session)
+                    await nodes.remove(session)
+
+    async def _figures(self, session: Session) -> list[Figure]:
+        sizes = self.sizes
+        bare = await self._bare(session)
+        figures = [Figure("bare pods", bare.per_minute, "pods/min", beside="the limit: no operator at all")]
+        with (
+            EtcdServer(self.folder / "etcd") as etcd,
+            OperatorProcess(
+                workdir=self.folder / "operator", kubeconfig=str(self.places.kubeconfig), etcd=etcd.endpoint
+            ) as operator,
+        ):
+            try:
+                await session.create(EXECUTORS, loads.executor(EXECUTOR, LABEL))
+            except AlreadyExistsError:
+                self.say("the Executor is there already, from an interrupted measurement")
+            one, usage, _ = await self._load(session, operator, "one", sizes.one, loads.ONE)
+            writes = ", ".join(f"{what} {count / sizes.one:.2f}" for what, count in usage.writes.items())
+            figures += [
+                Figure(
+                    "one-pod runs",
+                    one.per_minute,
+                    "runs/min",
+                    1000,
+                    at_least=True,
+                    beside=f"{one.per_minute / bare.per_minute:.2f} of the bare pods",
+                ),
+                Figure("operator's CPU per one-pod run", usage.cpu_seconds / sizes.one * 1000, "ms", 15),
+                Figure("API writes per one-pod run", sum(usage.writes.values()) / sizes.one, "", 6, beside=writes),
+                Figure("passes per task, one-pod runs", usage.reconciles / sizes.one, "", 6),
+            ]
+            diamonds, usage, seen = await self._load(session, operator, "diamonds", sizes.diamonds, loads.DIAMOND)
+            tasks = sizes.diamonds * len(loads.DIAMOND)
+            pods = diamonds.per_minute * len(loads.DIAMOND)
+            figures += [
+                Figure(
+                    "diamonds of four tasks",
+                    diamonds.per_minute,
+                    "runs/min",
+                    330,
+                    at_least=True,
+                    beside=f"{pods:,.0f} pods/min, {pods / bare.per_minute:.2f} of the bare pods",
+                ),
+                Figure("operator's CPU per diamond", usage.cpu_seconds / sizes.diamonds * 1000, "ms"),
+                Figure("API writes per task, diamonds", sum(usage.writes.values()) / tasks, ""),
+                Figure("passes per task, diamonds", usage.reconciles / tasks, "", 6),
+                *_delays("under load", seen, None),
+            ]
+            _, _, seen = await self._load(session, operator, "idle", sizes.idle, loads.DIAMOND, at_once=1)
+            figures += [
+                *_delays("idle", seen, 300),
+                Figure(
+                    "operator's memory, peak",
+                    process.peak_megabytes(operator.pid),
+                    "MB",
+                    beside=f"after {sizes.one + sizes.diamonds + sizes.idle} runs",
+                ),
+            ]
+        return figures
+
+    async def _bare(self, session: Session) -> loads.Timing:
+        self.say(f"{self.sizes.bare} bare pods …")
+        await loads.namespace(session, "bench-bare")
+        timing = await loads.bare_pods(session, "bench-bare", self.sizes.bare, self.say)
+        await self._gone(session, "bench-bare")
+        return timing
+
+    async def _load(
+        self,
+        session: Session,
+        operator: OperatorProcess,
+        name: str,
+        number: int,
+        shape: loads.Shape,
+        *,
+        at_once: int = loads.AT_ONCE,
+    ) -> tuple[loads.Timing, Usage, loads.Watched]:
+        self.say(f"{number} runs of {len(shape)} tasks, {at_once} at once …")
+        namespace = f"bench-{name}"
+        await loads.namespace(session, namespace)
+        requests = apiserver.requests(self.kubectl, self.places.kubeconfig)
+        cpu, metrics = process.cpu_seconds(operator.pid), operator.metrics()
+        timing, watched = await loads.runs(session, namespace, number, shape, self.say, at_once=at_once)
+        await self._quiet(operator)
+        usage = Usage(
+            process.cpu_seconds(operator.pid) - cpu,
+            apiserver.by_operator(requests, apiserver.requests(self.kubectl, self.places.kubeconfig)),
+            operator.metrics()["runabout_reconciles_total"] - metrics["runabout_reconciles_total"],
+        )
+        await self._gone(session, namespace)
+        return timing, usage, watched
+
+    async def _quiet(self, operator: OperatorProcess) -> None:
+        """Wait until the operator has released all finalizers: they belong to the runs' cost."""
+        last = -1.0
+        while (now := sum(self._finished_requests(operator))) != last:
+            last = now
+            await asyncio.sleep(1)
+
+    def _finished_requests(self, operator: OperatorProcess) -> list[float]:
+        return [value for name, value in operator.metrics().items() if name.startswith("runabout_api_requests_total")]
+
+    async def _gone(self, session: Session, name: str) -> None:
+        await session.delete(NAMESPACES, name)
+        async with asyncio.timeout(GONE_SECONDS):
+            while True:
+                try:
+                    await session.get(NAMESPACES, name)
+                except NotFoundError:
+                    return
+                await asyncio.sleep(0.5)
+
+    async def _clean(self, session: Session) -> None:
+        """Remove what an interrupted measurement leaves; finalizers go with the operator."""
+        self._kubectl("delete", "executor", EXECUTOR, "--ignore-not-found")
+        for name in ("bench-bare", "bench-one", "bench-diamonds", "bench-idle"):
+            for run in self._kubectl("-n", name, "get", "runs", "-o", "name").split():
+                self._kubectl("-n", name, "patch", run, "--type=merge", '-p={"metadata":{"finalizers":null}}')
+            try:
+                await session.delete(NAMESPACES, name)
+            except NotFoundError:
+                continue
+
+    def _kubectl(self, *arguments: str) -> str:
+        command = [str(self.kubectl), f"--kubeconfig={self.places.kubeconfig}", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+def _delays(when: str, seen: loads.Watched, target: float | None) -> list[Figure]:
+    delays = [delay * 1000 for delay in seen.child_delays()]
+    name = f"parent's end to child's pod, {when}"
+    return [
+        Figure(f"{name}, p50", loads.percentile(delays, 0.5), "ms", beside=f"{len(delays)} children, as a watch shows"),
+        Figure(f"{name}, p95", loads.percentile(delays, 0.95), "ms", target),
+    ]
