@@ -28,6 +28,8 @@ class LiveRun:
     run_wait: Wait | None = None
     reported: JsonDict | None = None
     reported_at: float = 0.0
+    storing_since: float | None = None
+    """when it was first seen that all tasks have ended; seconds of the monotonic clock"""
     changed_at: float | None = None
     """when the news came that led to the pass under way; seconds of the monotonic clock"""
     released: bool = False

@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 
 REPORT_SECONDS = 0.25
 """Between two statuses of one run."""
+STORING_SECONDS = 1.0
+"""After the end of the last task was seen: the run is over as soon as its logs are stored, and one status says both."""
 
 
 class Reporter:
@@ -55,6 +57,10 @@ class Reporter:
             live.reported = status
             return None
         wait = live.reported_at + REPORT_SECONDS - self._clock()
+        if not live.over and all(task.finished for task in live.state.tasks.values()):
+            if live.storing_since is None:
+                live.storing_since = self._clock()
+            wait = max(wait, live.storing_since + STORING_SECONDS - self._clock())
         if wait > 0 and not live.over:
             return wait
         live.reported_at = self._clock()
