@@ -5,6 +5,7 @@ the conditions: `Succeeded` (Unknown until the end), `Completed` (True for any e
 A condition's lastTransitionTime changes only when its status does.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ MAX_NOTABLE = 20
 MAX_ERRORS = 20
 MAX_MESSAGE = 256
 """Characters of any message in the status; the record has the whole text."""
+MAX_WRITTEN = 400
+"""Bytes of the same as the API server writes it, escapes and all: 20 of them and the rest stay below 16 KB."""
+
+_ESCAPED = re.compile(r'[\x00-\x1f<>&"\\\u2028\u2029]')
 
 JsonDict = dict[str, object]
 
@@ -36,8 +41,21 @@ def rfc3339(milliseconds: int) -> str:
 
 
 def short(text: str, limit: int = MAX_MESSAGE) -> str:
-    """Return `text` cut to `limit` characters, with an ellipsis where it was cut."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """Return `text` cut to `limit` characters and MAX_WRITTEN bytes, with an ellipsis where it was cut."""
+    if len(text) <= limit and _written(text) <= MAX_WRITTEN:
+        return text
+    cut = text[: limit - 1]
+    room = MAX_WRITTEN - len("…".encode()) - _written(cut)
+    while room < 0:
+        room += _written(cut[-1])
+        cut = cut[:-1]
+    return f"{cut}…"
+
+
+def _written(text: str) -> int:
+    """Return the bytes of `text` in JSON as Go writes it, quotation marks around it apart."""
+    escapes = sum(1 if found in '"\\' else 5 for found in _ESCAPED.findall(text))
+    return len(text.encode(errors="replace")) + escapes
 
 
 def run_status(
