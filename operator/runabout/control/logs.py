@@ -192,10 +192,9 @@ class LogCollector:
             splitter = StepLogSplitter(what.steps)
             reason = await self._read(job, splitter, spool)
             _add(spool, splitter.finish(reason, job.sizes))
-            if spool.cut:
-                last = max(spool.ranges, default=SETUP)
-                line = f"[runabout: {spool.cut} more bytes are not kept: the limit is {self._max_bytes} an attempt]\n"
-                spool.append(last, line.encode(), always=True)
+            for step, cut in sorted(spool.cut.items()):
+                line = f"[runabout: {cut} more bytes are not kept: the limit is {self._max_bytes} an attempt]\n"
+                spool.note(step, line.encode())
             await self._store(job, spool)
         job.trouble_since = None
         self._on_change(what)
@@ -255,10 +254,10 @@ class LogCollector:
         sizes: dict[int, int] = {}
         self._metrics.logs_waiting.inc()
         try:
-            for step, place in sorted(spool.ranges.items()):
-                await self._store_step(job, spool, step, place.size)
-                sizes[step] = place.size
-                self._metrics.log_bytes.inc(place.size)
+            for step, size in sorted(spool.sizes.items()):
+                await self._store_step(job, spool, step, size)
+                sizes[step] = size
+                self._metrics.log_bytes.inc(size)
         finally:
             self._metrics.logs_waiting.dec()
         job.stored = StoredLog(sizes)
@@ -288,4 +287,7 @@ class LogCollector:
 
 def _add(spool: Spool, chunks: list[Chunk]) -> None:
     for chunk in chunks:
-        spool.append(chunk.step, chunk.data, always=chunk.notice)
+        if chunk.notice:
+            spool.note(chunk.step, chunk.data)
+        else:
+            spool.append(chunk.step, chunk.data)

@@ -1,6 +1,7 @@
 """Where an attempt's output waits until it is stored: in memory while small, in an unnamed file beyond that.
 
-Output arrives step after step, so each step is one range of the spool. What exceeds the limit is counted, not kept.
+Output arrives step after step, so each step is one range of the spool, and a few more where lines about it came later.
+What exceeds the limit is counted for its step, not kept.
 """
 
 import tempfile
@@ -16,15 +17,15 @@ PIECE = 1024 * 1024
 
 
 @dataclass(slots=True)
-class Range:
-    """A step's place in the spool, in bytes."""
+class _Range:
+    """A part of a step's output, in bytes."""
 
     start: int
-    size: int = 0
+    size: int
 
 
 class Spool:
-    """One attempt's output; `limit` bytes are kept."""
+    """One attempt's output; `limit` bytes are kept, and every line of our own."""
 
     def __init__(self, directory: Path, *, limit: int) -> None:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - lives as long as the spool
@@ -32,42 +33,61 @@ class Spool:
         )
         self._limit = limit
         self._size = 0
-        self._cut = 0
-        self.ranges: dict[int, Range] = {}
+        self._cut: dict[int, int] = {}
+        self._ranges: dict[int, list[_Range]] = {}
+        self._open_lines: set[int] = set()
+        """steps whose last byte kept is no newline"""
 
     @property
     def size(self) -> int:
         """Bytes kept."""
         return self._size
 
-    def append(self, step: int, data: bytes, *, always: bool = False) -> None:
-        """Add output of `step`; `always` is for our own lines, which are kept beyond the limit."""
-        room = len(data) if always else max(0, self._limit - self._size)
-        kept = data[:room]
-        self._cut += len(data) - len(kept)
-        if not kept:
-            return
-        place = self.ranges.get(step)
-        if place is None:
-            place = self.ranges[step] = Range(self._size)
-        self._file.write(kept)
-        place.size += len(kept)
-        self._size += len(kept)
+    @property
+    def sizes(self) -> dict[int, int]:
+        """Bytes kept of each step that has any."""
+        return {step: sum(part.size for part in parts) for step, parts in self._ranges.items()}
 
     @property
-    def cut(self) -> int:
-        """Bytes that were over the limit and are not kept."""
-        return self._cut
+    def cut(self) -> dict[int, int]:
+        """Bytes of each step that were over the limit and are not kept."""
+        return dict(self._cut)
+
+    def append(self, step: int, data: bytes) -> None:
+        """Add output of `step`; what is over the limit is cut off."""
+        kept = data[: max(0, self._limit - self._size)]
+        if len(kept) < len(data):
+            self._cut[step] = self._cut.get(step, 0) + len(data) - len(kept)
+        self._keep(step, kept)
+
+    def note(self, step: int, line: bytes) -> None:
+        """Add a line about the output of `step`, on a line of its own, whatever the limit."""
+        begins = step in self._open_lines and not line.startswith(b"\n")
+        self._keep(step, b"\n" + line if begins else line)
+
+    def _keep(self, step: int, data: bytes) -> None:
+        if not data:
+            return
+        parts = self._ranges.setdefault(step, [])
+        if not parts or parts[-1].start + parts[-1].size != self._size:
+            parts.append(_Range(self._size, 0))
+        self._file.write(data)
+        parts[-1].size += len(data)
+        self._size += len(data)
+        if data.endswith(b"\n"):
+            self._open_lines.discard(step)
+        else:
+            self._open_lines.add(step)
 
     async def read(self, step: int) -> AsyncIterator[bytes]:
-        """Return the bytes of one step, in pieces; pieces come from memory or the page cache."""
-        place = self.ranges[step]
-        position, end = place.start, place.start + place.size
-        while position < end:
-            self._file.seek(position)
-            piece = self._file.read(min(PIECE, end - position))
-            position += len(piece)
-            yield piece
+        """Return the bytes of one step, in pieces; pieces come from memory or the page cache. Nothing is added then."""
+        for part in self._ranges[step]:
+            position, end = part.start, part.start + part.size
+            while position < end:
+                self._file.seek(position)
+                piece = self._file.read(min(PIECE, end - position))
+                position += len(piece)
+                yield piece
 
     def close(self) -> None:
         """Drop everything."""
