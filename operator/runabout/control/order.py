@@ -111,7 +111,8 @@ class Order:
             if name in granted:
                 continue
             if name not in known or changed_priority:
-                known[name] = (self._ask(live, name, priority), self._now())
+                since = known[name][1] if name in known else self._now()
+                known[name] = (self._ask(live, name, priority), since)
             asks.append(known[name][0])
         self._placement.ask(asks)
         self._grant(live.id)
