@@ -98,7 +98,7 @@ class Operator:
         known = self.objects.get(run.uid)
         self.objects.put(run)
         if known is None or _says_more(known, run):
-            self.queue.add(run.uid)
+            self.queue.add(run.uid, new=known is None)
 
     def executor_seen(self, body: Mapping[str, object], *, deleted: bool) -> None:
         """Take an Executor."""
@@ -350,7 +350,7 @@ class Operator:
             found.append(run_object(item))  # noqa: PERF401 - asynchronous
         for run in sorted(found, key=lambda run: (run.created, run.namespace, run.name)):
             self.objects.put(run)
-            self.queue.add(run.uid)
+            self.queue.add(run.uid, new=True)
 
     async def _list_executors(self, session: Session, stop: asyncio.Event) -> None:
         async for item in _pages(session, EXECUTORS, stop):

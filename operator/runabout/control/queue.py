@@ -1,8 +1,9 @@
 """The work queue: which run is looked at next.
 
 A key waits at most once; a key that is added while it is being worked on is worked on once more afterwards, never
-twice at the same time. Failing keys come back after a growing delay, delayed keys at their time. The queue holds
-keys only, so it is bounded by the number of live objects.
+twice at the same time. What has begun goes before what is new, so that under load what runs ends before more is
+started; one in eight turns is for the new all the same. Failing keys come back after a growing delay, delayed keys at
+their time. The queue holds keys only, so it is bounded by the number of live objects.
 """
 
 import asyncio
@@ -15,6 +16,8 @@ K = TypeVar("K", bound=Hashable)
 
 FIRST_BACKOFF = 0.2
 """Seconds before a failed key is tried again; doubles with each failure in a row."""
+NEW_TURN = 8
+"""Every so many turns a new key is taken, whatever else waits."""
 _RESOLUTION = 0.001
 """Seconds; what is due this soon is due."""
 LAST_BACKOFF = 30.0
@@ -22,11 +25,13 @@ LAST_BACKOFF = 30.0
 
 
 class WorkQueue(Generic[K]):
-    """First in, first out; `clock` gives seconds and never goes backwards."""
+    """First in, first out among the new and among the others; `clock` gives seconds and never goes backwards."""
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._ready: deque[K] = deque()
+        self._new: deque[K] = deque()
+        self._turn = 0
         self._waiting: set[K] = set()
         self._active: set[K] = set()
         self._again: set[K] = set()
@@ -38,22 +43,22 @@ class WorkQueue(Generic[K]):
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._ready)
+        return len(self._ready) + len(self._new)
 
     @property
     def delayed(self) -> int:
         """How many keys wait for their time."""
         return len(self._due)
 
-    def add(self, key: K) -> None:
-        """Have `key` worked on as soon as possible."""
+    def add(self, key: K, *, new: bool = False) -> None:
+        """Have `key` worked on as soon as possible; `new` ones come after the others."""
         if key in self._waiting:
             return
         if key in self._active:
             self._again.add(key)
             return
         self._waiting.add(key)
-        self._ready.append(key)
+        (self._new if new else self._ready).append(key)
         self._wake.set()
 
     def add_after(self, key: K, delay: float) -> None:
@@ -123,8 +128,8 @@ class WorkQueue(Generic[K]):
             if self._closed:
                 return None
             delay = self._release_due()
-            if self._ready:
-                key = self._ready.popleft()
+            if self._waiting:
+                key = self._take()
                 self._waiting.discard(key)
                 self._active.add(key)
                 return key
@@ -134,6 +139,12 @@ class WorkQueue(Generic[K]):
                     await self._wake.wait()
             except TimeoutError:
                 continue
+
+    def _take(self) -> K:
+        self._turn = (self._turn + 1) % NEW_TURN
+        if self._new and (self._turn == 0 or not self._ready):
+            return self._new.popleft()
+        return self._ready.popleft()
 
     def _release_due(self) -> float | None:
         """Move what is due to the ready ones; return the seconds until the next one is."""

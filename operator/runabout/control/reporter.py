@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 REPORT_SECONDS = 0.25
 """Between two statuses of one run."""
-STORING_SECONDS = 1.0
+STORING_SECONDS = 3.0
 """After the end of the last task was seen: the run is over as soon as its logs are stored, and one status says both."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from runabout.control.queue import FIRST_BACKOFF, LAST_BACKOFF, WorkQueue
+from runabout.control.queue import FIRST_BACKOFF, LAST_BACKOFF, NEW_TURN, WorkQueue
 
 pytestmark = pytest.mark.looptime
 
@@ -162,3 +162,25 @@ async def test_closing_waits_for_what_is_being_worked_on_and_takes_nothing_more(
 
     await run(work, handle, workers=1)
     assert done == ["a"]
+
+
+async def test_what_has_begun_goes_first_and_the_new_ones_in_their_order_and_never_starve() -> None:
+    work, seen = queue(), list[str]()
+    for number in range(3):
+        work.add(f"new {number}", new=True)
+    work.add("begun 0")
+    rest = itertools.count(1)
+
+    async def handle(key: str) -> None:
+        seen.append(key)
+        if (number := next(rest)) <= 4 * NEW_TURN:
+            work.add(f"begun {number}")  # without end
+        if len(seen) == 4 * NEW_TURN:
+            work.close()
+
+    work.add("begun too")
+    await run(work, handle, workers=1)
+    places = [place for place, key in enumerate(seen) if key.startswith("new")]
+    assert seen[0] == "begun 0"
+    assert [seen[place] for place in places] == ["new 0", "new 1", "new 2"]
+    assert places == [NEW_TURN - 1, 2 * NEW_TURN - 1, 3 * NEW_TURN - 1]
