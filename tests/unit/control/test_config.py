@@ -1,0 +1,241 @@
+"""From a Run to its configuration: groups, tasks, environments, and every setup error, bounded."""
+
+from typing import Any
+
+import pytest
+
+from fixtures.states import NOW, RUN, task_spec
+from runabout.control.config import MAX_ERROR, MAX_ERRORS, checked_config, setup_errors
+from runabout.control.objects import run_object
+from runabout.control.rules import own_rules
+from runabout.records import Condition, Dependency, EnvVar, EnvVarSource, RunConfig
+from runabout.resources import RunSpec
+from runabout.resources.check import run_spec
+
+
+def config(**spec: Any) -> RunConfig:  # noqa: ANN401 - fields of a Run's spec
+    body = {
+        "metadata": {
+            "name": "web-118",
+            "namespace": "ci",
+            "uid": "c0ffee",
+            "labels": {"team": "web"},
+            "annotations": {"link": "x", "kubectl.kubernetes.io/last-applied-configuration": "{…}"},
+        },
+        "spec": spec,
+    }
+    return checked_config(run_object(body), id=RUN, created=NOW)
+
+
+def spec(**fields: Any) -> RunSpec:  # noqa: ANN401 - fields of a Run's spec
+    found = run_spec(fields)
+    assert isinstance(found, RunSpec), found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("given", "group", "cache_group"),
+    [
+        ({}, "/ci/run/web-118", "/ci/run/web-118"),
+        ({"group": "/project/web"}, "/ci/project/web", "/ci/project/web"),
+        ({"group": "/project/web/branch/main"}, "/ci/project/web/branch/main", "/ci/project/web"),
+        (
+            {"group": "/project/web/branch/main", "cacheGroup": "/project/all"},
+            "/ci/project/web/branch/main",
+            "/ci/project/all",
+        ),
+    ],
+)
+def test_groups_begin_with_the_namespace_and_caches_belong_to_the_root_group(
+    given: dict[str, str], group: str, cache_group: str
+) -> None:
+    found = config(**given)
+    assert (found.group, found.cache_group, found.setup_errors) == (group, cache_group, ())
+
+
+@pytest.mark.parametrize("group", ["", "/", "project/web", "/project", "/project//web", "/a/..", "/a/b c", "/a/%zz"])
+def test_a_group_that_is_none_is_a_setup_error_and_the_run_stands_alone(group: str) -> None:
+    found = config(group=group)
+    assert found.group == "/ci/run/web-118"
+    assert any("group" in error for error in found.setup_errors)
+
+
+def test_what_names_the_run_is_kept_and_what_kubectl_leaves_is_not() -> None:
+    found = config()
+    assert (found.id, found.namespace, found.name, found.uid, found.created) == (RUN, "ci", "web-118", "c0ffee", NOW)
+    assert found.labels == {"team": "web"}
+    assert found.annotations == {"link": "x"}
+
+
+def test_a_task_keeps_what_deciding_needs_and_its_body_for_the_driver() -> None:
+    task = {
+        "name": "test",
+        "depends": [{"task": "build"}, {"task": "lint", "conditions": ["on_failure", "on_skipped"]}],
+        "arch": "arm64",
+        "executorSelector": {"matchLabels": {"disk": "fast"}},
+        "containers": [{"image": "golang", "privileged": True}],
+        "steps": [{"name": "all", "run": "go test ./..."}],
+        "ignoreFailure": True,
+        "needsApproval": True,
+        "approvers": {"min": 1, "users": ["anna"]},
+    }
+    found = config(tasks=[task_spec("build"), task_spec("lint"), task]).tasks[2]
+    assert found.depends == (
+        Dependency("build", frozenset({Condition.ON_SUCCESS})),
+        Dependency("lint", frozenset({Condition.ON_FAILURE, Condition.ON_SKIPPED})),
+    )
+    assert (found.arch, found.privileged, found.ignore_failure, found.needs_approval) == ("arm64", True, True, True)
+    assert found.executor_selector == {"matchLabels": {"disk": "fast"}}
+    assert found.approvers.users == ("anna",)
+    assert found.body == {
+        "containers": [{"image": "golang", "privileged": True}],
+        "steps": [{"name": "all", "run": "go test ./..."}],
+    }
+
+
+def test_secret_values_are_named_never_copied() -> None:
+    found = config(
+        environment=[
+            {"name": "COMMIT", "value": "3f2a9c1"},
+            {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "forge", "key": "token", "optional": True}}},
+            {"name": "HOST", "valueFrom": {"configMapKeyRef": {"name": "forge", "key": "host"}}},
+        ]
+    )
+    assert found.environment == (
+        EnvVar("COMMIT", "3f2a9c1"),
+        EnvVar("TOKEN", None, EnvVarSource("secretKeyRef", "forge", "token", optional=True)),
+        EnvVar("HOST", None, EnvVarSource("configMapKeyRef", "forge", "host")),
+    )
+
+
+def test_every_kind_of_error_comes_at_once_the_clients_first() -> None:
+    found = config(
+        setupErrors=["pipeline.yaml: cannot be read"],
+        concurrency="replaceQueued",
+        environment=[{"name": "RUNABOUT_X", "value": "1"}],
+        tasks=[task_spec("a", depends=[{"task": "b"}])],
+    )
+    paths = [error.split(": ")[0] for error in found.setup_errors]
+    assert paths == ["pipeline.yaml", "spec.tasks[0].depends[0].task", "spec.environment[0].name", "spec.concurrency"]
+
+
+def test_what_the_schema_refuses_comes_after_the_clients_own_errors() -> None:
+    found = config(setupErrors=["first", 3], tasks=[{"name": "A"}], unknown=1)
+    assert found.setup_errors[0] == "first"
+    assert {error.split(": ")[0] for error in found.setup_errors[1:]} == {
+        "spec.setupErrors[1]",
+        "spec.tasks[0].name",
+        "spec.tasks[0].containers",
+        "spec.unknown",
+    }
+    assert found.tasks == ()
+
+
+@pytest.mark.parametrize("errors", [None, "x", {"a": 1}])
+def test_errors_of_the_client_that_are_no_list_are_an_error(errors: object) -> None:
+    assert bool(config(setupErrors=errors).setup_errors) is (errors is not None)
+
+
+def test_an_error_is_told_once_and_whole() -> None:
+    many = config(setupErrors=[f"error {number}" for number in range(100)] * 2).setup_errors
+    assert len(many) == 100
+    long = config(setupErrors=["x" * 4096, "y"]).setup_errors
+    assert [len(error) for error in long] == [4096, 1]
+
+
+def test_a_record_holds_the_first_errors_and_says_how_many_more_there_are() -> None:
+    tasks = [task_spec(f"t{number}", depends=[{"task": "none"}, {"task": "nil"}]) for number in range(800)]
+    errors = config(tasks=tasks).setup_errors
+    assert len(errors) == MAX_ERRORS
+    assert errors[-1] == "… and 601 more"
+    assert all(len(error) <= MAX_ERROR for error in errors)
+
+
+# names and values that collide with ours
+
+
+def test_what_is_right_has_no_problems() -> None:
+    task = task_spec(
+        "a",
+        arch="amd64",
+        environment=[{"name": "RUNABOUTX", "value": "1"}],
+        pod={
+            "nodeSelector": {"kubernetes.io/arch": "amd64"},
+            "labels": {"app.kubernetes.io/name": "x"},
+            "volumes": [{"name": "runabout", "emptyDir": {}}],
+        },
+    ) | {
+        "containers": [{"image": "a", "volumeMounts": [{"name": "runabout", "mountPath": "/runabouts"}]}],
+        "steps": [{"run": "a"}, {"run": "b"}, {"name": "c", "run": "c"}],
+    }
+    assert list(own_rules(spec(tasks=[task], approvals=[{"task": "a", "by": "anna"}]))) == []
+
+
+PROBLEMS: list[tuple[str, dict[str, Any], str]] = [
+    ("args of the first container", {"containers": [{"image": "a", "args": ["x"]}]}, "containers[0].args"),
+    (
+        "readiness of the first container",
+        {"containers": [{"image": "a", "readiness": {"tcpSocket": {"port": 1}}}]},
+        "containers[0].readiness",
+    ),
+    (
+        "two containers of one name",
+        {"containers": [{"image": "a"}, {"name": "db", "image": "b"}, {"name": "db", "image": "c"}]},
+        "containers[2].name",
+    ),
+    (
+        "a service called as the first one is by itself",
+        {"containers": [{"image": "a"}, {"name": "main", "image": "b"}]},
+        "containers[1].name",
+    ),
+    (
+        "a mount at the root",
+        {"containers": [{"image": "a", "volumeMounts": [{"name": "v", "mountPath": "/"}]}]},
+        "containers[0].volumeMounts[0].mountPath",
+    ),
+    (
+        "a mount over our own by another way of writing",
+        {"containers": [{"image": "a", "volumeMounts": [{"name": "v", "mountPath": "/./runabout//x"}]}]},
+        "containers[0].volumeMounts[0].mountPath",
+    ),
+    (
+        "a mount over the termination message",
+        {"containers": [{"image": "a", "volumeMounts": [{"name": "v", "mountPath": "/dev/termination-log"}]}]},
+        "containers[0].volumeMounts[0].mountPath",
+    ),
+    (
+        "a reserved annotation",
+        {"pod": {"annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"}}},
+        "pod.annotations[cluster-autoscaler.kubernetes.io/safe-to-evict]",
+    ),
+    (
+        "a reserved label",
+        {"pod": {"labels": {"app.kubernetes.io/managed-by": "me"}}},
+        "pod.labels[app.kubernetes.io/managed-by]",
+    ),
+    ("NUL in a value", {"environment": [{"name": "A", "value": "a\0"}]}, "environment[0].value"),
+    (
+        "steps that no pod can be given",
+        {"steps": [{"run": "x" * 15_000, "name": f"s{number}"} for number in range(60)]},
+        "steps",
+    ),
+]
+
+
+@pytest.mark.parametrize(("task", "where"), [row[1:] for row in PROBLEMS], ids=[row[0] for row in PROBLEMS])
+def test_what_would_fail_a_pod_later_is_found_with_its_path(task: dict[str, Any], where: str) -> None:
+    found = list(own_rules(spec(tasks=[task_spec("a") | task])))
+    assert [problem.path for problem in found] == [f"spec.tasks[0].{where}"]
+    assert all(problem.message for problem in found)
+
+
+def test_an_approval_may_name_a_task_or_a_variant() -> None:
+    tasks = [task_spec("a"), task_spec("b", matrix={"GO": ["1", "2"]})]
+    approvals = [{"task": name, "by": "anna"} for name in ("a", "b-1", "c")]
+    found = list(own_rules(spec(tasks=tasks, approvals=approvals)))
+    assert [problem.path for problem in found] == ["spec.approvals[2].task"]
+
+
+def test_check_and_the_record_of_a_run_have_the_same_errors() -> None:
+    fields = {"concurrency": "replaceQueued", "tasks": [task_spec("a", depends=[{"task": "b"}])]}
+    assert setup_errors(spec(**fields)) == config(**fields).setup_errors
