@@ -216,7 +216,7 @@ PROBLEMS: list[tuple[str, dict[str, Any], str]] = [
     ("NUL in a value", {"environment": [{"name": "A", "value": "a\0"}]}, "environment[0].value"),
     (
         "steps that no pod can be given",
-        {"steps": [{"run": "x" * 15_000, "name": f"s{number}"} for number in range(60)]},
+        {"steps": [{"run": '"' * 15_000, "name": f"s{number}"} for number in range(60)]},
         "steps",
     ),
 ]
