@@ -1,144 +1,25 @@
 """Logs are collected whole: read again where they broke off, cut with a word, stored once, in virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import gettempdir
-from typing import Literal
+from collections.abc import Callable, Coroutine
 
 import looptime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fixtures.logs import Collecting, Container, Reading, collecting, job
 from fixtures.states import NOW, RUN
 from models.container_log import ToolboxLog, toolbox_log
 from runabout.control.logs import (
     END_SECONDS,
-    LogCollector,
     LogGoneError,
-    LogJob,
     LogUnavailableError,
-    StoredLog,
     log_key,
 )
-from runabout.control.metrics import Metrics
 from runabout.ost import MemoryObjectStore, OstError, UnavailableError
 
 SETUP = b"toolbox\n"
-Ends = Literal["ends", "stays open"] | Exception
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What one request for the log gives: its bytes from `start` to `stop`, and how it ends."""
-
-    start: int = 0
-    stop: int | None = None
-    ends: Ends = "ends"
-
-
-@dataclass
-class Container:
-    """A container's log as an API server serves it; each request is one of `readings`, the last one again and again."""
-
-    text: bytes
-    readings: Sequence[Reading] = (Reading(),)
-    piece: int = 7
-    requests: list[bool] = field(default_factory=list)
-    """whether each of them followed"""
-    open: int = 0
-    most_open: int = 0
-    when: dict[int, Callable[[], None]] = field(default_factory=dict)
-    """what happens when the request of that number comes"""
-
-    @asynccontextmanager
-    async def read(
-        self, namespace: str, pod: str, container: str, *, follow: bool
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        assert (namespace, container) == ("ci", "main")
-        assert pod
-        reading = self.readings[min(len(self.requests), len(self.readings) - 1)]
-        self.requests.append(follow)
-        self.when.get(len(self.requests), lambda: None)()
-        if isinstance(reading.ends, LogGoneError) and reading.stop == 0:
-            raise reading.ends
-        self.open += 1
-        self.most_open = max(self.most_open, self.open)
-        try:
-            yield self._pieces(reading)
-        finally:
-            self.open -= 1
-
-    async def _pieces(self, reading: Reading) -> AsyncIterator[bytes]:
-        text = self.text[reading.start : reading.stop]
-        for place in range(0, len(text), self.piece):
-            yield text[place : place + self.piece]
-            await asyncio.sleep(0)
-        if reading.ends == "stays open":
-            await asyncio.Event().wait()
-        if isinstance(reading.ends, Exception):
-            raise reading.ends
-
-
-def job(task: str = "build", steps: tuple[str, ...] = ("compile", "test")) -> LogJob:
-    return LogJob(RUN, task, 1, "ci", f"{RUN}-{task}-1", "main", steps)
-
-
-class Collecting:
-    """A collector at work; `news` has the jobs that it named."""
-
-    def __init__(self, source: Container, ost: MemoryObjectStore, *, streams: int = 8, max_bytes: int = 10**9) -> None:
-        self.ost = ost
-        self.news: list[LogJob] = []
-        self.metrics = Metrics()
-        self._changed = asyncio.Event()
-        self.collector = LogCollector(
-            source=source,
-            ost=ost,
-            scratch=Path(gettempdir()),
-            metrics=self.metrics,
-            on_change=self._take,
-            now=lambda: NOW,
-            streams=streams,
-            max_bytes=max_bytes,
-        )
-
-    def _take(self, what: LogJob) -> None:
-        self.news.append(what)
-        self._changed.set()
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait for a change after which `holds` is true."""
-        async with asyncio.timeout(3600):
-            while not holds():
-                self._changed.clear()
-                await self._changed.wait()
-
-    async def stored(self, what: LogJob) -> StoredLog:
-        await self.until(lambda: self.collector.stored(what.pod) is not None)
-        found = self.collector.stored(what.pod)
-        assert found is not None
-        return found
-
-    async def objects(self) -> dict[str, bytes]:
-        return {info.key: await self.ost.read(info.key) for info in await self.ost.list("logs/")}
-
-
-@asynccontextmanager
-async def collecting(
-    source: Container, ost: MemoryObjectStore | None = None, *, streams: int = 8, max_bytes: int = 10**9
-) -> AsyncIterator[Collecting]:
-    made = Collecting(source, ost or MemoryObjectStore(), streams=streams, max_bytes=max_bytes)
-    stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(made.collector.run(stop))
-        try:
-            yield made
-        finally:
-            stop.set()
 
 
 def steps(*logs: bytes, setup: bytes = SETUP) -> dict[str, bytes]:
