@@ -12,7 +12,7 @@ from runabout.engine.decide import TaskEnd
 from runabout.executors.observe import observe
 from runabout.executors.plan import step_names
 from runabout.executors.podview import main_container, pod_view
-from runabout.executors.state import Absent, Cleanup, Ended, Limits, Machinery, Outcome, Pending, Running
+from runabout.executors.state import Absent, Cleanup, Ended, Limits, Machinery, Outcome, Pending, PodState, Running
 from runabout.records import Attempt as PastAttempt
 from runabout.records import Reason, Status, StepState, Task
 from runabout.records.json import JsonObject
@@ -100,15 +100,7 @@ class Observer:
         self, live: LiveRun, task: Task, attempt: Attempt, found: Observation, *, now: int, stop: bool
     ) -> None:
         limits = self._limits(live, task)
-        state = observe(
-            attempt.last,
-            now=now,
-            limits=limits,
-            steps=step_names(live.graph.task(task.name)),
-            stopped_at=attempt.stop_sent,
-            gone=attempt.gone,
-            nonce=self._logs.nonce(attempt.pod),
-        )
+        state = self._state(live, task, attempt, limits, now=now)
         if isinstance(state, Absent):
             self._absent(task, attempt, found, now=now, stop=stop, limits=limits)
         elif isinstance(state, Pending):
@@ -120,6 +112,17 @@ class Observer:
             found.again(state.look_again)
         else:
             self._over(live, task, attempt, state, found, now=now, stop=stop)
+
+    def _state(self, live: LiveRun, task: Task, attempt: Attempt, limits: Limits, *, now: int) -> PodState:
+        return observe(
+            attempt.last,
+            now=now,
+            limits=limits,
+            steps=step_names(live.graph.task(task.name)),
+            stopped_at=attempt.stop_sent,
+            gone=attempt.gone,
+            nonce=self._logs.nonce(attempt.pod),
+        )
 
     def _pending(self, task: Task, state: Pending, found: Observation, *, now: int) -> None:
         """Say why a pod does not start, once it takes longer than it usually does."""
@@ -170,13 +173,9 @@ class Observer:
         stop: bool,
     ) -> None:
         ran = self._collect(live, task, attempt, state)
-        settled = not ran or self._logs.stored(attempt.pod) is not None or self._is_late(attempt, now)
-        if state.cleanup is not Cleanup.NONE and settled and not attempt.removed and not attempt.gone:
-            attempt.force = state.cleanup is Cleanup.FORCE
-            if attempt.force or not ran:
-                found.remove.append(attempt)
-            elif attempt.cleanup_due is None:
-                attempt.cleanup_due = now + CLEANUP_MS
+        settled = not ran or self._is_settled(attempt, now)
+        if settled:
+            self._tidy(attempt, state, found, ran=ran, now=now)
         if isinstance(state, Machinery):
             if stop:
                 end = TaskEnd(Status.STOPPED, reason=Reason.STOPPED, message=state.message, ended=state.ended or now)
@@ -200,6 +199,16 @@ class Observer:
             found.stored[task.name] = ()
         elif (stored := self._logs.stored(attempt.pod)) is not None:
             found.stored[task.name] = _with_sizes(state.steps or _steps(live, task), stored.sizes)
+
+    def _tidy(self, attempt: Attempt, state: Ended | Machinery, found: Observation, *, ran: bool, now: int) -> None:
+        """Have the pod of an attempt that is over deleted, at once or after a while, if it does not end by itself."""
+        if state.cleanup is Cleanup.NONE or attempt.removed or attempt.gone:
+            return
+        attempt.force = state.cleanup is Cleanup.FORCE
+        if attempt.force or not ran:
+            found.remove.append(attempt)
+        elif attempt.cleanup_due is None:
+            attempt.cleanup_due = now + CLEANUP_MS
 
     def _cleanup(self, attempt: Attempt, found: Observation, *, now: int) -> None:
         """Have a pod deleted that goes on after its main container has ended."""
@@ -262,11 +271,19 @@ class Observer:
             self._logs.ended(attempt.pod, task.reason.value if task.reason else None, None)
         elif self._is_late(attempt, now):
             found.storage_late = True
+        if self._is_settled(attempt, now):
+            state = self._state(live, task, attempt, self._limits(live, task), now=now)
+            if isinstance(state, Ended | Machinery):
+                self._tidy(attempt, state, found, ran=True, now=now)
         trouble = self._logs.trouble(attempt.pod)
         if trouble is not None and stored is None:
             message, since = trouble
             found.waits[task.name] = Wait(Reason.STORAGE_UNAVAILABLE, message, since)
             found.again(since + self._storage_late)
+
+    def _is_settled(self, attempt: Attempt, now: int) -> bool:
+        """Whether nothing is kept by a pod any more: its log is stored, or is not waited for."""
+        return self._logs.stored(attempt.pod) is not None or self._is_late(attempt, now)
 
     def _is_late(self, attempt: Attempt, now: int) -> bool:
         trouble = self._logs.trouble(attempt.pod)

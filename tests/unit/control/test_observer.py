@@ -1,0 +1,431 @@
+"""What pods and logs say of a run, as facts and waits; with the log collector at work on the storage in memory."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from fixtures.logs import Collecting, Container, collecting
+from fixtures.states import NOW, RUN, created, live, running, task_spec, with_task
+from models.container_log import toolbox_log
+from runabout.control.attempts import Attempt, Creation
+from runabout.control.executors import Executors, executor_object
+from runabout.control.live import LiveRun
+from runabout.control.observer import (
+    CLEANUP_MS,
+    MACHINERY_ATTEMPTS,
+    NOTICED_MS,
+    SLOW_START_MS,
+    UNSEEN_MS,
+    Observation,
+    Observer,
+)
+from runabout.control.status import Wait
+from runabout.engine.decide import TaskEnd
+from runabout.ost import MemoryObjectStore, OstError, UnavailableError
+from runabout.records import Attempt as PastAttempt
+from runabout.records import Reason, Status
+
+POD = f"{RUN}-build-1"
+LATE_MS = 600_000
+PENDING_MS = 3_600_000
+LOG = toolbox_log([b"one\n", b"two"])
+
+virtual = pytest.mark.looptime
+
+
+def time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def pod(phase: str, state: dict[str, Any] | None = None, **status: Any) -> dict[str, Any]:  # noqa: ANN401 - a pod's JSON
+    rows = [{"name": "main", "state": state}] if state else []
+    return {
+        "metadata": {"name": POD, "uid": "pod-uid", "creationTimestamp": time(NOW)},
+        "spec": {"nodeName": "n1"},
+        "status": {"phase": phase, "containerStatuses": rows, **status},
+    }
+
+
+PLACED = {"conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": time(NOW)}]}
+CREATING = pod("Pending", {"waiting": {"reason": "ContainerCreating"}}, **PLACED)
+UNPLACED = pod(
+    "Pending",
+    conditions=[
+        {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": "0/1 nodes are available",
+            "lastTransitionTime": time(NOW),
+        }
+    ],
+)
+RUNS = pod("Running", {"running": {"startedAt": time(NOW)}})
+
+
+def ended(code: int = 0, **status: Any) -> dict[str, Any]:  # noqa: ANN401 - a pod's JSON
+    terminated = {"exitCode": code, "startedAt": time(NOW), "finishedAt": time(NOW + 9000)}
+    return pod("Succeeded" if code == 0 else "Failed", {"terminated": terminated}, **status)
+
+
+def with_sidecar(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a pod to which somebody added a container that goes on."""
+    mesh = {"name": "mesh", "state": {"running": {"startedAt": time(NOW)}}}
+    rows = [*body["status"]["containerStatuses"], mesh]
+    return {**body, "status": {**body["status"], "phase": "Running", "containerStatuses": rows}}
+
+
+WITH_SIDECAR = with_sidecar(ended())
+EVICTED = pod("Failed", reason="Evicted", message="disk pressure")
+EVICTED_RUNNING = ended(137, reason="Evicted", message="disk pressure")
+
+
+@dataclass
+class Scene:
+    """A run with one task on an executor; `pods` is what the informer has."""
+
+    live: LiveRun
+    work: Collecting
+    observer: Observer
+    pods: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def look(self, shown: dict[str, Any] | None = None, *, at: int = NOW, stop: bool = False) -> Observation:
+        """Observe, after the informer has shown the pod; {} takes it away."""
+        if shown is not None:
+            self.pods.pop(POD, None)
+            if shown:
+                self.pods[POD] = shown
+        return self.observer.observe(self.live, now=at, stop=stop)
+
+    @property
+    def attempt(self) -> Attempt:
+        return self.live.attempts["build"]
+
+    async def stored(self) -> None:
+        await self.work.until(lambda: self.work.collector.stored(POD) is not None)
+
+    def task_ended(self, status: Status = Status.SUCCESS) -> None:
+        """Take the end into the record, as a commit does."""
+        self.live.state = with_task(self.live.state, "build", status=status, executor=None)
+
+
+@asynccontextmanager
+async def scene(
+    *, creation: Creation = Creation.DONE, lost: int = 0, ost: MemoryObjectStore | None = None, log: bytes = LOG
+) -> AsyncIterator[Scene]:
+    steps = [{"name": "compile", "run": "go build"}, {"name": "test", "run": "go test"}]
+    state = running(created(task_spec("build") | {"steps": steps}))
+    past = tuple(PastAttempt(number, "p", "linux", Reason.EVICTED) for number in range(lost))
+    state = with_task(
+        state, "build", status=Status.RUNNING, attempt=lost + 1, executor="linux", pod=POD, attempts=past, stored=False
+    )
+    what = live(state)
+    what.attempts["build"] = Attempt(POD, "build", lost + 1, creation, NOW)
+    executors = Executors(toolbox_image="toolbox", toolbox_pull_policy="Never")
+    executors.put(executor_object({"metadata": {"name": "linux"}, "spec": {"archs": ["amd64"]}}))
+    async with collecting(Container(log), ost) as work:
+        pods: dict[str, dict[str, Any]] = {}
+        observer = Observer(
+            pod=lambda namespace, name: pods.get(name) if namespace == "ci" else None,
+            logs=work.collector,
+            executors=executors,
+            storage_late_ms=LATE_MS,
+        )
+        yield Scene(what, work, observer, pods)
+
+
+# before a pod runs
+
+
+@pytest.mark.parametrize(
+    ("shown", "reason", "after"),
+    [(CREATING, Reason.CONTAINER_CREATING, SLOW_START_MS), (UNPLACED, Reason.UNSCHEDULABLE, NOTICED_MS)],
+)
+@virtual
+async def test_a_pod_that_does_not_start_is_named_once_it_takes_longer_than_usual(
+    shown: dict[str, Any], reason: Reason, after: int
+) -> None:
+    async with scene() as here:
+        first = here.look(shown, at=NOW + after - 1)
+        assert (first.waits, first.look_again) == ({}, NOW + after)
+        second = here.look(at=NOW + after)
+        assert second.waits["build"].reason is reason
+        assert second.waits["build"].since == NOW
+        assert not second.ended
+
+
+@virtual
+async def test_an_assignment_of_this_process_waits_for_its_pod_to_be_created() -> None:
+    async with scene(creation=Creation.WANTED) as here:
+        here.attempt.next_try = NOW + 500
+        found = here.look()
+        assert found == Observation(look_again=NOW + 500)
+
+
+@virtual
+async def test_an_assignment_of_another_process_whose_pod_is_not_there_is_a_lost_attempt() -> None:
+    async with scene(creation=Creation.FOREIGN) as here:
+        found = here.look()
+        assert found.ended == {}
+        assert found.retry["build"] == PastAttempt(
+            1, POD, "linux", Reason.POD_LOST, f"pod {POD} is not there", ended=NOW
+        )
+
+
+@virtual
+async def test_an_assignment_of_another_process_whose_pod_is_there_goes_on() -> None:
+    async with scene(creation=Creation.FOREIGN) as here:
+        found = here.look(RUNS)
+        assert (found.ended, found.retry) == ({}, {})
+        assert here.attempt.creation is Creation.DONE
+        assert here.attempt.uid == "pod-uid"
+
+
+@virtual
+async def test_a_created_pod_that_stays_unseen_is_asked_for() -> None:
+    async with scene() as here:
+        assert here.look(at=NOW + UNSEEN_MS - 1) == Observation(look_again=NOW + UNSEEN_MS)
+        assert here.look(at=NOW + UNSEEN_MS).check == [here.attempt]
+
+
+@virtual
+async def test_a_refusal_is_a_wait_in_the_servers_words_until_the_limit() -> None:
+    async with scene(creation=Creation.WANTED) as here:
+        here.attempt.refused, here.attempt.refused_since, here.attempt.next_try = "exceeded quota", NOW, NOW + 5000
+        found = here.look(at=NOW + 4000)
+        assert found.waits == {"build": Wait(Reason.CREATION_REFUSED, "exceeded quota", NOW)}
+        assert (found.ended, found.look_again) == ({}, NOW + 5000)
+        late = here.look(at=NOW + PENDING_MS)
+        assert late.ended["build"] == TaskEnd(
+            Status.FAILED, reason=Reason.CREATION_REFUSED, message="exceeded quota", ended=NOW + PENDING_MS
+        )
+
+
+@virtual
+async def test_a_pod_that_can_never_be_accepted_fails_its_task() -> None:
+    async with scene(creation=Creation.WANTED) as here:
+        here.attempt.invalid = "spec.volumes[0]: Invalid value"
+        assert here.look().ended["build"] == TaskEnd(
+            Status.FAILED, reason=Reason.INVALID_POD, message="spec.volumes[0]: Invalid value", ended=NOW
+        )
+
+
+@pytest.mark.parametrize("creation", [Creation.WANTED, Creation.FOREIGN])
+@virtual
+async def test_a_stop_ends_what_has_no_pod(creation: Creation) -> None:
+    async with scene(creation=creation) as here:
+        found = here.look(stop=True)
+        assert found.ended["build"] == TaskEnd(Status.STOPPED, reason=Reason.STOPPED, ended=NOW)
+        assert found.retry == {}
+
+
+@virtual
+async def test_a_stop_does_not_end_a_pod_whose_creation_is_under_way() -> None:
+    async with scene(creation=Creation.SENT) as here:
+        assert here.look(stop=True).ended == {}
+
+
+# while it runs and when it ends
+
+
+@virtual
+async def test_a_running_pod_has_its_log_followed_and_waits_for_nothing() -> None:
+    async with scene() as here:
+        found = here.look(RUNS)
+        assert (found.ended, found.waits) == ({}, {})
+        assert here.work.collector.knows(POD)
+
+
+@virtual
+async def test_an_end_counts_at_once_and_its_log_is_stored_afterwards() -> None:
+    async with scene() as here:
+        first = here.look(ended())
+        end = first.ended["build"]
+        assert (end.status, end.exit_code, end.ended) == (Status.SUCCESS, 0, NOW + 9000)
+        assert [step.name for step in end.steps] == ["compile", "test"]
+        assert first.stored == {}
+        here.task_ended()
+        await here.stored()
+        second = here.look(at=NOW + 10_000)
+        assert [step.log_size for step in second.stored["build"]] == [4, 3]
+        assert second.ended == {}
+
+
+@virtual
+async def test_a_failure_is_the_tasks_own() -> None:
+    async with scene() as here:
+        end = here.look(ended(3)).ended["build"]
+        assert (end.status, end.reason, end.exit_code) == (Status.FAILED, Reason.EXIT_CODE, 3)
+
+
+@virtual
+async def test_an_attempt_without_any_log_is_stored_at_once() -> None:
+    async with scene() as here:
+        found = here.look(EVICTED)
+        assert found.stored == {"build": ()}
+        assert found.retry["build"].reason is Reason.EVICTED
+        assert not here.work.collector.knows(POD)
+
+
+@virtual
+async def test_a_lost_attempt_is_replaced_only_once_its_log_is_stored() -> None:
+    async with scene() as here:
+        here.look(RUNS)
+        first = here.look(EVICTED_RUNNING, at=NOW + 10_000)
+        assert (first.retry, first.ended) == ({}, {})
+        assert first.waits["build"].reason is Reason.EVICTED
+        await here.stored()
+        second = here.look(at=NOW + 11_000)
+        assert second.retry["build"].reason is Reason.EVICTED
+        assert second.retry["build"].exit_code == 137
+        assert second.stored["build"]
+
+
+@pytest.mark.parametrize("lost", range(MACHINERY_ATTEMPTS))
+@virtual
+async def test_the_machinery_may_lose_so_many_attempts_and_then_the_task_fails_with_its_reason(lost: int) -> None:
+    async with scene(lost=lost) as here:
+        found = here.look(EVICTED)
+        if lost + 1 < MACHINERY_ATTEMPTS:
+            assert found.retry["build"].number == lost + 1
+            assert found.ended == {}
+        else:
+            assert found.retry == {}
+            end = found.ended["build"]
+            assert (end.status, end.reason) == (Status.FAILED, Reason.EVICTED)
+            assert end.message == "lost 3 attempts; the last one: Evicted: disk pressure"
+
+
+@virtual
+async def test_what_the_machinery_loses_while_a_run_is_stopped_is_stopped() -> None:
+    async with scene() as here:
+        found = here.look(EVICTED, stop=True)
+        assert (found.ended["build"].status, found.ended["build"].reason) == (Status.STOPPED, Reason.STOPPED)
+        assert found.retry == {}
+
+
+@virtual
+async def test_a_pod_that_vanished_is_lost_and_remembered_as_it_was_last_seen() -> None:
+    async with scene(log=b"") as here:
+        here.look(RUNS)
+        here.look({}, at=NOW + 1000)
+        assert here.attempt.gone
+        await here.stored()
+        found = here.look(at=NOW + 2000)
+        assert found.retry["build"].reason is Reason.POD_DELETED
+
+
+@virtual
+async def test_the_log_of_a_task_that_had_ended_is_collected_after_a_restart() -> None:
+    async with scene(creation=Creation.FOREIGN) as here:
+        here.task_ended()
+        assert here.look(ended()).stored == {}
+        await here.stored()
+        assert [step.log_size for step in here.look().stored["build"]] == [4, 3]
+
+
+# pods that have to go
+
+
+@virtual
+async def test_a_pod_that_goes_on_after_its_task_is_removed_a_while_later() -> None:
+    async with scene() as here:
+        assert here.look(WITH_SIDECAR).ended["build"].status is Status.SUCCESS
+        here.task_ended()
+        await here.stored()
+        first = here.look(at=NOW + 1000)
+        assert (bool(first.stored), first.remove) == (True, [])
+        assert first.look_again == here.attempt.cleanup_due == NOW + 1000 + CLEANUP_MS
+        assert here.look(at=NOW + 1000 + CLEANUP_MS).remove == [here.attempt]
+        here.attempt.removed = True
+        assert here.look(at=NOW + 2 * CLEANUP_MS).remove == []
+
+
+@virtual
+async def test_a_pod_that_ended_by_itself_meanwhile_is_left_alone() -> None:
+    async with scene() as here:
+        here.look(WITH_SIDECAR)
+        here.task_ended()
+        await here.stored()
+        here.look(at=NOW + 1000)
+        assert here.look(ended(), at=NOW + 1000 + CLEANUP_MS).remove == []
+        assert here.attempt.cleanup_due is None
+
+
+@virtual
+async def test_a_pod_that_never_started_is_removed_at_once() -> None:
+    waiting = {"waiting": {"reason": "InvalidImageName", "message": "invalid reference format"}}
+    async with scene() as here:
+        found = here.look(pod("Pending", waiting, **PLACED), at=NOW + PENDING_MS)
+        assert found.ended["build"].status is Status.FAILED
+        assert found.remove == [here.attempt]
+        assert not here.attempt.force
+
+
+@virtual
+async def test_a_pod_on_a_node_that_does_not_answer_is_removed_by_force() -> None:
+    lost = replace_metadata(RUNS, deletionTimestamp=time(NOW))
+    async with scene() as here:
+        here.look(RUNS)
+        here.look(lost, at=NOW + LATE_MS)
+        await here.stored()
+        found = here.look(at=NOW + LATE_MS)
+        assert found.retry["build"].reason is Reason.NODE_LOST
+        assert found.remove == [here.attempt]
+        assert here.attempt.force
+
+
+def replace_metadata(body: dict[str, Any], **more: Any) -> dict[str, Any]:  # noqa: ANN401 - a pod's JSON
+    return {**body, "metadata": {**body["metadata"], **more}}
+
+
+# the object storage is away
+
+
+@virtual
+async def test_a_storage_that_is_away_is_a_wait_and_after_a_while_the_run_goes_on_without_it() -> None:
+    away: list[OstError] = [UnavailableError("no route to the bucket")]
+    ost = MemoryObjectStore(fault=lambda *_call: away[0] if away else None)
+    async with scene(ost=ost) as here:
+        here.look(ended())
+        here.task_ended()
+        await here.work.until(lambda: here.work.collector.trouble(POD) is not None)
+        found = here.look(at=NOW + 1000)
+        assert found.waits == {"build": Wait(Reason.STORAGE_UNAVAILABLE, "no route to the bucket", NOW)}
+        assert (found.storage_late, found.look_again) == (False, NOW + LATE_MS)
+        assert here.look(at=NOW + LATE_MS).storage_late
+        away.clear()
+        await here.stored()
+        late = here.look(at=NOW + LATE_MS)
+        assert (late.storage_late, late.waits) == (False, {})
+        assert late.stored["build"]
+
+
+@virtual
+async def test_a_lost_attempt_does_not_wait_for_the_storage_for_ever() -> None:
+    ost = MemoryObjectStore(fault=lambda *_call: UnavailableError("no route to the bucket"))
+    async with scene(ost=ost) as here:
+        here.look(EVICTED_RUNNING)
+        await here.work.until(lambda: here.work.collector.trouble(POD) is not None)
+        assert here.look(at=NOW + LATE_MS - 1).retry == {}
+        assert here.look(at=NOW + LATE_MS).retry["build"].reason is Reason.EVICTED
+
+
+@virtual
+async def test_what_is_forgotten_is_not_collected_any_more() -> None:
+    async with scene() as here:
+        here.look(RUNS)
+        here.observer.forget(here.attempt)
+        assert not here.work.collector.knows(POD)
+
+
+@virtual
+async def test_looking_again_finds_the_same() -> None:
+    async with scene() as here:
+        first = here.look(ended())
+        second = here.look()
+        assert replace(first) == second
