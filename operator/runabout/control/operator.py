@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
@@ -54,6 +55,8 @@ SHUTDOWN_SECONDS = 3.0
 """For passes that are under way when the process is told to stop."""
 STORE_DEADLINE = 3600.0
 """Seconds a commit waits for etcd: nothing can go on without it, and nothing is lost by waiting."""
+
+T = TypeVar("T")
 
 Watch = Callable[["Operator", asyncio.Event], Coroutine[None, None, None]]
 """Feeds what it sees of Runs and Executors to the operator until the event is set."""
@@ -180,7 +183,8 @@ class Operator:
         try:
             while not stop.is_set():
                 try:
-                    store = await open_store(etcd, number=settings.store, deadline=STORE_DEADLINE)
+                    opening = asyncio.create_task(open_store(etcd, number=settings.store, deadline=STORE_DEADLINE))
+                    store = await _unless(stop, opening)
                     break
                 except Unavailable as error:
                     self._trouble = f"etcd at {settings.etcd_endpoints} does not answer: {error}"
@@ -417,7 +421,16 @@ async def _first(event: asyncio.Event, stop: asyncio.Event) -> None:
             task.cancel()
 
 
-async def _either(stop: asyncio.Event, watch: asyncio.Task[None]) -> None:
+async def _unless(stop: asyncio.Event, work: asyncio.Task[T]) -> T | None:
+    """Return what `work` returns, or None once `stop` is set, which cancels it."""
+    try:
+        await _either(stop, work)
+        return work.result() if work.done() else None
+    finally:
+        work.cancel()
+
+
+async def _either(stop: asyncio.Event, watch: asyncio.Task[object]) -> None:
     """Wait until `stop` is set or the shell has ended: it takes the process's signals while it runs."""
     waiting = asyncio.ensure_future(stop.wait())
     try:
