@@ -6,9 +6,11 @@ Everything is recognised by our own paths, never by a program's name.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +39,7 @@ def shims(socket: Path, proc: Path = PROC) -> list[ProcessMark]:
             arguments = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"-address" in arguments and arguments[arguments.index(b"-address") + 1] == os.fsencode(socket):
+        if (b"-address", os.fsencode(socket)) in pairwise(arguments):
             process = mark(int(entry.name), proc)
             if process is not None:
                 found.append(process)
@@ -101,13 +103,14 @@ def shim_sockets(places: Places) -> list[Path]:
 
 def mounts_below(*folders: Path, table: str | None = None) -> list[Path]:
     """Mount points at or below the folders, the deepest and latest first."""
-    text = (PROC / "self/mounts").read_text() if table is None else table
+    text = (PROC / "self/mounts").read_bytes() if table is None else os.fsencode(table)
     found: list[Path] = []
-    for line in text.splitlines():
-        # Blanks, tabs, newlines and backslashes in a path are written as three octal digits.
-        point = line.split()[1].encode().decode("unicode_escape")
-        if any(Path(point).is_relative_to(folder) for folder in folders):
-            found.append(Path(point))
+    for line in text.removesuffix(b"\n").split(b"\n"):
+        # Blanks, tabs, newlines and backslashes in a path are written as three octal digits, all else as it is.
+        written = line.split(b" ")[1]
+        point = Path(os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda digits: bytes([int(digits[1], 8)]), written)))
+        if any(point.is_relative_to(folder) for folder in folders):
+            found.append(point)
     return found[::-1]
 
 

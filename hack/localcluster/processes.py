@@ -45,12 +45,12 @@ def boot_id(proc: Path = PROC) -> str:
 def start_time(pid: int, proc: Path = PROC) -> int | None:
     """The start time of a process in clock ticks since boot; None if there is none or all of it has ended."""
     try:
-        stat = (proc / str(pid) / "stat").read_text()
+        stat = (proc / str(pid) / "stat").read_bytes()
     except OSError:
         return None
-    # The command's name stands in brackets and may hold blanks and brackets itself: fields count from the last one.
-    fields = stat.rpartition(")")[2].split()
-    if fields[0] in {"Z", "X"} and not _other_threads(pid, proc):
+    # The command's name stands in brackets and may hold any bytes, also blanks and brackets: fields count after it.
+    fields = stat.rpartition(b")")[2].split()
+    if fields[0] in {b"Z", b"X"} and not _other_threads(pid, proc):
         return None
     return int(fields[19])
 
