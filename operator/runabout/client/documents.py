@@ -40,13 +40,21 @@ class Document:
 
 
 class _Loader(yaml.CSafeLoader):
-    """Kubernetes' reading of YAML: no dates, no sexagesimal numbers, JSON's floats, no key twice."""
+    """kubectl's reading of YAML: no dates, no sexagesimal numbers, y and n as words for bools, JSON's floats."""
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+_OWN = frozenset({"timestamp", "value", "bool", "int", "float"})
+"""Tags that are resolved below, or not at all."""
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag.rsplit(":", 1)[-1] not in {"timestamp", "int", "float"}]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.rsplit(":", 1)[-1] not in _OWN]
     for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool",
+    re.compile(r"(?:y|Y|yes|Yes|YES|true|True|TRUE|on|On|ON|n|N|no|No|NO|false|False|FALSE|off|Off|OFF)$"),
+    list("yYtToOnNfF"),
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:int",
     re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|(?:0|[1-9][0-9_]*))$"),
@@ -70,19 +78,35 @@ def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
     return sign * int(digits, 0)
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[object, object]:
-    loader.flatten_mapping(node)
-    made: dict[object, object] = {}
+def _bool(loader: _Loader, node: yaml.ScalarNode) -> bool:
+    return loader.construct_scalar(node).lower() in {"y", "yes", "true", "on"}
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, object]:
+    made: dict[str, object] = {}
+    merged: list[yaml.Node] = []
     for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if isinstance(key, dict | list):
+        if key_node.tag == _MERGE:
+            merged.append(value_node)
+            continue
+        found = loader.construct_object(key_node, deep=True)
+        if isinstance(found, dict | list):
             raise _BadError(f"line {key_node.start_mark.line + 1}: a key must be a text")
+        key = _key(found)
         if key in made:
             raise _BadError(f'line {key_node.start_mark.line + 1}: "{key}" is there twice')
         made[key] = loader.construct_object(value_node, deep=True)
+    for value_node in merged:
+        for source in value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]:
+            found = loader.construct_object(source, deep=True)
+            if not isinstance(found, dict):
+                raise _BadError(f"line {source.start_mark.line + 1}: only maps can be merged into one")
+            for key, value in found.items():
+                made.setdefault(key, value)  # own keys and earlier sources are stronger
     return made
 
 
+_Loader.add_constructor("tag:yaml.org,2002:bool", _bool)
 _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
@@ -180,14 +204,21 @@ class _Json:
         if self._count > MAX_VALUES or depth > MAX_DEPTH:
             raise _BadError("nested too deeply, or too large once its aliases are resolved")
         if isinstance(value, dict):
-            return {_key(key): self.value(item, depth + 1) for key, item in value.items()}
+            return {_text(_key(key)): self.value(item, depth + 1) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(item, depth + 1) for item in value]
         if isinstance(value, float) and not math.isfinite(value):
             raise _BadError(f"{value} is no number in JSON; put it in quotes if a text is meant")
-        if value is None or isinstance(value, str | bool | int | float):
+        if isinstance(value, str):
+            return _text(value)
+        if value is None or isinstance(value, bool | int | float):
             return value
         raise _BadError(f"a value of type {type(value).__name__} is not possible in JSON")
+
+
+def _text(text: str) -> str:
+    """Return a text with halves of characters, which JSON can write, replaced as the API server does."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _key(key: object) -> str:
