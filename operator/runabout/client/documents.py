@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import yaml
@@ -157,10 +158,14 @@ def _documents(text: str) -> Iterator[Document]:
         else:
             yield Document(1, _Json().value(value))
             return
-    _check_depth(text)
+    shallow = _shallow_documents(text)
     loader = _Loader(text)
     try:
-        while loader.check_node():
+        for number in count():
+            if number == shallow:
+                raise _BadError(f"nested more than {MAX_DEPTH} levels deep")
+            if not loader.check_node():
+                return
             node = loader.get_node()
             if node is None:
                 continue
@@ -171,16 +176,25 @@ def _documents(text: str) -> Iterator[Document]:
         loader.dispose()
 
 
-def _check_depth(text: str) -> None:
-    """Look for deep nesting first: the parser's own recursion would end the process."""
-    depth = 0
-    for event in yaml.parse(text, yaml.CSafeLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise _BadError(f"nested more than {MAX_DEPTH} levels deep")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
+def _shallow_documents(text: str) -> int | None:
+    """Return how many documents come before one that is nested too deep, None if none is.
+
+    Looked for first: the parser's own recursion would end the process.
+    """
+    documents = depth = 0
+    try:
+        for event in yaml.parse(text, yaml.CSafeLoader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > MAX_DEPTH:
+                    return documents
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            elif isinstance(event, yaml.DocumentEndEvent):
+                documents += 1
+    except yaml.YAMLError:
+        return None  # the parser comes to it after the documents before it
+    return None
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

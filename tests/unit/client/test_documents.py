@@ -86,11 +86,13 @@ def test_several_documents_come_with_the_lines_they_begin_at_and_empty_ones_do_n
     assert [(document.line, document.value) for document in iterate_documents(file)] == [(3, {"a": 1}), (8, {"b": 2})]
 
 
-def test_the_documents_before_a_broken_one_still_come(file: Path) -> None:
-    file.write_text("a: 1\n---\nb: [\n")
+@pytest.mark.parametrize("broken", ["b: [\n", "[" * 200 + "]" * 200, "b: 1\nb: 2\n", "b: .nan\n"])
+def test_the_documents_before_a_broken_one_still_come(file: Path, broken: str) -> None:
+    file.write_text(f"a: 1\n---\n---\n{broken}")
     found = iterate_documents(file)
-    with pytest.raises(DocumentError, match=r"run.yaml: no YAML or JSON: line 4"):
-        list(found)
+    assert next(found).value == {"a": 1}
+    with pytest.raises(DocumentError, match=r"run\.yaml: "):
+        next(found)
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n", "\ufeff", "null"])

@@ -1,0 +1,208 @@
+"""`runabout check`: everything that is wrong in all files at once, each with file, line, document and field."""
+
+import json
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
+
+from fixtures.specs import API_VERSION, BAD, GOOD, Case
+from fixtures.states import task_spec
+from fixtures.tools import REPOSITORY
+from runabout.client.check import check_files
+from runabout.client.cli import app
+
+
+def run(name: str = "web", **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of a Run's spec
+    return {"apiVersion": API_VERSION, "kind": "Run", "metadata": {"name": name}, "spec": spec}
+
+
+EXECUTOR = {"apiVersion": API_VERSION, "kind": "Executor", "metadata": {"name": "linux"}, "spec": {"archs": ["amd64"]}}
+TWICE = run(tasks=[task_spec("a", depends=[{"task": "b"}]), task_spec("A"), {"name": "c", "image": "x"}], stop="yes")
+
+
+def check(*files: Path | str, stdin: str | bytes = "") -> Result:
+    return CliRunner().invoke(app, ["check", *map(str, files)], input=stdin)
+
+
+def write(file: Path, *documents: object) -> Path:
+    file.write_text("---\n".join(yaml.safe_dump(document, sort_keys=False) for document in documents))
+    return file
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "run.yaml"
+
+
+def test_a_sound_file_is_counted_and_the_next_command_named(file: Path) -> None:
+    write(file, run("a", tasks=[task_spec("a")]), EXECUTOR, run("b"))
+    result = check(file)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"2 Runs and 1 Executor: no errors found. Next: kubectl apply -f {file}\n"
+
+
+def test_all_errors_of_a_document_come_at_once_with_their_paths(file: Path) -> None:
+    result = check(write(file, TWICE))
+    assert (result.exit_code, result.stdout) == (1, "")
+    *lines, last = result.stderr.splitlines()
+    assert {line.split(": ")[1] for line in lines} == {
+        "spec.stop",
+        "spec.tasks[1].name",
+        "spec.tasks[2].image",
+        "spec.tasks[2].containers",
+    }
+    assert all(line.startswith(f"{file}:1 (Run web): ") for line in lines)
+    assert last == "4 errors in 1 document: correct them and check again."
+
+
+def test_what_only_the_operator_finds_comes_too(file: Path) -> None:
+    tasks = [task_spec("a", depends=[{"task": "b"}]), task_spec("b", depends=[{"task": "a"}, {"task": "c"}])]
+    result = check(write(file, run(tasks=tasks, environment=[{"name": "RUNABOUT_X", "value": "1"}])))
+    assert result.exit_code == 1
+    paths = {line.split(": ")[1] for line in result.stderr.splitlines()[:-1]}
+    assert {"spec.tasks[0].depends", "spec.tasks[1].depends[1].task", "spec.environment[0].name"} <= paths
+
+
+def test_every_document_of_every_file_is_checked_and_named_by_its_line(tmp_path: Path) -> None:
+    first = write(tmp_path / "first.yaml", run("good"), run("bad", tsks=[]))
+    second = write(tmp_path / "second.yaml", {**EXECUTOR, "spec": {}})
+    result = check(first, second)
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith(f"{first}:7 (Run bad): spec.tsks: ")
+    assert lines[1].startswith(f"{second}:1 (Executor linux): spec.archs: ")
+    assert lines[2] == "2 errors in 2 documents: correct them and check again."
+
+
+def test_items_of_a_list_are_checked_one_by_one(file: Path) -> None:
+    result = check(write(file, {"apiVersion": "v1", "kind": "List", "items": [run("a"), run("b", stop=3)]}))
+    assert result.exit_code == 1
+    assert "items[1].spec.stop: " in result.stderr
+    assert check(write(file, {"kind": "List", "items": [run("a"), EXECUTOR]})).exit_code == 0
+
+
+def test_a_file_that_is_no_yaml_hides_nothing_of_the_others(tmp_path: Path) -> None:
+    broken, other = tmp_path / "broken.yaml", write(tmp_path / "other.yaml", run(stop=3))
+    broken.write_text(f"{yaml.safe_dump(run(stop=3))}---\na: [\n")
+    result = check(broken, tmp_path / "none.yaml", other)
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith(f"{broken}:1 (Run web): spec.stop: ")
+    assert lines[1].startswith(f"{broken}: no YAML or JSON: line ")
+    assert lines[2] == f"{tmp_path / 'none.yaml'}: cannot be read: No such file or directory"
+    assert lines[3].startswith(f"{other}:1 (Run web): spec.stop: ")
+    assert lines[4].startswith("4 errors in 4 documents")
+
+
+def test_standard_input_is_checked_too() -> None:
+    assert check("-", stdin=json.dumps(run())).exit_code == 0
+    result = check("-", stdin=json.dumps(run(stop=3)))
+    assert result.exit_code == 1
+    assert result.stderr.startswith("stdin:1 (Run web): spec.stop: ")
+
+
+@pytest.mark.parametrize("text", ["", "---\n---\n", "# nothing\n"])
+def test_files_without_anything_to_check_are_an_error(file: Path, text: str) -> None:
+    file.write_text(text)
+    result = check(file)
+    assert result.exit_code == 1
+    assert result.stderr == f"{file}: there is no Run and no Executor\n"
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        (3, "expected a Run or an Executor, found an integer"),
+        ("text", "expected a Run or an Executor, found a string"),
+        ([], "expected a Run or an Executor, found an array"),
+        ({}, "apiVersion: Required value"),
+        ({"apiVersion": "v1", "kind": "Pod"}, "kind: Unsupported value"),
+        ({**run(), "apiVersion": "runabout.dev/v1"}, "apiVersion: Unsupported value"),
+        ({**run(), "spec": None}, "spec: Required value"),
+        ({**run(), "metadata": {}}, "metadata.name: Required value"),
+        ({**run(), "metadata": {"name": "A"}}, "metadata.name: Invalid value"),
+        ({**run(), "more": 1}, "more: unknown field"),
+        (
+            {**EXECUTOR, "metadata": {"name": "a", "namespace": "b"}},
+            "metadata.namespace: Executors belong to the whole",
+        ),
+    ],
+)
+def test_what_is_neither_a_run_nor_an_executor_is_named(file: Path, document: object, words: str) -> None:
+    result = check(write(file, document))
+    assert result.exit_code == 1
+    assert words in result.stderr
+
+
+def test_without_files_it_says_how_it_is_called() -> None:
+    result = check()
+    assert result.exit_code == 2
+    assert "FILE" in result.stderr
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda case: case.name)
+def test_each_bad_spec_of_the_tables_is_refused_with_all_its_paths(file: Path, case: Case) -> None:
+    report = check_files([str(write(file, case.document))])
+    found = sorted(line.removeprefix(f"{file}:1 ({case.kind} case): ").split(": ")[0] for line in report.errors)
+    assert found == sorted(case.at)
+    assert report.broken == 1
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in GOOD if not case.later and "setupErrors" not in case.spec], ids=lambda case: case.name
+)
+def test_each_good_spec_of_the_tables_is_sound(file: Path, case: Case) -> None:
+    assert check_files([str(write(file, case.document))]).errors == []
+
+
+def test_the_examples_are_sound_but_for_those_that_are_meant_not_to_be() -> None:
+    for path in sorted((REPOSITORY / "docs" / "examples").rglob("*.yaml")):
+        text = path.read_text()
+        if "runabout.dev/" in text:
+            assert bool(check_files([str(path)]).errors) is ("setup" in path.stem or "broken" in path.stem), path
+
+
+# whatever a file holds
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"tasks": [task_spec(f"t{number}", depends=[{"task": f"t{number + 1}"}]) for number in range(1000)]},
+        {"tasks": [task_spec(f"t{number}", depends=[{"task": f"t{(number + 1) % 999}"}]) for number in range(999)]},
+        {
+            "tasks": [
+                task_spec("m", matrix={name: [str(value) for value in range(100)] for name in ("A", "B", "C", "D")})
+            ]
+        },
+        {"tasks": [{"name": "a", "containers": [{"image": "x"}] * 20_000}]},
+        {"setupErrors": ["x" * 4000] * 100, "tasks": [{}] * 10_000},
+        {"group": "/" + "a/" * 5_000_00 + "b"},
+        {"group": "/a/" + "%" * 500_000},
+    ],
+    ids=range(7),
+)
+def test_a_large_file_is_answered_soon(file: Path, spec: dict[str, Any]) -> None:
+    file.write_text(json.dumps(run(**spec)))
+    begin = process_time()
+    report = check_files([str(file)])
+    assert process_time() - begin < 5
+    assert report.errors
+    assert max(len(line) for line in report.errors) < 10_000
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=st.text(max_size=200) | st.binary(max_size=200), tail=st.booleans())
+def test_no_file_crashes_it(tmp_path_factory: pytest.TempPathFactory, text: str | bytes, tail: bool) -> None:
+    file = tmp_path_factory.getbasetemp() / "any.yaml"
+    data = text.encode() if isinstance(text, str) else text
+    file.write_bytes(yaml.safe_dump(run()).encode() + data if tail else data)
+    result = check(file)
+    assert result.exit_code in {0, 1}
+    assert result.exit_code == (1 if result.stderr else 0)
