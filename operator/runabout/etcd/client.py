@@ -4,7 +4,7 @@ gRPC's own balancer finds a server that answers; a call whose request was not se
 lost member costs at most a reconnect.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,19 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.lb_policy_name", "round_robin"),
 )
-_MAYBE_DONE = frozenset({grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+_REFUSED = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.NOT_FOUND,
+    }
+)
+"""Codes with which a server says that it did nothing. After all others, also those that gRPC makes up when a connection
+breaks (UNKNOWN, INTERNAL), a write may have happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +61,10 @@ class TlsFiles:
     key: Path | None = None
 
 
-def connect(endpoints: str, *, tls: TlsFiles | None = None) -> "GrpcEtcd":
+def connect(endpoints: str, *, tls: TlsFiles | None = None, deadline: float = DEADLINE) -> "GrpcEtcd":
     """Return a client of the servers at comma-separated URLs; nothing is sent yet.
+
+    `deadline` is in seconds: for one call, reconnects included.
 
     Raises:
         ValueError: no usable endpoint.
@@ -71,7 +85,7 @@ def connect(endpoints: str, *, tls: TlsFiles | None = None) -> "GrpcEtcd":
             tls.cert.read_bytes() if tls.cert else None,
         )
         channel = grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
-    return GrpcEtcd(channel)
+    return GrpcEtcd(channel, deadline=deadline)
 
 
 class GrpcEtcd:
@@ -116,7 +130,7 @@ class GrpcEtcd:
         answer = await self._call(self._kv.DeleteRange, rpc_pb2.DeleteRangeRequest(key=start, range_end=end or b""))
         return int(answer.deleted)
 
-    async def watch(self, start: bytes, end: bytes, *, revision: int) -> AsyncIterator[WatchEvent]:
+    async def watch(self, start: bytes, end: bytes, *, revision: int) -> AsyncGenerator[WatchEvent, None]:
         """Return changes of a range from `revision` on."""
         create = rpc_pb2.WatchCreateRequest(key=start, range_end=end, start_revision=revision)
         call = self._watch.Watch()
@@ -156,6 +170,6 @@ def _error(error: grpc.aio.AioRpcError) -> EtcdError:
     code, details = error.code(), error.details() or error.code().name
     if code is grpc.StatusCode.OUT_OF_RANGE:
         return CompactedError(f"etcd: {details}")
-    if code in _MAYBE_DONE:
-        return UnknownOutcomeError(f"etcd: {details}")
-    return PermanentEtcdError(f"etcd: {details}")
+    if code in _REFUSED:
+        return PermanentEtcdError(f"etcd: {details}")
+    return UnknownOutcomeError(f"etcd: {details}")

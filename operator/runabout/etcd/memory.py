@@ -1,12 +1,18 @@
 """etcd in memory: for tests of what stands on it. Linearizable by having one thread; `fault` injects trouble."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from bisect import bisect_left
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 from sortedcontainers import SortedDict
 
-from runabout.etcd.errors import CompactedError
+from runabout.etcd.errors import CompactedError, PermanentEtcdError
 from runabout.etcd.port import Compare, KeyValue, Page, Put, TxnResult, WatchEvent
+
+MAX_PUTS = 128
+"""Keys that one transaction may write; etcd's own default, as the next one."""
+MAX_REQUEST = 1536 * 1024
+"""Bytes of one call."""
 
 Fault = Callable[[str, str], Awaitable[None]]
 """Awaited with the call's name and `before` or `after` its effect; what it raises is what the caller sees."""
@@ -37,18 +43,20 @@ class MemoryEtcd:
     async def range(self, start: bytes, end: bytes, *, limit: int = 0) -> Page:
         """Return a range of keys."""
         await self.fault("range", "before")
-        keys = list(self._items.irange(start, end, inclusive=(True, False)))
-        page = keys[:limit] if limit else keys
+        keys = self._keys(start, end)
+        shown = keys[:limit] if limit else keys
+        page = Page(tuple(self._items[key] for key in shown), len(shown) < len(keys), self._revision)
         await self.fault("range", "after")
-        return Page(tuple(self._items[key] for key in page), len(page) < len(keys), self._revision)
+        return page
 
     async def txn(
         self, compares: Sequence[Compare], puts: Sequence[Put], *, otherwise: Sequence[bytes] = ()
     ) -> TxnResult:
         """Write if all compares hold, else read."""
         await self.fault("txn", "before")
+        _check_limits(puts)
         if all(self._value(item.key) == item.value for item in compares):
-            self._revision += 1
+            self._revision += bool(puts)
             for item in puts:
                 self._items[item.key] = KeyValue(item.key, item.value, self._revision)
                 self._history.append(WatchEvent(item.key, item.value, self._revision))
@@ -62,7 +70,7 @@ class MemoryEtcd:
     async def delete(self, start: bytes, end: bytes | None = None) -> int:
         """Delete a key or a range."""
         await self.fault("delete", "before")
-        keys = [start] if end is None else list(self._items.irange(start, end, inclusive=(True, False)))
+        keys = [start] if end is None else self._keys(start, end)
         keys = [key for key in keys if key in self._items]
         self._revision += bool(keys)
         for key in keys:
@@ -72,21 +80,29 @@ class MemoryEtcd:
         await self.fault("delete", "after")
         return len(keys)
 
-    async def watch(self, start: bytes, end: bytes, *, revision: int) -> AsyncIterator[WatchEvent]:
+    async def watch(self, start: bytes, end: bytes, *, revision: int) -> AsyncGenerator[WatchEvent, None]:
         """Return changes of a range from `revision` on."""
-        if revision <= self._compacted:
-            raise CompactedError(f"revision {revision} is compacted; the oldest is {self._compacted + 1}")
-        place = 0
         while True:
-            async with self._changed:
-                await self._changed.wait_for(lambda: len(self._history) > place)  # noqa: B023 - evaluated at once
-                news, place = self._history[place:], len(self._history)
+            if revision <= self._compacted:
+                raise CompactedError(f"revision {revision} is compacted; the oldest is {self._compacted + 1}")
+            news = self._history[bisect_left(self._history, revision, key=_revision) :]
+            revision = max(revision, self._revision + 1)
             for event in news:
-                if event.revision >= revision and start <= event.key < end:
+                if start <= event.key < end:
                     yield event
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._revision >= revision)  # noqa: B023 - evaluated at once
 
     async def close(self) -> None:
         """Have nothing to close."""
+
+    async def compact(self, revision: int) -> None:
+        """Forget the changes before `revision`; the current values stay."""
+        self._compacted = revision - 1
+        self._history = [event for event in self._history if event.revision >= revision]
+
+    def _keys(self, start: bytes, end: bytes) -> list[bytes]:
+        return list(self._items.irange(start, end, inclusive=(True, False))) if start < end else []
 
     def _value(self, key: bytes) -> bytes | None:
         item = self._items.get(key)
@@ -95,3 +111,17 @@ class MemoryEtcd:
     async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+
+def _revision(event: WatchEvent) -> int:
+    return event.revision
+
+
+def _check_limits(puts: Sequence[Put]) -> None:
+    size = sum(len(item.key) + len(item.value) for item in puts)
+    if size > MAX_REQUEST:
+        raise PermanentEtcdError(f"a request of {size} bytes is over etcd's limit of {MAX_REQUEST}")
+    if len(puts) > MAX_PUTS:
+        raise PermanentEtcdError(f"{len(puts)} operations are over etcd's limit of {MAX_PUTS}")
+    if len({item.key for item in puts}) < len(puts):
+        raise PermanentEtcdError("etcd writes a key at most once in a transaction")

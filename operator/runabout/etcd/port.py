@@ -1,6 +1,6 @@
 """The port: what the datamanager asks of etcd. Keys and values are bytes; reads are linearizable."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,8 +72,11 @@ class Etcd(Protocol):
     ) -> TxnResult:
         """Write `puts` if all `compares` hold, else read the keys of `otherwise`; atomic.
 
+        A server takes 128 puts of different keys and 1.5 MiB in one call.
+
         Raises:
-            UnavailableError: nothing happened. UnknownOutcomeError: it may have.
+            UnavailableError: nothing happened. UnknownOutcomeError: it may have. PermanentEtcdError: nothing
+                happened, and nothing will.
         """
         ...
 
@@ -81,8 +84,10 @@ class Etcd(Protocol):
         """Delete a key, or all from `start` up to `end`; return how many there were."""
         ...
 
-    def watch(self, start: bytes, end: bytes, *, revision: int) -> AsyncIterator[WatchEvent]:
-        """Return changes of a range from `revision` on, in order, until it is closed.
+    def watch(self, start: bytes, end: bytes, *, revision: int) -> AsyncGenerator[WatchEvent, None]:
+        """Return changes of a range from `revision` (at least 1) on, ordered by revision, until it is closed.
+
+        A silent watch says nothing: a server that is gone may show only later.
 
         Raises:
             CompactedError, RetryableEtcdError

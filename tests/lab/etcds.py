@@ -1,0 +1,84 @@
+"""Both kinds of etcd behind one face, with what tests do to a server and the product never does: compaction."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import grpc.aio
+from etcd3.etcdrpc import rpc_pb2, rpc_pb2_grpc
+
+from runabout.etcd import Etcd, MemoryEtcd, connect
+
+
+class Lab(Protocol):
+    """An etcd in a test; use as an async context manager."""
+
+    @property
+    def etcd(self) -> Etcd:
+        """The client."""
+        ...
+
+    async def compact(self, revision: int) -> None:
+        """Forget the history before a revision."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+class MemoryLab:
+    """The one in memory."""
+
+    def __init__(self) -> None:
+        self.memory = MemoryEtcd()
+
+    @property
+    def etcd(self) -> Etcd:
+        return self.memory
+
+    async def compact(self, revision: int) -> None:
+        await self.memory.compact(revision)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.memory.close()
+
+
+class GrpcLab:
+    """A real server, by its URL."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+        self._etcd = connect(endpoint)
+
+    @property
+    def etcd(self) -> Etcd:
+        return self._etcd
+
+    async def compact(self, revision: int) -> None:
+        async with grpc.aio.insecure_channel(self._endpoint.removeprefix("http://")) as channel:
+            kv: Any = rpc_pb2_grpc.KVStub(channel)
+            await kv.Compact(rpc_pb2.CompactionRequest(revision=revision, physical=True), timeout=5)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._etcd.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A client, what else can be done to its server, and a prefix that nobody else uses."""
+
+    lab: Lab
+    prefix: bytes
+
+    def key(self, name: bytes) -> bytes:
+        return self.prefix + name
+
+    @property
+    def end(self) -> bytes:
+        return self.prefix[:-1] + bytes([self.prefix[-1] + 1])
