@@ -24,6 +24,7 @@ def own_server(tmp_path: Path) -> Iterator[EtcdServer]:
 @pytest.fixture
 async def etcd(own_server: EtcdServer) -> AsyncIterator[GrpcEtcd]:
     client = connect(own_server.endpoint, deadline=DEADLINE)
+    assert await _answered(client, b"none") is None
     assert (await client.txn((), [Put(b"a", b"1")])).succeeded
     yield client
     await client.close()
