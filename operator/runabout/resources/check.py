@@ -19,6 +19,10 @@ SpecT = TypeVar("SpecT", bound=Model)
 API_VERSION = "runabout.dev/v1alpha1"
 KINDS = ("Run", "Executor")
 MAX_NAME = 253
+MAX_DEPTH = 64
+"""Levels of nesting in a spec; pieces of the pod API need a dozen. Pieces that pass through have no schema to bound
+them, and what is nested deeper than a parser goes could be stored and never read again."""
+SHOWN_DEPTH = 6
 _FIELDS = ("apiVersion", "kind", "metadata", "spec", "status")
 
 
@@ -121,11 +125,32 @@ def _spec(document: Mapping[object, object], model: type[SpecT], found: list[Pro
     if document.get("spec") is None:
         found.append(Problem("spec", "Required value"))
         return None
+    too_deep = _too_deep(document["spec"])
+    if too_deep is not None:
+        found.append(too_deep)
+        return None
     try:
         return model.model_validate(document["spec"])
     except ValidationError as error:
         found.extend(problems(error, model, start="spec"))
         return None
+
+
+def _too_deep(spec: object) -> Problem | None:
+    """Return what is nested too deep, whatever its depth; None if nothing is."""
+    pending: list[tuple[object, tuple[str | int, ...]]] = [(spec, ())]
+    while pending:
+        value, path = pending.pop()
+        if len(path) >= MAX_DEPTH:
+            where = path_text(path[:SHOWN_DEPTH], start="spec")
+            return Problem(where, f"Invalid value: nested more than {MAX_DEPTH} levels deep")
+        if isinstance(value, Mapping):
+            pending.extend((item, (*path, str(key))) for key, item in value.items() if isinstance(item, Mapping | list))
+        elif isinstance(value, list):
+            pending.extend(
+                (item, (*path, place)) for place, item in enumerate(value) if isinstance(item, Mapping | list)
+            )
+    return None
 
 
 def _metadata(value: object, found: list[Problem]) -> _Metadata:

@@ -1,7 +1,7 @@
 """Whatever is written, check and conversion answer; and the models accept exactly what the schema accepts."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from hypothesis import example, given, settings
@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from fixtures.openapi import Structural
 from fixtures.specs import BAD, GOOD
 from runabout.control.config import MAX_ERROR, MAX_ERRORS, checked_config
+from runabout.control.executors import executor_object
 from runabout.control.objects import run_object
 from runabout.control.status import run_status
 from runabout.engine.create import create_run
 from runabout.records import Phase, RunConfig, RunId
 from runabout.records.encoding import decode, encode
 from runabout.resources import API_VERSION, CheckedExecutor, CheckedRun, check
+from runabout.resources.check import MAX_DEPTH
 from runabout.resources.definitions import KINDS
 from runabout.resources.model import Model
 from runabout.resources.schema import structural
@@ -24,6 +26,14 @@ STRUCTURAL = {kind.kind: Structural(structural(kind.spec)) for kind in KINDS}
 RULES = {rule.message for model in Model.__subclasses__() for rule in model.rules if "oldSelf" not in rule.cel}
 SPECS = [case.spec for case in (*GOOD, *BAD) if case.kind == "Run"]
 EXECUTORS = [case.spec for case in (*GOOD, *BAD) if case.kind == "Executor"]
+
+PASSED_ON: dict[str, Callable[[object], dict[str, object]]] = {
+    "affinity": lambda inner: {"affinity": {"a": inner}},
+    "securityContext": lambda inner: {"securityContext": {"a": inner}},
+    "tolerations": lambda inner: {"tolerations": [{"a": inner}]},
+    "volumes": lambda inner: {"volumes": [{"name": "v", "a": inner}]},
+}
+"""Pieces of the pod API that no schema bounds."""
 
 SCALARS = (
     st.none()
@@ -107,6 +117,24 @@ def test_any_run_becomes_a_record_with_bounded_errors_and_a_small_status(spec: o
     assert created.state.run.phase is (Phase.SETUPERROR if config.setup_errors else Phase.QUEUED)
     status = run_status(created.state, generation=1, waits={}, run_wait=None, previous={}, now=0)
     assert len(repr(status)) < 16_000
+
+
+@given(st.integers(1, 900), st.sampled_from(sorted(PASSED_ON)), st.booleans())
+@example(200, "affinity", False)
+def test_what_is_nested_however_deep_becomes_a_record_that_can_be_read(depth: int, piece: str, lists: bool) -> None:
+    inner: object = "end"
+    for _ in range(depth):
+        inner = [inner] if lists else {"a": inner}
+    pod = PASSED_ON[piece](inner)
+    task = {"name": "a", "containers": [{"image": "x"}], "pod": pod}
+    config = record({"tasks": [task], "pod": pod})
+    executor = executor_object({"metadata": {"name": "x"}, "spec": {"archs": ["amd64"], "pod": pod}})
+    if depth < MAX_DEPTH - 10:
+        assert (config.setup_errors, executor.error) == ((), "")
+    elif depth > MAX_DEPTH:
+        (error,) = config.setup_errors
+        assert "nested more than 64 levels deep" in error
+        assert "nested more than 64 levels deep" in executor.error
 
 
 @settings(max_examples=400)
