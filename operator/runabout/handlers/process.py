@@ -22,6 +22,10 @@ from runabout.ost import OstError, OstSettings, open_ost
 EXIT_SETTINGS = 2
 EXIT_STORE = 3
 EXIT_LEASE = 4
+NESTING = 25_000
+"""Levels of Python's recursion: an API server stores objects that are nested 10,000 levels deep, and kopf's watch would
+end at the first one that cannot be parsed. What is that deep becomes a setup error of its own run.
+"""
 
 
 def run_operator() -> int:
@@ -34,6 +38,7 @@ def run_operator() -> int:
             sys.stderr.write(f"{name}: {item['msg']}, found {item['input']!r}\n")
         return EXIT_SETTINGS
     configure_logging(settings)
+    sys.setrecursionlimit(NESTING)
     code = 0
     try:
         uvloop.run(_main(settings))

@@ -1,6 +1,7 @@
 """One connection pool to one API server: deadlines, retries for what may be repeated, a bound on what is in flight."""
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -241,8 +242,8 @@ class Session:
                 status = answer.status
                 if status >= 300:  # noqa: PLR2004 - HTTP
                     raise _error(answer, raw)
-                return cast("JsonObject", orjson.loads(raw)) if raw else {}
-        except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as error:
+                return _decoded(raw) if raw else {}
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError) as error:
             raise UnavailableError(f"{method} {path}: {_words(error)}") from error
         finally:
             if self._observer is not None:
@@ -252,6 +253,18 @@ class Session:
         if self._http is None:
             raise RuntimeError("the session is not open: use it as an async context manager")
         return self._http
+
+
+def _decoded(raw: bytes) -> JsonObject:
+    """Return an answer's object; one object of a user's that is nested deeper than orjson goes must not stop a list.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON, or deeper than this process allows.
+    """
+    try:
+        return cast("JsonObject", orjson.loads(raw))
+    except orjson.JSONDecodeError:
+        return cast("JsonObject", json.loads(raw))
 
 
 def _words(error: BaseException) -> str:
