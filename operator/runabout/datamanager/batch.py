@@ -95,11 +95,18 @@ def decode_batch(value: bytes, *, where: str) -> Batch:
     if magic != _MAGIC:
         raise BrokenLog(f"{where} has the format {magic!r}, which this version cannot read")
     try:
-        body = zstandard.ZstdDecompressor().decompress(value[_HEADER.size : -_CRC.size], max_output_size=MAX_DECODED)
-        transactions = _transactions(body, count)
+        transactions = _transactions(_unpack(value[_HEADER.size : -_CRC.size]), count)
     except (zstandard.ZstdError, struct.error, UnicodeDecodeError, ValueError) as error:
         raise BrokenLog(f"{where} cannot be decoded: {error}") from error
     return Batch(sequence, previous, next_chain(previous, value), batch_id, transactions)
+
+
+def _unpack(frame: bytes) -> bytes:
+    # The size in the frame is what decompression makes room for, whatever limit it is given.
+    size = zstandard.frame_content_size(frame)
+    if not 0 <= size <= MAX_DECODED:
+        raise ValueError(f"a frame of {size} bytes, at most {MAX_DECODED} are possible")
+    return zstandard.ZstdDecompressor().decompress(frame, max_output_size=MAX_DECODED, allow_extra_data=False)
 
 
 def _transactions(body: bytes, count: int) -> tuple[tuple[Entry, ...], ...]:

@@ -44,10 +44,9 @@ class Documents:
         if documents is None:
             return iter(())
         start = prefix if after is None or after < prefix else after
-        end = f"{prefix}\U0010ffff" if prefix else None
         found: list[tuple[str, bytes]] = []
-        for key in documents.irange(start, end, inclusive=(after is None or after < prefix, True)):
-            if limit is not None and len(found) >= limit:
+        for key in documents.irange(start, inclusive=(after is None or after < prefix, True)):
+            if not key.startswith(prefix) or (limit is not None and len(found) >= limit):
                 break
             found.append((key, documents[key]))
         return iter(found)

@@ -27,7 +27,7 @@ from runabout.datamanager.documents import Documents
 from runabout.datamanager.errors import BrokenLog, Conflict, Fenced, StoreError, TooLarge, Unavailable, Unknown
 from runabout.datamanager.head import FORMAT, Head, Keys, decode_head
 from runabout.datamanager.log import read_log
-from runabout.datamanager.transaction import Append, Committed, Put, Sequence, Transaction
+from runabout.datamanager.transaction import Append, Committed, Put, Sequence, Transaction, measure
 from runabout.etcd import Compare, Etcd, PermanentEtcdError, RetryableEtcdError
 from runabout.etcd import Put as EtcdPut
 
@@ -44,6 +44,7 @@ class _Waiting:
     transaction: Transaction
     future: asyncio.Future[Committed]
     size: int
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +114,26 @@ class Store:
         """Return after everything that was acknowledged by anybody before this call is applied here.
 
         Raises:
-            Fenced: somebody else writes this store now. Unavailable: etcd does not answer.
+            Fenced: somebody else writes this store now. Unavailable: etcd does not answer. What stopped this writer.
         """
+        if self._failed is not None:
+            raise self._failed
         try:
             value = await self._etcd.get(self._keys.head)
         except (RetryableEtcdError, PermanentEtcdError) as error:
             raise Unavailable(str(error)) from error
-        head = decode_head(value or b"", where=self._keys.head.decode())
+        if value is None:
+            raise Fenced(_who(value, self._keys, self._head))
+        head = decode_head(value, where=self._keys.head.decode())
         if (head.incarnation, head.epoch) != (self._head.incarnation, self._head.epoch):
-            raise Fenced(f"the store was opened by another writer (epoch {head.epoch}, ours is {self._head.epoch})")
-        async with self._news:
-            await self._news.wait_for(lambda: self._head.sequence >= head.sequence or self._failed is not None)
+            raise Fenced(_who(value, self._keys, self._head))
+        try:
+            async with asyncio.timeout(self._deadline), self._news:
+                await self._news.wait_for(lambda: self._head.sequence >= head.sequence or self._failed is not None)
+        except TimeoutError as error:
+            raise Unavailable(f"sequence {head.sequence} of the log was not applied in {self._deadline:g} s") from error
+        if self._failed is not None:
+            raise self._failed
         return self.sequence
 
     async def numbered(self, kind: str, *, after: int = 0) -> AsyncIterator[tuple[int, bytes]]:
@@ -146,17 +156,19 @@ class Store:
 
         Raises:
             Conflict, TooLarge, Unavailable (nothing was written), Unknown, Fenced
+            ValueError: a type or key that no batch can hold.
         """
         if self._failed is not None:
             raise self._failed
         if self._closing:
             raise Unavailable("the store is being closed")
-        size = sum(_size(action) for action in transaction.actions)
+        size = measure(transaction)
         if size > MAX_BATCH:
             raise TooLarge(f"a transaction of {size} bytes is over the limit of {MAX_BATCH}: split it")
         if self._waiting_bytes + size > MAX_WAITING:
             raise Unavailable(f"{self._waiting_bytes} bytes of transactions wait for etcd already")
-        waiting = _Waiting(transaction, asyncio.get_running_loop().create_future(), size)
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(transaction, loop.create_future(), size, loop.time())
         self._queue.append(waiting)
         self._waiting_bytes += size
         self._wake.set()
@@ -231,6 +243,10 @@ class Store:
         except Fenced as error:
             for item in prepared:
                 _fail(item.waiting.future, error)
+            raise
+        except BaseException:
+            for item in prepared:
+                _fail(item.waiting.future, Unknown("the store was closed before etcd gave a definite answer"))
             raise
         batch = Batch(sequence, self._head.chain, head.chain, batch_id, transactions)
         self._documents.apply(batch)
@@ -321,17 +337,13 @@ class Store:
             while True:
                 try:
                     result = await self._etcd.txn(compares, puts, otherwise=(key, self._keys.head))
-                except RetryableEtcdError as error:
+                except (RetryableEtcdError, PermanentEtcdError) as error:
+                    # A refusal is definite only for the attempt that it answers: an earlier one may have got through.
+                    if isinstance(error, PermanentEtcdError) and not tried:
+                        raise Unavailable(str(error)) from error
                     tried = True
                     self._stuck_since = self._stuck_since or begin
-                    if loop.time() - begin > self._deadline:
-                        for item in prepared:
-                            _fail(item.waiting.future, Unknown(f"no definite answer from etcd: {error}"))
-                    await asyncio.sleep(RETRY_SECONDS)
-                    continue
-                except PermanentEtcdError as error:
-                    if not tried:
-                        raise Unavailable(str(error)) from error
+                    self._give_up(prepared, error, before=loop.time() - self._deadline)
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
                 if result.succeeded or result.values[0] == value:
@@ -340,6 +352,16 @@ class Store:
                 raise Fenced(_who(found, self._keys, self._head))
         finally:
             self._stuck_since = None
+
+    def _give_up(self, prepared: list[_Prepared], error: Exception, *, before: float) -> None:
+        """Answer those who began to wait before a time: some are in a batch that may be written, others in none."""
+        for item in prepared:
+            if item.waiting.since < before:
+                _fail(item.waiting.future, Unknown(f"no definite answer from etcd: {error}"))
+        while self._queue and self._queue[0].since < before:
+            waiting = self._queue.popleft()
+            self._waiting_bytes -= waiting.size
+            _fail(waiting.future, Unavailable(f"etcd gives no definite answer to an earlier transaction: {error}"))
 
     def _stop(self, error: StoreError) -> None:
         self._failed = error
@@ -374,7 +396,10 @@ async def open_store(etcd: Etcd, *, number: int = 0, deadline: float = 30.0) -> 
 async def _take_over(etcd: Etcd, keys: Keys) -> Head:
     """Write a head with the next epoch; from here on every older writer fails its next compare."""
     for _ in range(OPEN_TRIES):
-        meta, value = await etcd.get(keys.meta), await etcd.get(keys.head)
+        # Both at one moment: between two reads another writer may create the store.
+        page = await etcd.range(keys.head, keys.meta + b"\x00")
+        found = {item.key: item.value for item in page.items}
+        meta, value = found.get(keys.meta), found.get(keys.head)
         if (meta is None) != (value is None):
             missing = keys.meta if meta is None else keys.head
             raise BrokenLog(f"{missing.decode()} is missing, the other half of the store is there")
@@ -389,8 +414,9 @@ async def _take_over(etcd: Etcd, keys: Keys) -> Head:
             head = Head(before.incarnation, before.epoch + 1, before.sequence, before.chain)
             compares = (Compare(keys.meta, meta), Compare(keys.head, value))
             puts = [EtcdPut(keys.head, head.encode())]
-        result = await etcd.txn(compares, puts, otherwise=(keys.head,))
-        if result.succeeded or result.values[0] == head.encode():
+        # An equal head that is found there is another's, who opened the store at the same moment: never ours.
+        result = await etcd.txn(compares, puts)
+        if result.succeeded:
             return head
     raise Unavailable(f"another writer keeps opening store {keys.store}: tried {OPEN_TRIES} times")
 
@@ -400,10 +426,6 @@ def _who(found: bytes | None, keys: Keys, ours: Head) -> str:
         return f"{keys.head.decode()} is gone from etcd: it was wiped under a running store"
     head = decode_head(found, where=keys.head.decode())
     return f"the store was opened by another writer (epoch {head.epoch}, ours is {ours.epoch})"
-
-
-def _size(action: object) -> int:
-    return len(getattr(action, "body", b"")) + len(getattr(action, "key", "")) + 32
 
 
 def _fail(future: asyncio.Future[Committed], error: StoreError) -> None:

@@ -32,6 +32,13 @@ class Append:
     body: bytes
 
 
+OVERHEAD = 32
+"""Bytes that an action costs beside its texts, about; a number given to an append is among them."""
+MAX_TYPE = 255
+"""Bytes of a type's name."""
+MAX_KEY = 65_535
+"""Bytes of a document's key."""
+
 Action: TypeAlias = Put | Delete | Append
 
 
@@ -46,6 +53,27 @@ class Transaction:
     actions: tuple[Action, ...]
     groups: frozenset[str] = frozenset()
     read_at: Sequence | None = None
+
+
+def measure(transaction: Transaction) -> int:
+    """Return about how many bytes a transaction takes in a batch.
+
+    Raises:
+        ValueError: a type or key is too long, or no text that UTF-8 can hold.
+    """
+    return sum(_measure(action) for action in transaction.actions)
+
+
+def _measure(action: Action) -> int:
+    key = b"" if isinstance(action, Append) else action.key.encode()
+    if len(key) > MAX_KEY:
+        raise ValueError(
+            f"the key {key[:40]!r}… of a {action.type} has {len(key)} bytes; at most {MAX_KEY} are possible"
+        )
+    kind = action.type.encode()
+    if not 0 < len(kind) <= MAX_TYPE:
+        raise ValueError(f"the type {action.type[:40]!r} has {len(kind)} bytes; 1 to {MAX_TYPE} are possible")
+    return OVERHEAD + len(kind) + len(key) + (0 if isinstance(action, Delete) else len(action.body))
 
 
 @dataclass(frozen=True, slots=True)

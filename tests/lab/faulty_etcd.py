@@ -1,0 +1,62 @@
+"""An etcd whose calls fail on demand, before or after their effect: a lost request, a lost reply."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from runabout.etcd import Compare, Etcd, Page, Put, TxnResult, WatchEvent
+
+T = TypeVar("T")
+Fault = Callable[[str, str], Awaitable[None]]
+"""Awaited with the call's name and `before` or `after` its effect; what it raises is what the caller sees."""
+
+
+async def no_fault(_call: str, _when: str) -> None:
+    return
+
+
+class FaultyEtcd:
+    """A port in front of another one; closing it leaves the inner one open."""
+
+    def __init__(self, inner: Etcd) -> None:
+        self._inner = inner
+        self.fault: Fault = no_fault
+        self.calls = 0
+
+    async def get(self, key: bytes) -> bytes | None:
+        return await self._with_faults("get", self._inner.get(key))
+
+    async def range(self, start: bytes, end: bytes, *, limit: int = 0) -> Page:
+        return await self._with_faults("range", self._inner.range(start, end, limit=limit))
+
+    async def txn(
+        self, compares: Sequence[Compare], puts: Sequence[Put], *, otherwise: Sequence[bytes] = ()
+    ) -> TxnResult:
+        return await self._with_faults("txn", self._inner.txn(compares, puts, otherwise=otherwise))
+
+    async def delete(self, start: bytes, end: bytes | None = None) -> int:
+        return await self._with_faults("delete", self._inner.delete(start, end))
+
+    async def watch(self, start: bytes, end: bytes, *, revision: int) -> AsyncGenerator[WatchEvent, None]:
+        self.calls += 1
+        await self.fault("watch", "before")
+        events = self._inner.watch(start, end, revision=revision)
+        try:
+            async for event in events:
+                await self.fault("event", "before")
+                yield event
+        finally:
+            await events.aclose()
+
+    async def close(self) -> None:
+        return
+
+    async def _with_faults(self, name: str, call: Awaitable[T]) -> T:
+        self.calls += 1
+        try:
+            await self.fault(name, "before")
+        except BaseException:
+            getattr(call, "close", lambda: None)()
+            raise
+        answer = await call
+        await self.fault(name, "after")
+        return answer

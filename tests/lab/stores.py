@@ -1,0 +1,71 @@
+"""Stores in tests: opened as often as a test likes, closed at its end, looked at from outside."""
+
+from contextlib import AsyncExitStack
+from typing import Self
+
+from lab.etcds import Lab
+from lab.faulty_etcd import FaultyEtcd
+from runabout.datamanager import Append, Delete, Put, Sequence, Store, Transaction, open_store
+from runabout.datamanager.batch import NO_CHAIN, Batch
+from runabout.datamanager.head import Head, Keys, decode_head
+from runabout.datamanager.log import read_log
+from runabout.etcd import Etcd
+
+View = dict[str, dict[str, bytes]]
+"""Documents by type and key."""
+
+DOC = "doc"
+NOTE = "note"
+
+
+class Stores:
+    """All openings of one store; use as an async context manager."""
+
+    def __init__(self, lab: Lab, number: int) -> None:
+        self.lab = lab
+        self.faulty = FaultyEtcd(lab.etcd)
+        self.keys = Keys(number)
+        self._stack = AsyncExitStack()
+
+    async def open(self, *, etcd: Etcd | None = None, deadline: float = 30.0) -> Store:
+        """Open the store once more, as another process would."""
+        store = await open_store(etcd or self.faulty, number=self.keys.store, deadline=deadline)
+        self._stack.push_async_callback(store.close)
+        return store
+
+    async def head(self) -> Head:
+        """Return the head as it is in etcd."""
+        value = await self.lab.etcd.get(self.keys.head)
+        assert value is not None
+        return decode_head(value, where="head")
+
+    async def log(self) -> list[Batch]:
+        """Return all batches; the chain is checked from the first one to the head."""
+        head = await self.head()
+        return [batch async for batch in read_log(self.lab.etcd, self.keys, after=0, chain=NO_CHAIN, head=head)]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+
+def put(key: str, body: bytes = b"", *, group: str | None = None, read_at: Sequence | None = None) -> Transaction:
+    """Return a transaction of one document."""
+    return Transaction((Put(DOC, key, body),), frozenset({group} if group else ()), read_at)
+
+
+def note(body: bytes) -> Transaction:
+    """Return a transaction that appends one document."""
+    return Transaction((Append(NOTE, body),))
+
+
+def delete(key: str) -> Transaction:
+    """Return a transaction that removes a document."""
+    return Transaction((Delete(DOC, key),))
+
+
+def view(store: Store) -> View:
+    """Return all that a store shows."""
+    return {kind: dict(store.scan(kind)) for kind in (DOC, NOTE)}
