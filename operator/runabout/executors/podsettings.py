@@ -39,7 +39,10 @@ def _laid_over(weaker: object, key: str, value: object, where: str) -> object:
         return list({**_by_name(weaker or [], where), **_by_name(value, where)}.values())
     if key in SUMS:
         known = list(weaker) if isinstance(weaker, list) else []
-        return known + [item for item in _list(value, where) if item not in known]
+        for item in _list(value, where):
+            if item not in known:
+                known.append(item)
+        return known
     if key in SCALARS:
         if not isinstance(value, str):
             raise InvalidPodError(f"{where}: expected a text, found {type(value).__name__}")
@@ -63,11 +66,7 @@ def _map(value: object, where: str) -> Mapping[str, object]:
 def _list(value: object, where: str) -> list[object]:
     if not isinstance(value, list | tuple):
         raise InvalidPodError(f"{where}: expected a list, found {type(value).__name__}")
-    unique: list[object] = []
-    for item in value:
-        if item not in unique:
-            unique.append(item)
-    return unique
+    return list(value)
 
 
 def _by_name(value: object, where: str) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Pod settings of executor, run and task, laid over one another."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runabout.executors.errors import InvalidPodError
@@ -45,6 +45,7 @@ def test_a_level_that_says_nothing_changes_nothing(level: Level) -> None:
 
 
 @given(levels, levels)
+@example({}, {"volumes": [{"name": "a"}, {"name": "a", "emptyDir": {}}, {"name": "a"}]})
 def test_the_stronger_level_says_it_last(weak: Level, strong: Level) -> None:
     merged = merge(weak, strong)
 
