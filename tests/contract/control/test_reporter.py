@@ -1,0 +1,191 @@
+"""What is written to a Run, and how often: on a real connection to an API server on the loopback."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+
+from fixtures.fake_kube import FakeKube
+from fixtures.states import NOW, created, finished, live, running, task_spec, with_run, with_task
+from runabout.control.live import LiveRun
+from runabout.control.metrics import Metrics
+from runabout.control.objects import FINALIZER, RunObject, run_object
+from runabout.control.reporter import REPORT_SECONDS, STORING_SECONDS, Reporter
+from runabout.control.runs_api import RunsApi
+from runabout.control.status import Wait
+from runabout.kube.connection import Connection
+from runabout.kube.session import Session
+from runabout.records import Reason, Result, Status
+
+TTL = 60
+DEADLINE = 600
+
+
+@dataclass
+class Scene:
+    """A Run on the server, a reporter, and the time, in seconds."""
+
+    fake: FakeKube
+    live: LiveRun
+    reporter: Reporter | None = None
+    time: float = 1000.0
+
+    @property
+    def run(self) -> RunObject:
+        (item,) = self.fake.items("runs")
+        return run_object(item)
+
+    def finalizers(self) -> tuple[str, ...]:
+        return self.run.finalizers
+
+    @property
+    def writes(self) -> int:
+        return sum(count for (verb, _), count in self.fake.requests.items() if verb in {"patch", "apply", "delete"})
+
+    async def report(self, *, after: float = 0.0) -> float | None:
+        self.time += after
+        assert self.reporter is not None
+        return await self.reporter.status(self.live, self.run)
+
+
+@asynccontextmanager
+async def scene(**metadata: object) -> AsyncIterator[Scene]:
+    async with FakeKube() as fake, Session(Connection(server=fake.url, ssl=False, authorize=dict)) as session:
+        await fake.put("namespaces", {"metadata": {"name": "ci"}})
+        body = {"apiVersion": "runabout.dev/v1alpha1", "kind": "Run", "spec": {"tasks": []}}
+        await fake.put("runs", {**body, "metadata": {"name": "web-118", "namespace": "ci", **metadata}})
+        here = Scene(fake, live(running(created(task_spec("a"), task_spec("b")))))
+
+        def seen(_body: Mapping[str, object]) -> None:
+            """The server's list is what is looked at here."""
+
+        here.reporter = Reporter(
+            api=RunsApi(session, seen=seen),
+            metrics=Metrics(),
+            now=lambda: NOW + round(here.time * 1000),
+            clock=lambda: here.time,
+            ttl_seconds=TTL,
+            deadline_seconds=DEADLINE,
+        )
+        yield here
+
+
+async def test_a_status_is_written_once_and_again_only_when_it_says_something_new() -> None:
+    async with scene() as here:
+        assert await here.report() is None
+        assert here.run.status["phase"] == "running"
+        assert here.writes == 1
+        assert await here.report(after=3600) is None
+        assert here.writes == 1
+        here.live.waits = {"a": Wait(Reason.NO_EXECUTOR, "there is no Executor; create one")}
+        assert await here.report(after=1) is None
+        assert here.writes == 2
+        assert here.run.status["notable"] == [
+            {
+                "task": "a",
+                "status": "notstarted",
+                "reason": "NoExecutor",
+                "message": "there is no Executor; create one",
+            }
+        ]
+
+
+async def test_another_process_does_not_write_again_what_the_server_has() -> None:
+    async with scene() as here:
+        await here.report()
+        here.live = live(here.live.state)
+        assert await here.report(after=60) is None
+        assert here.writes == 1
+
+
+async def test_however_often_a_run_changes_its_status_is_written_four_times_a_second_at_most() -> None:
+    async with scene() as here:
+        begin = here.time
+        for number in range(200):
+            here.live.waits = {"a": Wait(Reason.NO_FREE_SLOT, f"executor has no free slot ({number})")}
+            wait = await here.report(after=0.01)
+            assert wait is None or 0 < wait <= REPORT_SECONDS
+        assert here.writes <= (here.time - begin) / REPORT_SECONDS + 1
+        assert here.writes > 4
+        while (wait := await here.report()) is not None:
+            here.time += wait
+        assert "executor has no free slot (199)" in str(here.run.status["notable"])
+
+
+async def test_the_end_of_the_last_task_waits_a_moment_for_the_logs_and_one_status_says_both() -> None:
+    async with scene() as here:
+        await here.report()
+        for name in ("a", "b"):
+            here.live.state = with_task(here.live.state, name, status=Status.SUCCESS, stored=False)
+        here.live.state = with_run(here.live.state, result=Result.SUCCESS)
+        wait = await here.report(after=10)
+        assert wait == pytest.approx(STORING_SECONDS)
+        assert here.writes == 1
+        here.live.state = finished(here.live.state, Result.SUCCESS)
+        assert await here.report(after=0.01) is None
+        assert here.writes == 2
+        assert here.run.status["phase"] == "finished"
+
+
+async def test_logs_that_take_longer_do_not_hide_that_the_tasks_have_ended() -> None:
+    async with scene() as here:
+        await here.report()
+        for name in ("a", "b"):
+            here.live.state = with_task(here.live.state, name, status=Status.SUCCESS, stored=False)
+        wait = await here.report(after=10)
+        assert wait is not None
+        assert await here.report(after=wait) is None
+        assert here.writes == 2
+
+
+async def test_our_finalizer_goes_on_once_and_off_again_and_others_stay() -> None:
+    async with scene(finalizers=["example.org/other"]) as here:
+        assert here.reporter is not None
+        await here.reporter.hold(here.run)
+        assert here.finalizers() == ("example.org/other", FINALIZER)
+        await here.reporter.hold(here.run)
+        assert here.writes == 1
+        await here.reporter.release(here.run)
+        assert here.finalizers() == ("example.org/other",)
+        await here.reporter.release(here.run)
+        assert here.writes == 2
+
+
+async def test_a_run_that_is_being_deleted_gets_no_finalizer_and_is_overdue_at_its_deadline() -> None:
+    async with scene() as here:
+        assert here.reporter is not None
+        assert here.reporter.overdue(here.run) is None
+        deleted = datetime.fromtimestamp(NOW / 1000 + here.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        run = run_object({"metadata": {"name": "web-118", "namespace": "ci", "deletionTimestamp": deleted}})
+        assert here.reporter.overdue(run) == DEADLINE
+        here.time += DEADLINE + 1
+        assert here.reporter.overdue(run) == 0
+        await here.reporter.hold(run)
+        assert here.writes == 0
+
+
+@pytest.mark.parametrize(("spec", "seconds"), [({}, TTL), ({"ttlSecondsAfterFinished": 5}, 5)])
+async def test_a_run_goes_when_its_time_is_over(spec: dict[str, object], seconds: int) -> None:
+    async with scene() as here:
+        assert here.reporter is not None
+        here.live.state = with_run(here.live.state, ended=NOW + round(here.time * 1000))
+        run = run_object({"metadata": {"name": "web-118", "namespace": "ci", "uid": here.run.uid}, "spec": spec})
+        assert await here.reporter.expire(here.live, run) == seconds
+        here.time += seconds
+        assert await here.reporter.expire(here.live, run) is None
+        assert here.fake.items("runs") == []
+        assert await here.reporter.expire(here.live, run) is None
+
+
+async def test_a_run_that_is_gone_is_no_error() -> None:
+    async with scene() as here:
+        assert here.reporter is not None
+        run = here.run
+        here.time += 3600
+        here.live.state = with_run(here.live.state, ended=NOW)
+        await here.reporter.expire(here.live, run)
+        assert await here.reporter.status(here.live, run) is None
+        await here.reporter.release(run)
+        await here.reporter.orphaned(run)
