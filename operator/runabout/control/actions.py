@@ -10,7 +10,7 @@ from runabout.control.attempts import Attempt, Creation
 from runabout.control.executors import Executors
 from runabout.control.live import LiveRun
 from runabout.control.metrics import Metrics
-from runabout.executors.driver import Created, Done, Driver, Invalid, PodRef, Refused
+from runabout.executors.driver import Created, Done, Driver, Invalid, PodRef, Refused, Unavailable
 from runabout.executors.driver import Creation as Answer
 from runabout.executors.errors import InvalidPodError
 from runabout.executors.manifest import pod_manifest
@@ -121,19 +121,28 @@ class Actions:
                     force_at = now + RETRY_MS[0]
             elif now >= force_at and attempt.force_sent is None:
                 log.warning("pod does not end, removing it by force", run=live.id, task=name, pod=attempt.pod)
-                await self._driver.remove(ref, force=True)
-                attempt.force_sent = now
-                force_at = now + FORCE_MARGIN_MS
+                answer = await self._driver.remove(ref, force=True)
+                if isinstance(answer, Done):
+                    attempt.force_sent = now
+                    force_at = now + FORCE_MARGIN_MS
+                else:
+                    log.info("pod not removed", run=live.id, task=name, pod=attempt.pod, why=answer.message)
+                    force_at = now + RETRY_MS[0]
             again = force_at if again is None else min(again, force_at)
         return again
 
     async def remove(self, live: LiveRun, attempts: Iterable[Attempt]) -> None:
-        """Delete the pods of attempts that are over but whose pods would never end."""
+        """Delete the pods of attempts that are over but whose pods would never end.
+
+        What the API server forbids is left to whoever deletes the Run; while it does not answer nothing is `removed`.
+        """
         for attempt in attempts:
             answer = await self._driver.remove(
                 PodRef(live.state.run.namespace, attempt.pod, attempt.uid), force=attempt.force
             )
-            attempt.removed = isinstance(answer, Done)
+            attempt.removed = not isinstance(answer, Unavailable)
+            if not isinstance(answer, Done):
+                log.info("pod not removed", run=live.id, task=attempt.task, pod=attempt.pod, why=answer.message)
 
     async def check(self, live: LiveRun, attempt: Attempt) -> None:
         """Ask the API server for a pod that was created but never seen; one that is gone is lost."""

@@ -24,6 +24,8 @@ UNSEEN_MS = 30_000
 """How long a pod that was created may stay unseen before the API server is asked for it."""
 CLEANUP_MS = 15_000
 """How long a pod may go on after its main container has ended; it ends by itself unless something was added to it."""
+REMOVED_MS = 2_000
+"""How long after a removal it is looked at again."""
 NOTICED_MS = 1_000
 """How long a pod waits before the status says so."""
 SLOW_START_MS = 10_000
@@ -217,7 +219,7 @@ class Observer:
             attempt.cleanup_due = None
         elif attempt.cleanup_due is not None and now >= attempt.cleanup_due:
             found.remove.append(attempt)
-            attempt.cleanup_due = None
+            found.again(now + REMOVED_MS)  # whether it was removed, or has to be asked for again
         else:
             found.again(attempt.cleanup_due)
 

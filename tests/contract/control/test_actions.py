@@ -1,0 +1,107 @@
+"""Pods are stopped and removed until the API server has taken it, however often it fails first."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from fixtures.fake_kube import FakeKube, Fault
+from fixtures.states import NOW, RUN, created, live, running, task_spec, with_task
+from runabout.control.actions import FORCE_MARGIN_MS, Actions
+from runabout.control.attempts import Attempt, Creation
+from runabout.control.executors import Executors, executor_object
+from runabout.control.live import LiveRun
+from runabout.control.metrics import Metrics
+from runabout.executors.pods import PodDriver
+from runabout.kube.connection import Connection
+from runabout.kube.session import Session
+from runabout.records import Status
+
+POD = f"{RUN}-build-1"
+GRACE = 5
+TRIES = 4
+"""More than the session itself makes of one request."""
+
+
+@dataclass
+class Scene:
+    """A run with a pod on the server."""
+
+    fake: FakeKube
+    live: LiveRun
+    actions: Actions
+    time: int = NOW
+
+    @property
+    def attempt(self) -> Attempt:
+        return self.live.attempts["build"]
+
+    def fail(self, code: int, reason: str = "InternalError") -> None:
+        self.fake.faults.extend([Fault("delete", "pods", code=code, reason=reason)] * TRIES)
+
+    def pods(self) -> int:
+        self.fake.faults.clear()
+        return len(self.fake.items("pods"))
+
+
+@asynccontextmanager
+async def scene() -> AsyncIterator[Scene]:
+    async with FakeKube() as fake, Session(Connection(server=fake.url, ssl=False, authorize=dict)) as session:
+        await fake.put("namespaces", {"metadata": {"name": "ci"}})
+        pod = await fake.put(
+            "pods", {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": POD, "namespace": "ci"}, "spec": {}}
+        )
+        state = with_task(
+            running(created(task_spec("build"))), "build", status=Status.RUNNING, attempt=1, executor="linux", pod=POD
+        )
+        what = live(state)
+        uid = pod["metadata"]["uid"]
+        what.attempts["build"] = Attempt(POD, "build", 1, Creation.DONE, NOW, uid=uid, last=pod)
+        executors = Executors(toolbox_image="toolbox", toolbox_pull_policy="Never")
+        spec = {"archs": ["amd64"], "gracePeriodSeconds": GRACE}
+        executors.put(executor_object({"metadata": {"name": "linux"}, "spec": spec}))
+        here = Scene(
+            fake,
+            what,
+            Actions(driver=PodDriver(session), executors=executors, metrics=Metrics(), now=lambda: here.time),
+        )
+        yield here
+
+
+@pytest.mark.parametrize("force", [False, True])
+async def test_a_removal_that_failed_is_not_done_and_can_be_asked_for_again(force: bool) -> None:
+    async with scene() as here:
+        here.attempt.force = force
+        here.fail(500)
+        await here.actions.remove(here.live, [here.attempt])
+        assert (here.attempt.removed, here.pods()) == (False, 1)
+        await here.actions.remove(here.live, [here.attempt])
+        assert (here.attempt.removed, here.pods()) == (True, 0)
+        here.attempt.removed = False
+        await here.actions.remove(here.live, [here.attempt])
+        assert here.attempt.removed
+
+
+async def test_a_removal_that_is_forbidden_is_not_asked_for_again() -> None:
+    async with scene() as here:
+        here.fail(403, "Forbidden")
+        await here.actions.remove(here.live, [here.attempt])
+        assert (here.attempt.removed, here.pods()) == (True, 1)
+
+
+async def test_a_pod_that_does_not_end_is_removed_by_force_when_the_server_answers_again() -> None:
+    async with scene() as here:
+        here.attempt.stop_sent = NOW
+        due = NOW + GRACE * 1000 + FORCE_MARGIN_MS
+        assert await here.actions.stop(here.live, ["build"]) == due
+        assert here.pods() == 1
+        here.time = due
+        here.fail(503)
+        again = await here.actions.stop(here.live, ["build"])
+        assert again is not None
+        assert due < again < due + FORCE_MARGIN_MS
+        assert here.pods() == 1
+        here.time = again
+        await here.actions.stop(here.live, ["build"])
+        assert here.pods() == 0
