@@ -1,5 +1,6 @@
 """Stores in tests: opened as often as a test likes, closed at its end, looked at from outside."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from typing import Self
 
@@ -26,12 +27,21 @@ class Stores:
         self.faulty = FaultyEtcd(lab.etcd)
         self.keys = Keys(number)
         self._stack = AsyncExitStack()
+        self._opened: list[Store] = []
 
     async def open(self, *, etcd: Etcd | None = None, deadline: float = 30.0) -> Store:
         """Open the store once more, as another process would."""
         store = await open_store(etcd or self.faulty, number=self.keys.store, deadline=deadline)
         self._stack.push_async_callback(store.close)
+        self._opened.append(store)
         return store
+
+    async def crash(self) -> None:
+        """End all openings where they are: nothing is sent any more, nothing is told to anybody."""
+        for store in self._opened:
+            if store._flusher is not None:
+                store._flusher.cancel()
+                await asyncio.gather(store._flusher, return_exceptions=True)
 
     async def head(self) -> Head:
         """Return the head as it is in etcd."""

@@ -9,8 +9,6 @@ from fixtures.etcd_server import EtcdServer
 from lab.etcds import GrpcLab, Lab, MemoryLab
 from lab.stores import Stores
 
-_numbers = itertools.count(1)
-
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
@@ -18,8 +16,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def store_numbers() -> Iterator[int]:
+    return itertools.count(1)
+
+
 @pytest.fixture(params=["memory", "etcd"])
-async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
+async def stores(request: pytest.FixtureRequest, store_numbers: Iterator[int]) -> AsyncIterator[Stores]:
     lab: Lab
     if request.param == "memory":
         lab = MemoryLab()
@@ -27,5 +30,5 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
         server = request.getfixturevalue("server")
         assert isinstance(server, EtcdServer)
         lab = GrpcLab(server.endpoint)
-    async with lab, Stores(lab, next(_numbers)) as opened:
+    async with lab, Stores(lab, next(store_numbers)) as opened:
         yield opened
