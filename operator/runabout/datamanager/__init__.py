@@ -13,6 +13,7 @@ from runabout.datamanager.errors import (
     Unavailable,
     Unknown,
 )
+from runabout.datamanager.follow import Follower, follow_store
 from runabout.datamanager.store import Store, open_store
 from runabout.datamanager.transaction import Action, Append, Committed, Delete, Put, Sequence, Transaction
 
@@ -24,6 +25,7 @@ __all__ = [
     "Conflict",
     "Delete",
     "Fenced",
+    "Follower",
     "Put",
     "Sequence",
     "Store",
@@ -32,5 +34,6 @@ __all__ = [
     "Transaction",
     "Unavailable",
     "Unknown",
+    "follow_store",
     "open_store",
 ]

@@ -1,6 +1,6 @@
 """Reading the log: batches in order, each checked against the one before it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from runabout.datamanager.batch import NO_CHAIN, Batch, decode_batch
 from runabout.datamanager.errors import BrokenLog
@@ -11,7 +11,7 @@ PAGE = 32
 """Batches in one read: at most 32 MiB."""
 
 
-async def read_log(etcd: Etcd, keys: Keys, *, after: int, chain: bytes, head: Head) -> AsyncIterator[Batch]:
+async def read_log(etcd: Etcd, keys: Keys, *, after: int, chain: bytes, head: Head) -> AsyncGenerator[Batch, None]:
     """Return the batches after sequence `after`, whose chain is `chain`, up to the head.
 
     Raises:
