@@ -1,0 +1,265 @@
+"""The whole operator, as a process, on an API server that fails in every way; etcd is real, the kubelet is played.
+
+Runs end as the engine says, no attempt's pod is created twice, nothing is left behind, and requests stay bounded.
+"""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from fixtures.etcd_server import EtcdServer
+from fixtures.fake_kube import FakeKube, Fault, Kind, now
+from fixtures.operator_process import OperatorProcess
+from lab.kube_suite import until
+from models.container_log import toolbox_log
+from runabout.executors.names import parse_labels
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+
+Obj = dict[str, Any]
+NAMESPACE = "ci"
+SECONDS = 60
+OUTPUT = b"hello\n"
+EXIT_CODES = {"b": 3}
+TASKS: list[tuple[str, list[Obj]]] = [
+    ("a", []),
+    ("b", [{"task": "a"}]),
+    ("c", [{"task": "a"}]),
+    ("d", [{"task": "b", "conditions": ["on_failure"]}]),
+    ("e", [{"task": "b"}, {"task": "c"}]),
+]
+COUNTS = {"success": 3, "failed": 1, "skipped": 1}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The fake API server, and the operator that works on it."""
+
+    fake: FakeKube
+    operator: OperatorProcess
+    folder: Path
+
+    async def metrics(self) -> dict[str, float]:
+        return await asyncio.to_thread(self.operator.metrics)
+
+    def run(self, name: str) -> Obj:
+        [found] = [item for item in self.fake.items("runs") if item["metadata"]["name"] == name]
+        return found
+
+    def status(self, name: str) -> Obj:
+        found: Obj = self.run(name).get("status", {})
+        return found
+
+    async def create(self, name: str, spec: object) -> None:
+        body = {
+            "apiVersion": "runabout.dev/v1alpha1",
+            "kind": "Run",
+            "metadata": {"name": name, "namespace": NAMESPACE, "generation": 1},
+            "spec": spec,
+        }
+        await self.fake.put("runs", body)
+
+    def log(self, run: str, task: str, attempt: int) -> bytes:
+        folder = self.folder / "ost" / "objects" / "logs+" / f"{run}+" / f"{task}+" / f"{attempt}+"
+        return (folder / "0").read_bytes()
+
+
+def spec(name: str) -> Obj:
+    container = {"image": "x"}
+    tasks = [
+        {"name": task, "containers": [container], "steps": [{"run": "true"}], "depends": depends}
+        for task, depends in TASKS
+    ]
+    return {"group": f"/test/{name}", "tasks": tasks}
+
+
+async def play_kubelet(fake: FakeKube) -> None:
+    """Let every pod run, and end with the exit code of its task."""
+    while True:
+        for pod in fake.items("pods"):
+            phase = pod.get("status", {}).get("phase", "Pending")
+            key = parse_labels(pod["metadata"].get("labels", {}))
+            if key is None or phase in ("Succeeded", "Failed"):
+                continue
+            started = {"startedAt": now()}
+            code = EXIT_CODES.get(key.task, 0)
+            over = {**started, "finishedAt": now(), "exitCode": code, "reason": "Completed"}
+            ended = phase == "Running"
+            state = {"terminated": over} if ended else {"running": started}
+            name = pod["spec"]["containers"][0]["name"]
+            pod["status"] = {
+                "phase": ("Failed" if code else "Succeeded") if ended else "Running",
+                "containerStatuses": [{"name": name, "state": state}],
+            }
+            if (pod["metadata"]["namespace"], pod["metadata"]["name"]) in fake.stores["pods"].objects:
+                await fake.put("pods", pod)
+        await asyncio.sleep(0.02)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    folder = tmp_path_factory.mktemp("operator")
+    with EtcdServer(folder / "etcd", fsync=False) as etcd:
+        async with FakeKube() as fake:
+            fake.logs = lambda _namespace, _pod: toolbox_log([OUTPUT])
+            await fake.put("namespaces", {"metadata": {"name": NAMESPACE}})
+            ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+            node = {"metadata": {"name": "n1", "labels": {"kubernetes.io/arch": "amd64"}}, "status": ready}
+            await fake.put("nodes", node)
+            await fake.put("executors", {"metadata": {"name": "any", "generation": 1}, "spec": {"archs": ["amd64"]}})
+            config = folder / "kubeconfig"
+            config.write_text(json.dumps(kubeconfig(fake.url)))
+            process = OperatorProcess(
+                workdir=folder,
+                kubeconfig=str(config),
+                etcd=etcd.endpoint,
+                environment={"RUNABOUT_RELIST_SECONDS": "5"},
+            )
+            await asyncio.to_thread(process.start)
+            kubelet = asyncio.create_task(play_kubelet(fake))
+            try:
+                yield Bench(fake, process, folder)
+            finally:
+                kubelet.cancel()
+                await asyncio.gather(kubelet, return_exceptions=True)
+                await asyncio.to_thread(process.kill)
+
+
+def kubeconfig(server: str) -> Obj:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "fake",
+        "clusters": [{"name": "fake", "cluster": {"server": server}}],
+        "users": [{"name": "fake", "user": {}}],
+        "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
+    }
+
+
+def several(verb: str, plural: str, *kinds: Kind | int | tuple[int, str, int]) -> list[Fault]:
+    found = []
+    for kind in kinds:
+        if isinstance(kind, Kind):
+            found.append(Fault(verb, plural, kind))
+        elif isinstance(kind, tuple):
+            found.append(Fault(verb, plural, code=kind[0], reason=kind[1], retry_after=kind[2]))
+        else:
+            found.append(Fault(verb, plural, code=kind))
+    return found
+
+
+CONFLICT, EXPIRED, PATIENCE = (409, "Conflict", 0), (410, "Expired", 0), (429, "TooManyRequests", 1)
+FAULTS: dict[str, Sequence[Fault]] = {
+    "nothing": (),
+    "a pod's creation fails": several("create", "pods", 500, 503),
+    "a pod's creation has to wait": several("create", "pods", PATIENCE),
+    "a pod's creation breaks off before it": several("create", "pods", Kind.RESET, Kind.RESET),
+    "a pod's creation breaks off after it": several("create", "pods", Kind.RESET_AFTER, Kind.RESET_AFTER),
+    "a pod's creation fails after it": several("create", "pods", Kind.ANSWER_AFTER),
+    "a pod's creation is forbidden for a while": [Fault("create", "pods", code=403, reason="Forbidden")] * 2,
+    "the status is not taken": several("apply", "runs", 500, 500, 500, 500, 500, 500, CONFLICT, PATIENCE, Kind.RESET),
+    "the finalizer is not taken": several("patch", "runs", CONFLICT, 500, PATIENCE, Kind.RESET_AFTER),
+    "the watch of pods breaks": several("watch", "pods", Kind.RESET, 500, EXPIRED, Kind.HALF_LINE, Kind.GARBAGE),
+    "the watch of pods repeats": several("watch", "pods", Kind.RESET, Kind.REPEAT),
+    "the watch of pods loses": several("watch", "pods", Kind.RESET, Kind.LOSE, Kind.LOSE),
+    "the list of pods fails": [*several("watch", "pods", EXPIRED), *several("list", "pods", 500, Kind.RESET, PATIENCE)],
+    "the watch of Runs breaks": several("watch", "runs", Kind.RESET, 500, EXPIRED, Kind.HALF_LINE),
+    "logs cannot be had": several("get", "pods", 500, Kind.RESET, 503, PATIENCE),
+}
+
+
+@pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
+async def test_a_run_ends_as_it_should_whatever_the_api_server_does(
+    bench: Bench, faults: Sequence[Fault], request: pytest.FixtureRequest
+) -> None:
+    name = f"run-{list(FAULTS).index(request.node.callspec.id)}"
+    fake = bench.fake
+    before = Counter(fake.requests)
+    broken = {fault.plural for fault in faults if fault.verb == "watch"}
+    fake.faults.extend(faults)
+    fake.cut(broken)
+    await bench.create(name, spec(name))
+    await until(lambda: bench.status(name).get("phase") == "finished", seconds=SECONDS)
+    await until(lambda: not bench.run(name)["metadata"].get("finalizers"), seconds=SECONDS)
+    status = bench.status(name)
+    assert status["result"] == "failed", status
+    assert {word: count for word, count in status["tasks"].items() if count and word in COUNTS} == COUNTS, status
+    pods = [
+        key
+        for pod in fake.items("pods")
+        if (key := parse_labels(pod["metadata"]["labels"])) is not None and key.run == status["id"]
+    ]
+    assert sorted(key.task for key in pods) == ["a", "b", "c", "d"]
+    for key in pods:
+        assert bench.log(key.run, key.task, key.attempt) == OUTPUT
+    assert set(fake.created.values()) <= {1}
+    spent = Counter(fake.requests)
+    spent.subtract(before)
+    assert sum(spent.values()) < 100 + 4 * len(faults), spent
+
+
+GARBAGE: dict[str, object] = {
+    "no spec": None,
+    "a text": "x",
+    "a list": [1],
+    "tasks are a text": {"tasks": "x"},
+    "a task is nothing": {"tasks": [None]},
+    "a task has no name": {"tasks": [{}]},
+    "a name is a list": {"tasks": [{"name": ["a"], "containers": [{"image": "x"}]}]},
+    "a cycle": {"tasks": [{"name": "a", "depends": [{"task": "a"}], "containers": [{"image": "x"}]}]},
+    "a number that is too large": {"tasks": [], "timeoutSeconds": 1e308, "priority": 10**400},
+    "an unknown field": {"tasks": [], "colour": "red"},
+    "a group that is none": {"tasks": [], "group": "relative"},
+    "deep": {
+        "tasks": [{"name": "a", "containers": [{"image": "x"}], "pod": {"affinity": {"a": [[[[[[{}]]]]]]}}, "x": 1}]
+    },
+    "approvals of nobody": {"tasks": [], "approvals": [None, 3, {"task": []}]},
+    "verdicts that are none": {"tasks": [], "approvals": [{"task": "a", "by": "b", "verdict": "perhaps"}]},
+    "a priority in words": {"tasks": [], "priority": "high"},
+}
+
+
+def nonsense(dice: random.Random, depth: int = 0) -> object:
+    """Return any JSON, with our own words in it so that some of it is looked into."""
+    kind = dice.randrange(8 if depth < 5 else 5)
+    words = ["tasks", "name", "depends", "containers", "image", "steps", "run", "group", "matrix", "approvals", "", "é"]
+    match kind:
+        case 0:
+            return None
+        case 1:
+            return dice.choice([True, False, 0, -1, 2**70, 1.5])
+        case 2 | 3 | 4:
+            return dice.choice(words)
+        case 5:
+            return [nonsense(dice, depth + 1) for _ in range(dice.randrange(4))]
+        case _:
+            return {dice.choice(words): nonsense(dice, depth + 1) for _ in range(dice.randrange(5))}
+
+
+async def test_whatever_a_run_says_it_ends_in_setuperror_with_reasons_and_nothing_loops(bench: Bench) -> None:
+    dice = random.Random(20)
+    specs = {f"bad-{number}": value for number, value in enumerate(GARBAGE.values())}
+    specs |= {f"random-{number}": {"tasks": nonsense(dice), "x": nonsense(dice)} for number in range(60)}
+    before, passes = Counter(bench.fake.requests), (await bench.metrics())["runabout_reconciles_total"]
+    for name, value in specs.items():
+        await bench.create(name, value)
+    for name in specs:
+        await until(lambda name=name: "phase" in bench.status(name), seconds=SECONDS)  # type: ignore[misc] # bound
+        status = bench.status(name)
+        assert status["phase"] == "setuperror", (name, specs[name])
+        assert status["setupErrors"]["count"] >= 1
+        assert all(text.startswith("spec") for text in status["setupErrors"]["first"]), status["setupErrors"]
+    await bench.create("good", {"tasks": []})
+    await until(lambda: bench.status("good").get("phase") == "finished", seconds=SECONDS)
+    spent = Counter(bench.fake.requests)
+    spent.subtract(before)
+    assert spent["apply", "runs"] + spent["patch", "runs"] <= 4 * (len(specs) + 1)
+    assert (await bench.metrics())["runabout_reconciles_total"] - passes <= 8 * (len(specs) + 1)
