@@ -30,7 +30,9 @@ log = structlog.get_logger(__name__)
 RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Delays before a log that broke off is read again; the last one repeats."""
 TRIES_AFTER_END = 3
-"""How often the log of a container that has ended is asked for when it cannot be had."""
+PATIENCE_SECONDS = 15.0
+"""The log of a container that has ended is given up when the API server has said so often, and for so long, that it
+cannot be had. An API server that does not answer says nothing: it is asked again for as long as it takes."""
 END_SECONDS = 60.0
 """How long a log that ended may wait for the news that its container has."""
 STORE_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -42,7 +44,11 @@ class LogGoneError(Exception):
 
 
 class LogUnavailableError(Exception):
-    """The log cannot be had now; it may be later."""
+    """The log cannot be had now; it may be later. `answered` is whether anybody said so."""
+
+    def __init__(self, message: str, *, answered: bool = True) -> None:
+        super().__init__(message)
+        self.answered = answered
 
 
 class LogSource(Protocol):
@@ -202,7 +208,9 @@ class LogCollector:
     async def _read(self, job: _Job, splitter: StepLogSplitter, spool: Spool) -> str | None:
         """Read until nothing more can come; return why the log breaks off, None if it is complete."""
         what = job.what
-        connections = failures = 0
+        connections = failures = refusals = 0
+        refused_since = 0.0
+        clock = asyncio.get_running_loop().time
         while True:
             over = job.ended.is_set()
             if connections:
@@ -211,14 +219,17 @@ class LogCollector:
             try:
                 async with self._streams:
                     await self._read_once(job, splitter, spool, follow=not over)
-                failures = 0
+                failures = refusals = 0
             except LogGoneError as error:
                 await self._wait_for_end(job)
                 return f"{job.reason}: {error}" if job.reason else str(error)
             except LogUnavailableError as error:
                 failures += 1
-                if over and failures >= TRIES_AFTER_END:
-                    return f"{job.reason}: {error}" if job.reason else str(error)
+                if over and error.answered:
+                    refusals += 1
+                    refused_since = clock() if refusals == 1 else refused_since
+                    if refusals >= TRIES_AFTER_END and clock() - refused_since >= PATIENCE_SECONDS:
+                        return f"{job.reason}: {error}" if job.reason else str(error)
             if splitter.complete:
                 return None
             if over and not failures:

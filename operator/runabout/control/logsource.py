@@ -28,4 +28,4 @@ class PodLogs:
         except InvalidError as error:
             raise LogUnavailableError(str(error)) from error
         except KubeError as error:
-            raise LogUnavailableError(f"the log cannot be had: {error}") from error
+            raise LogUnavailableError(f"the log cannot be had: {error}", answered=error.status != 0) from error
