@@ -2,13 +2,13 @@
 
 What always holds: after `synced`, the cache is what the API server showed at some moment not long ago; a re-list
 replaces it whole, so deletions that happened during a gap are seen. Events that repeat or come late change nothing.
+However the server answers, the requests per minute are bounded.
 """
 
 import asyncio
 import random
 import time
 from collections.abc import Callable, Iterator
-from typing import cast
 
 import orjson
 import structlog
@@ -28,9 +28,15 @@ WATCH_SECONDS = 290
 """The API server ends a watch after this long."""
 QUIET_SECONDS = 90.0
 """Longest silence: with bookmarks the API server speaks about once a minute."""
+RELIST_SECONDS = 900.0
+"""After this long the next watch begins with a list: so an event that a server lost in silence is made up for."""
+LASTED_SECONDS = 5.0
+"""What ends a watch that has lasted as long is not taken for a server in trouble."""
 PAGE = 500
 BACKOFF = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Seconds before a broken list or watch is begun again, with jitter; the last one repeats."""
+"""Seconds until a broken list or watch begins again, with jitter; the last one repeats; a longer Retry-After wins."""
+MAX_PATIENCE = 60.0
+"""Seconds; a server that asks for more patience than this is asked again all the same."""
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of one watch event; an object is never larger than the API server's own limit of a few MiB."""
 
@@ -46,14 +52,17 @@ class Informer:
         selector: str = "",
         trim: Callable[[JsonObject], JsonObject] = lambda item: item,
         on_change: OnChange = lambda _before, _after: None,
+        quiet_seconds: float = QUIET_SECONDS,
+        relist_seconds: float = RELIST_SECONDS,
     ) -> None:
         self._session = session
         self._resource = resource
         self._selector = selector
         self._trim = trim
         self._on_change = on_change
+        self._quiet_seconds = quiet_seconds
+        self._relist_seconds = relist_seconds
         self._items: dict[Key, JsonObject] = {}
-        self._versions: dict[Key, int] = {}
         self.synced = asyncio.Event()
         self.heard = time.monotonic()
         """when the API server last said something; seconds of the monotonic clock"""
@@ -71,23 +80,28 @@ class Informer:
 
     async def run(self) -> None:
         """List and watch until cancelled."""
-        failures = 0
-        version = ""
+        clock = time.monotonic
+        version, failures, listed = "", 0, 0.0
         while True:
+            begun: float | None = None
+            trouble: KubeError | None = None
             try:
-                if not version:
+                if not version or clock() - listed >= self._relist_seconds:
                     version = await self._list()
+                    listed = clock()
                     self.synced.set()
+                begun = clock()
                 version = await self._watch(version)
-                failures = 0
-            except GoneError:
-                version = ""
             except KubeError as error:
-                delay = error.retry_after or BACKOFF[min(failures, len(BACKOFF) - 1)]
-                failures += 1
-                version = ""
-                log.info("watch broke off", resource=self._resource.plural, error=str(error), again_in=delay)
-                await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
+                version, trouble = "", error
+            if begun is not None and clock() - begun >= LASTED_SECONDS:
+                failures = 0
+            delay = _delay(failures, trouble)
+            failures += 1
+            if delay:
+                words = str(trouble or "it ended at once")
+                log.info("watch broke off", resource=self._resource.plural, error=words, again_in=delay)
+                await asyncio.sleep(delay * random.uniform(1.0, 1.5))  # noqa: S311 - jitter, not a secret
 
     async def _list(self) -> str:
         seen: set[Key] = set()
@@ -117,21 +131,21 @@ class Informer:
         }
         if self._selector:
             query["labelSelector"] = self._selector
-        async with self._session.stream(self._resource.path(), query, quiet_seconds=QUIET_SECONDS) as stream:
+        async with self._session.stream(self._resource.path(), query, quiet_seconds=self._quiet_seconds) as stream:
             buffer = b""
             async for piece in stream.iter_any():
                 buffer += piece
                 *lines, buffer = buffer.split(b"\n")
                 for line in lines:
                     if line:
-                        version = self._event(line) or version
+                        version = self._event(line, version)
                 self.heard = time.monotonic()
                 if len(buffer) > MAX_LINE:
                     raise UnavailableError(f"a watch event of {self._resource.plural} is over {MAX_LINE} bytes")
         return version
 
-    def _event(self, line: bytes) -> str:
-        """Take one event; return its resource version.
+    def _event(self, line: bytes, version: str) -> str:
+        """Take one event of a watch that has come to `version`; return to which one it has come now.
 
         Raises:
             GoneError: the watch cannot go on from its version.
@@ -139,25 +153,27 @@ class Informer:
         """
         try:
             event = orjson.loads(line)
-            kind, item = event["type"], cast("JsonObject", event["object"])
+            kind, item = event["type"], event["object"]
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise UnavailableError(f"a watch sent what is no event: {line[:200]!r}") from error
+        if not isinstance(item, dict):
+            raise UnavailableError(f"a watch sent an event without an object: {line[:200]!r}")
         if kind == "ERROR":
             code = item.get("code")
             raise kube_error(code if isinstance(code, int) else 500, text(item, "message"), text(item, "reason"), None)
+        reached = text(metadata(item), "resourceVersion")
+        if _number(reached) and _number(reached) <= _number(version):
+            return version  # a repetition: what it says of an object that is gone by now must not bring it back
+        if kind != "BOOKMARK" and not text(metadata(item), "name"):
+            raise UnavailableError(f"a watch sent an object without a name: {line[:200]!r}")
         if kind == "DELETED":
             self._remove(key_of(item), uid=text(metadata(item), "uid"))
         elif kind in ("ADDED", "MODIFIED"):
             self._put(item)
-        return text(metadata(item), "resourceVersion")
+        return reached or version
 
     def _put(self, item: JsonObject) -> None:
         key = key_of(item)
-        version = text(metadata(item), "resourceVersion")
-        number = int(version) if version.isdigit() else 0
-        if number and number <= self._versions.get(key, 0) and key in self._items:
-            return
-        self._versions[key] = number
         before, after = self._items.get(key), self._trim(item)
         self._items[key] = after
         if before != after:
@@ -168,5 +184,18 @@ class Informer:
         if before is None or (uid and text(metadata(before), "uid") not in ("", uid)):
             return
         del self._items[key]
-        self._versions.pop(key, None)
         self._on_change(before, None)
+
+
+def _number(version: str) -> int:
+    """Return a resource version as a number, 0 if it is none."""
+    return int(version) if version.isdecimal() else 0
+
+
+def _delay(failures: int, trouble: KubeError | None) -> float:
+    """Return the seconds before the next list or watch; one that ended or expired may be begun again at once, once."""
+    asked = trouble.retry_after or 0.0 if trouble is not None else 0.0
+    if trouble is None or isinstance(trouble, GoneError):
+        failures -= 1
+    own = BACKOFF[min(failures, len(BACKOFF) - 1)] if failures >= 0 else 0.0
+    return max(own, min(asked, MAX_PATIENCE))

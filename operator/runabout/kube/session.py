@@ -5,21 +5,21 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Self, cast
+from typing import Self, TypeGuard
 
 import aiohttp
 import orjson
 
 from runabout.kube.connection import Connection
 from runabout.kube.errors import KubeError, RetryableError, UnavailableError, kube_error
-from runabout.kube.objects import JsonObject, Resource
+from runabout.kube.objects import JsonObject, Resource, text
 
 REQUEST_SECONDS = 30.0
 """Deadline of one try of an ordinary request."""
 TRIES = 4
 """Of a request that may be repeated."""
 BACKOFF = (0.1, 0.4, 1.5)
-"""Seconds between the tries, with jitter; a server's Retry-After wins."""
+"""Seconds between the tries, with jitter; a server's Retry-After wins if it is longer."""
 MAX_RETRY_AFTER = 10.0
 """Seconds; a longer Retry-After is left to the caller."""
 IN_FLIGHT = 256
@@ -35,8 +35,15 @@ Observer = Callable[[str, str, int], None]
 class Session:
     """Use as an async context manager; safe for any number of tasks of one event loop."""
 
-    def __init__(self, connection: Connection, *, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        observer: Observer | None = None,
+        request_seconds: float = REQUEST_SECONDS,
+    ) -> None:
         self._connection = connection
+        self._request_seconds = request_seconds
         self._observer = observer
         self._flight = asyncio.Semaphore(IN_FLIGHT)
         self._http: aiohttp.ClientSession | None = None
@@ -69,7 +76,11 @@ class Session:
         token: str = "",
         metadata_only: bool = False,
     ) -> tuple[list[JsonObject], str, str]:
-        """Return one page: objects, the listing's resource version, and the token of the next page (empty: none)."""
+        """Return one page: objects, the listing's resource version, and the token of the next page (empty: none).
+
+        Raises:
+            UnavailableError: also for an answer that is no listing: it must never be taken for an empty one.
+        """
         query = {"limit": str(limit)}
         if selector:
             query["labelSelector"] = selector
@@ -79,14 +90,12 @@ class Session:
         page = await self._request(
             "list", "GET", resource, namespace=namespace, query=query, repeat=True, headers={"Accept": accept}
         )
-        items = page.get("items")
-        found = page.get("metadata")
-        meta = found if isinstance(found, Mapping) else {}
-        return (
-            list(items) if isinstance(items, list) else [],
-            str(meta.get("resourceVersion", "")),
-            str(meta.get("continue") or ""),
-        )
+        items, found = page.get("items"), page.get("metadata")
+        version = found.get("resourceVersion") if isinstance(found, Mapping) else None
+        items = [] if items is None else items
+        if not isinstance(found, Mapping) or not isinstance(version, str) or not _objects(items):
+            raise UnavailableError(f"GET {resource.path(namespace)}: the answer is no listing: {str(page)[:200]}")
+        return (items, version, text(found, "continue"))
 
     async def create(self, resource: Resource, body: JsonObject, *, namespace: str | None = None) -> JsonObject:
         """Create an object. Not repeated: after `UnavailableError` it may exist.
@@ -211,7 +220,7 @@ class Session:
                 async with self._flight:
                     return await self._try(verb, label, method, path, query, data, headers or {})
             except RetryableError as error:
-                wait = error.retry_after if error.retry_after is not None else BACKOFF[min(number, len(BACKOFF) - 1)]
+                wait = max(error.retry_after or 0.0, BACKOFF[min(number, len(BACKOFF) - 1)])
                 if number + 1 == tries or wait > MAX_RETRY_AFTER:
                     raise
                 await asyncio.sleep(wait * random.uniform(1.0, 1.5))  # noqa: S311 - jitter, not a secret
@@ -236,7 +245,7 @@ class Session:
                 params=query,
                 data=data,
                 headers=sent,
-                timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=10),
+                timeout=aiohttp.ClientTimeout(total=self._request_seconds, sock_connect=10),
             ) as answer:
                 raw = await answer.read()
                 status = answer.status
@@ -259,12 +268,19 @@ def _decoded(raw: bytes) -> JsonObject:
     """Return an answer's object; one object of a user's that is nested deeper than orjson goes must not stop a list.
 
     Raises:
-        ValueError, RecursionError: it is no JSON, or deeper than this process allows.
+        ValueError, RecursionError: it is no JSON object, or deeper than this process allows.
     """
     try:
-        return cast("JsonObject", orjson.loads(raw))
+        found = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        return cast("JsonObject", json.loads(raw))
+        found = json.loads(raw)
+    if not isinstance(found, dict):
+        raise ValueError(f"the answer is no object: {raw[:200]!r}")  # noqa: TRY004 - a server's mistake, not ours
+    return found
+
+
+def _objects(found: object) -> TypeGuard[list[JsonObject]]:
+    return isinstance(found, list) and all(isinstance(item, dict) for item in found)
 
 
 def _words(error: BaseException) -> str:
@@ -284,5 +300,5 @@ def _error(answer: aiohttp.ClientResponse, raw: bytes) -> KubeError:
         answer.status,
         message or f"HTTP {answer.status} for {answer.method} {answer.url.path}",
         reason,
-        float(after) if after.isdigit() else None,
+        float(after) if after.isdecimal() else None,
     )
