@@ -2,14 +2,17 @@
 
 import argparse
 import asyncio
+import contextlib
+import fcntl
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import engine, throughput
@@ -19,6 +22,8 @@ from localcluster.console import LocalClusterError
 from localcluster.settings import Places, cluster_name
 
 PARTS = ("engine", "runs")
+SAME_SIGNAL_SECONDS = 3.0
+"""Signals within this time are one."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -57,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LocalClusterError as error:
         say(f"hack/bench: {error}")
         return 1
-    except KeyboardInterrupt:
-        say("interrupted; what was created is removed")
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        say("interrupted")
         return 130
     sys.stdout.write(table(figures))
     if arguments.json:
@@ -88,7 +93,7 @@ def _commit() -> str:
 def _runs(arguments: argparse.Namespace) -> list[Figure]:
     places = Places.of(cluster_name(arguments.name))
     native.require_up(places)
-    with tempfile.TemporaryDirectory(prefix="runabout-bench-") as folder:
+    with _alone(places), tempfile.TemporaryDirectory(prefix="runabout-bench-") as folder:
         bench = throughput.Bench(
             places=places,
             kwok=gobuild.tool("kwok"),
@@ -100,4 +105,38 @@ def _runs(arguments: argparse.Namespace) -> list[Figure]:
             nodes=arguments.nodes,
             say=say,
         )
-        return asyncio.run(bench.measure())
+        return asyncio.run(_until_told(bench))
+
+
+@contextlib.contextmanager
+def _alone(places: Places) -> Iterator[None]:
+    """Keep a second measurement away from the cluster: each removes what it takes for leftovers."""
+    with (places.run / "bench.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise LocalClusterError("another hack/bench is at work on this cluster", "Wait until it ends.") from error
+        yield
+
+
+async def _until_told(bench: throughput.Bench) -> list[Figure]:
+    """Let Ctrl-C or SIGTERM end a measurement, after which what was created is removed."""
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(bench.measure())
+    told = 0.0
+
+    def end() -> None:
+        # A terminal and whatever wraps the command may both pass a signal on: that must not end the removal.
+        nonlocal told
+        if not told:
+            say("ending; removing what was created (once more, in a few seconds: leave it)")
+            told = loop.time()
+            task.cancel()
+        elif loop.time() - told > SAME_SIGNAL_SECONDS:
+            say("left what was created; the next hack/bench removes it")
+            told = loop.time()
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+    return await task

@@ -1,7 +1,8 @@
 """Simulated nodes: kwok plays kubelet for pods that are bound to them, and serves a log for each.
 
-The scheduler, the API server and its etcd are real. A pod is Succeeded as soon as kwok has seen that it was bound, so
-what is measured is everything but containers.
+The scheduler, the API server and its etcd are real. A pod is Running as soon as kwok has seen that it was bound, and
+Succeeded as soon as kwok has seen that it runs, with the log and the summary that a toolbox leaves after one step that
+printed a line. So what is measured is everything but containers.
 """
 
 import json
@@ -12,13 +13,15 @@ from types import TracebackType
 from typing import Self
 
 from runabout.kube.errors import AlreadyExistsError, KubeError, NotFoundError
-from runabout.kube.objects import NODES
+from runabout.kube.objects import NODES, JsonObject
 from runabout.kube.session import Session
 
 LABEL = "runabout.dev/simulated"
 ADDRESS = "10.244.0.1"
 PORT = 10350
-LOG = b"a line of output\n"
+NONCE = "0f3c9d2e8b7a65544332211000ffeea9"
+SETUP = b"toolbox, simulated\n"
+OUTPUT = b"a line of output\n"
 READY_SECONDS = 30
 
 _NODES = {
@@ -52,43 +55,94 @@ conditions:
         },
     },
 }
-_PODS = {
-    "apiVersion": "kwok.x-k8s.io/v1alpha1",
-    "kind": "Stage",
-    "metadata": {"name": "pod-succeeds"},
-    "spec": {
-        "resourceRef": {"apiGroup": "v1", "kind": "Pod"},
-        "selector": {
-            "matchExpressions": [
-                {"key": ".metadata.deletionTimestamp", "operator": "DoesNotExist"},
-                {"key": ".status.phase", "operator": "In", "values": ["Pending"]},
-            ]
-        },
-        "next": {
-            "statusTemplate": """
-{{ $now := Now }}
-phase: Succeeded
-startTime: {{ $now | Quote }}
-initContainerStatuses:
-{{ range .spec.initContainers }}
-- name: {{ .name | Quote }}
-  image: {{ .image | Quote }}
-  ready: true
+
+
+def pod_log() -> bytes:
+    """Return the log of a task of one step, in the files' format of container runtimes."""
+    sizes = f"{len(SETUP)},{len(OUTPUT)}"
+    lines = (
+        _marker("v1 simulated task 1"),
+        SETUP,
+        _marker(f"end setup {len(SETUP)} success 0 1795507200010"),
+        _marker(f"begin 0 1795507200011 {len(SETUP)} step"),
+        OUTPUT,
+        _marker(f"end 0 {len(OUTPUT)} success 0 1795507200012"),
+        _marker(f"done 0 Completed {sizes}"),
+    )
+    return b"".join(b"2026-11-24T00:00:00.000000000Z stdout F " + line for line in lines)
+
+
+def _marker(fields: str) -> bytes:
+    return f"[runabout {NONCE} {fields}]\n".encode()
+
+
+def summary() -> str:
+    """Return the termination message that belongs to `pod_log`."""
+    return json.dumps(
+        {
+            "runabout": 1,
+            "nonce": NONCE,
+            "toolbox": "simulated",
+            "start": 1795507200009,
+            "exit": 0,
+            "reason": "Completed",
+            "message": "",
+            "setup": len(SETUP),
+            "steps": [["success", 0, len(OUTPUT), 2, 3]],
+        }
+    )
+
+
+_NOW = "startedAt: {{ $now | Quote }}"
+_ENDED = f"exitCode: 0, reason: Completed, {_NOW}, finishedAt: {{{{ $now | Quote }}}}"
+
+
+def _containers(kind: str, state: str, *, ready: bool) -> str:
+    return f"""
+{kind[:-1]}Statuses:
+{{{{ range .spec.{kind} }}}}
+- name: {{{{ .name | Quote }}}}
+  image: {{{{ .image | Quote }}}}
+  ready: {str(ready).lower()}
   restartCount: 0
-  state: {terminated: {exitCode: 0, reason: Completed, startedAt: {{ $now | Quote }}, finishedAt: {{ $now | Quote }}}}
-{{ end }}
-containerStatuses:
-{{ range .spec.containers }}
-- name: {{ .name | Quote }}
-  image: {{ .image | Quote }}
-  ready: false
-  restartCount: 0
-  state: {terminated: {exitCode: 0, reason: Completed, startedAt: {{ $now | Quote }}, finishedAt: {{ $now | Quote }}}}
-{{ end }}
+  state: {{{state}}}
+{{{{ end }}}}
 """
+
+
+def _pod_stage(name: str, before: str, after: str, statuses: str) -> JsonObject:
+    """Return the stage that takes a pod from one phase to the next at once."""
+    return {
+        "apiVersion": "kwok.x-k8s.io/v1alpha1",
+        "kind": "Stage",
+        "metadata": {"name": name},
+        "spec": {
+            "resourceRef": {"apiGroup": "v1", "kind": "Pod"},
+            "selector": {
+                "matchExpressions": [
+                    {"key": ".metadata.deletionTimestamp", "operator": "DoesNotExist"},
+                    {"key": ".status.phase", "operator": "In", "values": [before]},
+                ]
+            },
+            "next": {"statusTemplate": f"{{{{ $now := Now }}}}\nphase: {after}\n{statuses}"},
         },
-    },
-}
+    }
+
+
+_RUNS = _pod_stage(
+    "pod-runs",
+    "Pending",
+    "Running",
+    "startTime: {{ $now | Quote }}"
+    + _containers("initContainers", f"terminated: {{{_ENDED}}}", ready=True)
+    + _containers("containers", f"running: {{{_NOW}}}", ready=True),
+)
+_SUCCEEDS = _pod_stage(
+    "pod-succeeds",
+    "Running",
+    "Succeeded",
+    _containers("containers", f"terminated: {{{_ENDED}, message: {json.dumps(summary())}}}", ready=False),
+)
 _GONE = {
     "apiVersion": "kwok.x-k8s.io/v1alpha1",
     "kind": "Stage",
@@ -114,7 +168,7 @@ class SimulatedNodes:
 
     def __enter__(self) -> Self:
         log = self._folder / "pod.log"
-        log.write_bytes(LOG)
+        log.write_bytes(pod_log())
         logs = {
             "apiVersion": "kwok.x-k8s.io/v1alpha1",
             "kind": "ClusterLogs",
@@ -122,7 +176,7 @@ class SimulatedNodes:
             "spec": {"logs": [{"logsFile": str(log), "follow": False}]},
         }
         config = self._folder / "kwok.yaml"
-        config.write_text("\n---\n".join(json.dumps(part) for part in (_NODES, _PODS, _GONE, logs)))
+        config.write_text("\n---\n".join(json.dumps(part) for part in (_NODES, _RUNS, _SUCCEEDS, _GONE, logs)))
         with (self._folder / "kwok.log").open("wb") as output:
             self._process = subprocess.Popen(
                 [
@@ -140,6 +194,7 @@ class SimulatedNodes:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
+                start_new_session=True,  # so that it outlives a Ctrl-C: the pods that are left go through it
             )
         return self
 

@@ -6,19 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import apiserver, loads, process
+from benchmarks import apiserver, leftovers, loads, process
 from benchmarks.figures import Figure
 from benchmarks.simulated import LABEL, SimulatedNodes
 from fixtures.etcd_server import EtcdServer
 from fixtures.operator_process import OperatorProcess
+from localcluster import processes
+from localcluster.console import LocalClusterError
 from localcluster.settings import REPOSITORY, Places
 from runabout.kube.connection import connect
-from runabout.kube.errors import AlreadyExistsError, NotFoundError
-from runabout.kube.objects import EXECUTORS, NAMESPACES
+from runabout.kube.objects import EXECUTORS
 from runabout.kube.session import Session
 
-EXECUTOR = "bench"
-GONE_SECONDS = 300
+QUIET_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Usage:
     """What the operator used for one load."""
 
     cpu_seconds: float
+    server_seconds: float
+    """CPU of the API server, for everybody's requests"""
     writes: dict[str, int]
     reconciles: float
 
@@ -62,27 +64,29 @@ class Bench:
         async with Session(connect(str(kubeconfig))) as session:
             with nodes:
                 try:
+                    await leftovers.refuse_company(session)
+                    await leftovers.remove(session, self.say)
                     await nodes.create(session)
                     self.say(f"{self.nodes} simulated nodes are ready")
                     return await self._figures(session)
                 finally:
-                    await self._clean(session)
+                    await leftovers.remove(session, self.say)
                     await nodes.remove(session)
 
     async def _figures(self, session: Session) -> list[Figure]:
         sizes = self.sizes
-        bare = await self._bare(session)
-        figures = [Figure("bare pods", bare.per_minute, "pods/min", beside="the limit: no operator at all")]
+        bare, server = await self._bare(session)
+        figures = [
+            Figure("bare pods", bare.per_minute, "pods/min", beside="the limit: no operator at all"),
+            Figure("API server's CPU per bare pod", server / sizes.bare * 1000, "ms"),
+        ]
         with (
             EtcdServer(self.folder / "etcd") as etcd,
             OperatorProcess(
                 workdir=self.folder / "operator", kubeconfig=str(self.places.kubeconfig), etcd=etcd.endpoint
             ) as operator,
         ):
-            try:
-                await session.create(EXECUTORS, loads.executor(EXECUTOR, LABEL))
-            except AlreadyExistsError:
-                self.say("the Executor is there already, from an interrupted measurement")
+            await session.create(EXECUTORS, loads.executor(leftovers.EXECUTOR, LABEL))
             one, usage, _ = await self._load(session, operator, "one", sizes.one, loads.ONE)
             writes = ", ".join(f"{what} {count / sizes.one:.2f}" for what, count in usage.writes.items())
             figures += [
@@ -95,6 +99,7 @@ class Bench:
                     beside=f"{one.per_minute / bare.per_minute:.2f} of the bare pods",
                 ),
                 Figure("operator's CPU per one-pod run", usage.cpu_seconds / sizes.one * 1000, "ms", 15),
+                Figure("API server's CPU per one-pod run", usage.server_seconds / sizes.one * 1000, "ms"),
                 Figure("API writes per one-pod run", sum(usage.writes.values()) / sizes.one, "", 6, beside=writes),
                 Figure("passes per task, one-pod runs", usage.reconciles / sizes.one, "", 6),
             ]
@@ -113,7 +118,7 @@ class Bench:
                 Figure("operator's CPU per diamond", usage.cpu_seconds / sizes.diamonds * 1000, "ms"),
                 Figure("API writes per task, diamonds", sum(usage.writes.values()) / tasks, ""),
                 Figure("passes per task, diamonds", usage.reconciles / tasks, "", 6),
-                *_delays("under load", seen, None),
+                *_delays("under load", seen, 1000),
             ]
             _, _, seen = await self._load(session, operator, "idle", sizes.idle, loads.DIAMOND, at_once=1)
             figures += [
@@ -127,12 +132,14 @@ class Bench:
             ]
         return figures
 
-    async def _bare(self, session: Session) -> loads.Timing:
+    async def _bare(self, session: Session) -> tuple[loads.Timing, float]:
         self.say(f"{self.sizes.bare} bare pods …")
         await loads.namespace(session, "bench-bare")
+        server = self._server_seconds()
         timing = await loads.bare_pods(session, "bench-bare", self.sizes.bare, self.say)
-        await self._gone(session, "bench-bare")
-        return timing
+        server = self._server_seconds() - server
+        await leftovers.gone(session, "bench-bare")
+        return timing, server
 
     async def _load(
         self,
@@ -148,47 +155,34 @@ class Bench:
         namespace = f"bench-{name}"
         await loads.namespace(session, namespace)
         requests = apiserver.requests(self.kubectl, self.places.kubeconfig)
-        cpu, metrics = process.cpu_seconds(operator.pid), operator.metrics()
+        cpu, server, metrics = process.cpu_seconds(operator.pid), self._server_seconds(), operator.metrics()
         timing, watched = await loads.runs(session, namespace, number, shape, self.say, at_once=at_once)
         await self._quiet(operator)
         usage = Usage(
             process.cpu_seconds(operator.pid) - cpu,
+            self._server_seconds() - server,
             apiserver.by_operator(requests, apiserver.requests(self.kubectl, self.places.kubeconfig)),
             operator.metrics()["runabout_reconciles_total"] - metrics["runabout_reconciles_total"],
         )
-        await self._gone(session, namespace)
+        await leftovers.gone(session, namespace)
         return timing, usage, watched
 
     async def _quiet(self, operator: OperatorProcess) -> None:
         """Wait until the operator has released all finalizers: they belong to the runs' cost."""
         last = -1.0
-        while (now := sum(self._finished_requests(operator))) != last:
-            last = now
-            await asyncio.sleep(1)
+        async with asyncio.timeout(QUIET_SECONDS):
+            while (now := sum(self._finished_requests(operator))) != last:
+                last = now
+                await asyncio.sleep(1)
 
     def _finished_requests(self, operator: OperatorProcess) -> list[float]:
         return [value for name, value in operator.metrics().items() if name.startswith("runabout_api_requests_total")]
 
-    async def _gone(self, session: Session, name: str) -> None:
-        await session.delete(NAMESPACES, name)
-        async with asyncio.timeout(GONE_SECONDS):
-            while True:
-                try:
-                    await session.get(NAMESPACES, name)
-                except NotFoundError:
-                    return
-                await asyncio.sleep(0.5)
-
-    async def _clean(self, session: Session) -> None:
-        """Remove what an interrupted measurement leaves; finalizers go with the operator."""
-        self._kubectl("delete", "executor", EXECUTOR, "--ignore-not-found")
-        for name in ("bench-bare", "bench-one", "bench-diamonds", "bench-idle"):
-            for run in self._kubectl("-n", name, "get", "runs", "-o", "name").split():
-                self._kubectl("-n", name, "patch", run, "--type=merge", '-p={"metadata":{"finalizers":null}}')
-            try:
-                await session.delete(NAMESPACES, name)
-            except NotFoundError:
-                continue
+    def _server_seconds(self) -> float:
+        server = processes.living(self.places.pids / "apiserver.pid")
+        if server is None:
+            raise LocalClusterError("the API server of the local cluster is not running", "hack/cluster up")
+        return process.cpu_seconds(server.pid)
 
     def _kubectl(self, *arguments: str) -> str:
         command = [str(self.kubectl), f"--kubeconfig={self.places.kubeconfig}", *arguments]
