@@ -4,7 +4,11 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import yaml
 from kubernetes import client, config
+
+NO_KUBECONFIG = (AttributeError, KeyError, TypeError, ValueError)
+"""What the package stumbles over in a file that is YAML, but no kubeconfig."""
 
 
 class NoClusterError(Exception):
@@ -39,9 +43,11 @@ def connect(kubeconfig: str | None = None) -> Connection:
                 config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call] # the package has no types
             except config.ConfigException:
                 config.load_kube_config(client_configuration=settings)  # type: ignore[no-untyped-call] # the package has no types
-    except (config.ConfigException, OSError) as error:
-        raise NoClusterError(f"no Kubernetes cluster to talk to: {error}; set KUBECONFIG") from error
-    return Connection(server=str(settings.host), ssl=_tls(settings), authorize=lambda: _headers(settings))
+        tls = _tls(settings)
+    except (config.ConfigException, OSError, yaml.YAMLError, *NO_KUBECONFIG) as error:
+        words = str(error) or type(error).__name__
+        raise NoClusterError(f"no Kubernetes cluster to talk to: {words}; set KUBECONFIG") from error
+    return Connection(server=str(settings.host), ssl=tls, authorize=lambda: _headers(settings))
 
 
 def _headers(settings: client.Configuration) -> Mapping[str, str]:

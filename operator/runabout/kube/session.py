@@ -12,7 +12,7 @@ import orjson
 
 from runabout.kube.connection import Connection
 from runabout.kube.errors import KubeError, RetryableError, UnavailableError, kube_error
-from runabout.kube.objects import JsonObject, Resource, text
+from runabout.kube.objects import JsonObject, Resource, metadata, text
 
 REQUEST_SECONDS = 30.0
 """Deadline of one try of an ordinary request."""
@@ -163,7 +163,8 @@ class Session:
         force: bool = True,
     ) -> JsonObject:
         """Apply `body` on the server's side as `manager`; fields it owned and are not in `body` go."""
-        whole = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
+        named = {"name": name, **metadata(body)}
+        whole = {"apiVersion": resource.api_version, "kind": resource.kind, **body, "metadata": named}
         return await self._request(
             "apply",
             "PATCH",
