@@ -24,7 +24,7 @@ from runabout.datamanager import (
     Unavailable,
     Unknown,
 )
-from runabout.datamanager.batch import MAX_BATCH, NO_CHAIN
+from runabout.datamanager.batch import MAX_BATCH, NO_CHAIN, encode_batch
 from runabout.datamanager.store import MAX_WAITING
 from runabout.etcd import PermanentEtcdError, UnavailableError, UnknownOutcomeError
 from runabout.etcd import Put as EtcdPut
@@ -110,7 +110,7 @@ async def test_transactions_of_many_callers_share_batches_and_each_callers_order
 
 async def test_a_batch_is_closed_before_it_is_too_large_for_etcd(stores: Stores) -> None:
     store = await stores.open()
-    bodies = [bytes([number]) * 400_000 for number in range(6)] + [b"small"] * 10
+    bodies = [bytes([number]) * size for number, size in enumerate([200_000, 1_000_000] * 3)] + [b"small"] * 10
     await asyncio.gather(*(store.commit(put(str(number), body)) for number, body in enumerate(bodies)))
     assert [store.get(DOC, str(number)) for number in range(len(bodies))] == bodies
     for batch in await stores.log():
@@ -337,6 +337,7 @@ async def _break(stores: Stores, what: str) -> None:
         "flipped": (keys.wal(2), second[:70] + bytes([second[70] ^ 1]) + second[71:]),
         "cut": (keys.wal(2), second[:-1]),
         "another one's": (keys.wal(3), second),
+        "another history's": (keys.wal(2), encode_batch(sequence=2, previous=b"x" * 16, batch_id=b"", transactions=())),
         "set back": (keys.head, head[:24] + (2).to_bytes(8, "big") + b"\x01" * 16),
         "short head": (keys.head, head[:-1]),
         "no head": (keys.head, None),
@@ -358,6 +359,7 @@ async def _break(stores: Stores, what: str) -> None:
         ("flipped", r"wal/0000000000000002 is damaged"),
         ("cut", r"wal/0000000000000002 is damaged"),
         ("another one's", r"wal/0000000000000003 does not continue the log"),
+        ("another history's", r"wal/0000000000000002 does not continue the log"),
         ("set back", r"head does not fit the log: another chain at sequence 2"),
         ("short head", r"head has 47 bytes, a head has 48"),
         ("no head", r"head is missing, the other half of the store is there"),
