@@ -56,6 +56,15 @@ def _strings(value: object) -> dict[str, str]:
     return {str(key): str(item) for key, item in _mapping(value).items()}
 
 
+def _spec(body: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the spec; what the API server's schema should have refused becomes a setup error."""
+    spec = body.get("spec")
+    if isinstance(spec, Mapping):
+        return spec
+    found = "Required value" if spec is None else f"Invalid value: must be of type object, not {type(spec).__name__}"
+    return {"setupErrors": [f"spec: {found}"]}
+
+
 def run_object(body: Mapping[str, object]) -> RunObject:
     """Return the Run in `body`, an object as the API server sends it; missing parts are empty."""
     metadata = _mapping(body.get("metadata"))
@@ -76,7 +85,7 @@ def run_object(body: Mapping[str, object]) -> RunObject:
             for key, value in _strings(metadata.get("annotations")).items()
             if key != "kubectl.kubernetes.io/last-applied-configuration"
         },
-        spec=_mapping(body.get("spec")),
+        spec=_spec(body),
         status=_mapping(body.get("status")),
     )
 

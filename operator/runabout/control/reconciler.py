@@ -359,13 +359,14 @@ def _approvals(run: RunObject | None) -> tuple[Approval, ...]:
         return ()
     found = []
     for row in rows:
-        if isinstance(row, dict):
+        verdict = row.get("verdict", Verdict.APPROVED.value) if isinstance(row, dict) else None
+        if isinstance(row, dict) and verdict in [known.value for known in Verdict]:
             groups = row.get("groups")
             found.append(
                 Approval(
                     task=str(row.get("task", "")),
                     by=str(row.get("by", "")),
-                    verdict=Verdict(row.get("verdict", Verdict.APPROVED)),
+                    verdict=Verdict(verdict),
                     groups=tuple(str(group) for group in groups) if isinstance(groups, list | tuple) else (),
                 )
             )

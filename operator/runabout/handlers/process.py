@@ -28,6 +28,10 @@ end at the first one that cannot be parsed. What is that deep becomes a setup er
 """
 
 
+class NoScratchError(Exception):
+    """The folder in which logs wait to be stored cannot be had."""
+
+
 def run_operator() -> int:
     """Run until SIGTERM or SIGINT; return the process's exit code."""
     try:
@@ -42,7 +46,7 @@ def run_operator() -> int:
     code = 0
     try:
         uvloop.run(_main(settings))
-    except* (NoClusterError, OstError) as group:
+    except* (NoClusterError, OstError, NoScratchError) as group:
         code = EXIT_SETTINGS
         for problem in _leaves(group):
             sys.stderr.write(f"{problem}\n")
@@ -61,11 +65,8 @@ async def _main(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def take_signals() -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-
-    take_signals()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
     connection = connect()
     ost = await open_ost(
         OstSettings(
@@ -76,12 +77,15 @@ async def _main(settings: Settings) -> None:
             s3_ca_file=settings.s3_ca_file,
         )
     )
-    settings.scratch_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.scratch_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NoScratchError(f"RUNABOUT_SCRATCH_DIR: {error}") from error
     operator = Operator(
         settings,
         connection=connection,
         ost=ost,
-        watch=lambda sink, ending: watch(sink, stop=ending, started=take_signals),
+        watch=lambda sink, ending: watch(sink, stop=ending),
         metrics=Metrics(),
     )
     try:

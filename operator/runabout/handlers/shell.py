@@ -1,11 +1,19 @@
-"""The kopf operator as one coroutine: login, settings, and `on.event` handlers that feed a :class:`Sink`."""
+"""kopf as the shell: login, settings, and `on.event` handlers that feed a :class:`Sink`; in a thread of its own."""
 
 import asyncio
+import concurrent.futures
+import contextlib
+import functools
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import kopf
+import structlog
+import uvloop
+
+log = structlog.get_logger(__name__)
 
 GROUP = "runabout.dev"
 VERSION = "v1alpha1"
@@ -15,6 +23,18 @@ WATCH_SECONDS = 570
 CONNECT_SECONDS = 10
 PAGE = 500
 """Objects in one page of a listing."""
+FAILURES = 8
+"""In a row, after which the process had better begin anew."""
+LASTED_SECONDS = 60.0
+"""A watch that has lasted so long was none of the failures in a row."""
+END_SECONDS = 2.0
+"""Which kopf has to end when it is told to."""
+AGAIN_SECONDS = 0.1
+"""Before a failed watch begins again; doubles with each failure in a row."""
+
+
+class WatchError(Exception):
+    """The watch of our own resources cannot be kept up; the message says why."""
 
 
 class Sink(Protocol):
@@ -75,6 +95,7 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.queueing.idle_timeout = 1.0
     settings.queueing.exit_timeout = 1.0
     settings.networking.request_timeout = 60
+    settings.process.ultimate_exiting_timeout = None  # kopf would kill the process ten minutes after it gave up
     return settings
 
 
@@ -99,35 +120,110 @@ def registry(sink: Sink, connection: kopf.ConnectionInfo | None = None) -> kopf.
     return handlers
 
 
-async def watch(
-    sink: Sink,
-    *,
-    stop: asyncio.Event,
-    started: Callable[[], None] = lambda: None,
-    connection: kopf.ConnectionInfo | None = None,
-) -> None:
+async def watch(sink: Sink, *, stop: asyncio.Event, connection: kopf.ConnectionInfo | None = None) -> None:
     """Watch Runs and Executors of the whole cluster until `stop` is set.
 
-    `started` is called when kopf has taken over the process's signals; it may take them back.
+    kopf gives up when the API server refuses a watch, for instance with 410 because it forgot the version; then it is
+    begun again, and lists what there is.
 
     Raises:
-        kopf's own errors, when the login fails for good or a resource is not served.
+        WatchError: it was begun again several times, in vain; or the login fails for good.
     """
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    ready = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(_after(ready, started))
+    clock = asyncio.get_running_loop().time
+    failures = 0
+    while not stop.is_set():
+        begun = clock()
+        problem = await _watch_once(sink, stop=stop, connection=connection)
+        if stop.is_set():
+            return
+        failures = 1 if clock() - begun >= LASTED_SECONDS else failures + 1
+        words = str(problem) if problem is not None else "kopf has ended by itself"
+        if failures > FAILURES or isinstance(problem, kopf.LoginError):
+            raise WatchError(f"Runs and Executors cannot be watched: {words}") from problem
+        log.warning("watch of Runs and Executors begins again", error=words)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), AGAIN_SECONDS * 2 ** (failures - 1))
+
+
+async def _watch_once(
+    sink: Sink, *, stop: asyncio.Event, connection: kopf.ConnectionInfo | None
+) -> BaseException | None:
+    """Let kopf watch until `stop` is set or it gives up; return why it did.
+
+    kopf has a thread and an event loop of its own: when it ends, it cancels every task of its loop that is younger than
+    itself, and takes the process's signals where it can.
+    """
+    thread = _KopfThread(_Bridge(asyncio.get_running_loop(), sink), connection)
+    stopping = asyncio.create_task(stop.wait())
+    ended = asyncio.wrap_future(thread.ended)
+    waiting: set[asyncio.Future[Any]] = {stopping, ended}
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        thread.stop()
+        await asyncio.wait({ended}, timeout=END_SECONDS)
+    return ended.result() if ended.done() and not ended.cancelled() else None
+
+
+class _Bridge:
+    """Carries what kopf sees from its thread to the loop of the sink."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sink: Sink) -> None:
+        self._loop = loop
+        self._sink = sink
+
+    def run_seen(self, body: Mapping[str, object], *, deleted: bool) -> None:
+        self._carry(functools.partial(self._sink.run_seen, body, deleted=deleted))
+
+    def executor_seen(self, body: Mapping[str, object], *, deleted: bool) -> None:
+        self._carry(functools.partial(self._sink.executor_seen, body, deleted=deleted))
+
+    def _carry(self, call: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is interested any more
+            self._loop.call_soon_threadsafe(call)
+
+
+class _KopfThread:
+    """kopf in a thread of its own; `ended` has its exception, or None."""
+
+    def __init__(self, sink: Sink, connection: kopf.ConnectionInfo | None) -> None:
+        self.ended: concurrent.futures.Future[BaseException | None] = concurrent.futures.Future()
+        self._sink = sink
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._stop: Callable[[], object] | None = None
+        threading.Thread(target=self._live, name="kopf", daemon=True).start()
+
+    def stop(self) -> None:
+        """Have it end; safe from any thread, at any time."""
+        with self._lock:
+            self._stopped = True
+            if self._stop is not None:
+                with contextlib.suppress(RuntimeError):  # its loop is closed: it has ended
+                    self._stop()
+
+    def _live(self) -> None:
+        try:
+            uvloop.run(self._main())
+        except BaseException as error:  # noqa: BLE001 - whatever ended it is for the other thread to judge
+            self.ended.set_result(error)
+        else:
+            self.ended.set_result(None)
+
+    async def _main(self) -> None:
+        ending = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            self._stop = functools.partial(loop.call_soon_threadsafe, ending.set)
+            if self._stopped:
+                return
         await kopf.operator(
-            registry=registry(sink, connection),
+            registry=registry(self._sink, self._connection),
             settings=operator_settings(),
             standalone=True,
             clusterwide=True,
-            stop_flag=stop,
-            ready_flag=ready,
+            stop_flag=ending,
         )
-        waiting.cancel()
-
-
-async def _after(event: asyncio.Event, then: Callable[[], None]) -> None:
-    await event.wait()
-    then()

@@ -33,7 +33,7 @@ RELIST_SECONDS = 900.0
 LASTED_SECONDS = 5.0
 """What ends a watch that has lasted as long is not taken for a server in trouble."""
 PAGE = 500
-BACKOFF = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
+BACKOFF = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds until a broken list or watch begins again, with jitter; the last one repeats; a longer Retry-After wins."""
 MAX_PATIENCE = 60.0
 """Seconds; a server that asks for more patience than this is asked again all the same."""

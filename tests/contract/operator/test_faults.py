@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)
 
 Obj = dict[str, Any]
 NAMESPACE = "ci"
-SECONDS = 60
+SECONDS = 40
 OUTPUT = b"hello\n"
 EXIT_CODES = {"b": 3}
 TASKS: list[tuple[str, list[Obj]]] = [
@@ -215,7 +215,7 @@ GARBAGE: dict[str, object] = {
     "a task has no name": {"tasks": [{}]},
     "a name is a list": {"tasks": [{"name": ["a"], "containers": [{"image": "x"}]}]},
     "a cycle": {"tasks": [{"name": "a", "depends": [{"task": "a"}], "containers": [{"image": "x"}]}]},
-    "a number that is too large": {"tasks": [], "timeoutSeconds": 1e308, "priority": 10**400},
+    "a number that is too large": {"tasks": [], "timeoutSeconds": 1e308, "priority": 2**62},
     "an unknown field": {"tasks": [], "colour": "red"},
     "a group that is none": {"tasks": [], "group": "relative"},
     "deep": {
@@ -235,7 +235,7 @@ def nonsense(dice: random.Random, depth: int = 0) -> object:
         case 0:
             return None
         case 1:
-            return dice.choice([True, False, 0, -1, 2**70, 1.5])
+            return dice.choice([True, False, 0, -1, 2**62, 1.5])
         case 2 | 3 | 4:
             return dice.choice(words)
         case 5:

@@ -1,0 +1,112 @@
+"""The operator's process: what it says and how it exits when it cannot begin, and what its log looks like."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from runabout.handlers.process import EXIT_SETTINGS
+
+ROOT = Path(__file__).resolve().parents[3]
+SECONDS = 60
+LOGGING = """
+import logging, structlog
+from runabout.control.settings import Settings
+from runabout.handlers.process import configure_logging
+
+configure_logging(Settings())
+structlog.get_logger("ours").info("begun", run="r", task="t")
+structlog.get_logger("ours").debug("too much")
+logging.getLogger("theirs").warning("a %s", "warning")
+logging.getLogger("theirs").info("too much")
+try:
+    raise ValueError("why")
+except ValueError:
+    structlog.get_logger("ours").exception("broken")
+"""
+
+
+def python(*arguments: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RUNABOUT_", "KUBE"))}
+    environment: Mapping[str, str] = {
+        **kept,
+        "PYTHONPATH": str(ROOT / "operator"),
+        "HOME": str(folder),
+        "KUBECONFIG": str(folder / "kubeconfig"),
+        "RUNABOUT_OST": f"file://{folder}/ost",
+        "RUNABOUT_SCRATCH_DIR": str(folder / "scratch"),
+        **settings,
+    }
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+
+
+def kubeconfig(folder: Path) -> None:
+    config = {
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "users": [{"name": "c", "user": {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+    }
+    (folder / "kubeconfig").write_text(json.dumps(config))
+
+
+def test_settings_that_are_wrong_are_all_named_and_nothing_begins(tmp_path: Path) -> None:
+    ended = python(
+        "-m", "runabout", "operator", folder=tmp_path, RUNABOUT_WORKERS="many", RUNABOUT_STORE="256", RUNABOUT_LEASE="x"
+    )
+    assert ended.returncode == EXIT_SETTINGS
+    lines = ended.stderr.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["RUNABOUT_LEASE", "RUNABOUT_STORE", "RUNABOUT_WORKERS"]
+    assert "found '256'" in lines[1]
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_without_a_cluster_the_process_says_so(tmp_path: Path) -> None:
+    ended = python("-m", "runabout", "operator", folder=tmp_path)
+    assert ended.returncode == EXIT_SETTINGS
+    assert ended.stderr.startswith("no Kubernetes cluster to talk to: ")
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("ost", ["ftp://x", "nothing", "s3://", "file:///proc/none/ost"])
+def test_without_an_object_storage_the_process_says_so(tmp_path: Path, ost: str) -> None:
+    kubeconfig(tmp_path)
+    ended = python("-m", "runabout", "operator", folder=tmp_path, RUNABOUT_OST=ost)
+    assert ended.returncode == EXIT_SETTINGS
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+def test_without_a_folder_for_logs_the_process_says_so(tmp_path: Path) -> None:
+    kubeconfig(tmp_path)
+    ended = python("-m", "runabout", "operator", folder=tmp_path, RUNABOUT_SCRATCH_DIR="/proc/none")
+    assert ended.returncode == EXIT_SETTINGS
+    assert ended.stderr.startswith("RUNABOUT_SCRATCH_DIR: ")
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+def test_every_line_of_the_log_is_one_json_object_whoever_wrote_it(tmp_path: Path) -> None:
+    ended = python("-c", LOGGING, folder=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    lines = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [(line["event"], line["level"]) for line in lines] == [
+        ("begun", "info"),
+        ("a warning", "warning"),
+        ("broken", "error"),
+    ]
+    assert (lines[0]["run"], lines[0]["task"]) == ("r", "t")
+    assert "ValueError: why" in lines[2]["exception"]
+    assert all(line["timestamp"].endswith("Z") for line in lines)
+
+
+def test_a_log_for_people_is_text(tmp_path: Path) -> None:
+    ended = python("-c", LOGGING, folder=tmp_path, RUNABOUT_LOG_FORMAT="console", RUNABOUT_LOG_LEVEL="error")
+    assert "broken" in ended.stdout
+    assert "begun" not in ended.stdout
+    assert not ended.stdout.startswith("{")
