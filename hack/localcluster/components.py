@@ -34,6 +34,8 @@ class Component:
     needs: tuple[str, ...] = ()
     start_seconds: float = 60.0
     environment: dict[str, str] = field(default_factory=dict)
+    too_early: str = ""
+    """What it says when it ends because what it needs is not quite ready; then it is started again."""
 
     def pid_file(self, places: Places) -> Path:
         """Where its pid is kept."""
@@ -226,6 +228,8 @@ def kubelet(places: Places) -> Component:
         listens=((BRIDGE_IP, settings.KUBELET_PORT), (LOOPBACK, settings.KUBELET_HEALTH_PORT)),
         needs=("apiserver", "containerd"),
         healthy=lambda: answers(settings.KUBELET_HEALTH_PORT, "/healthz"),
+        # containerd listens before it has found all its containers again.
+        too_early="validate CRI v1 runtime API",
     )
 
 

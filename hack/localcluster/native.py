@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from localcluster.settings import Places
 
 READY_SECONDS = 60.0
+EARLY_SECONDS = 0.5
 BASE = frozenset({"etcd", "containerd", "apiserver"})
 
 
@@ -154,16 +155,20 @@ def _start(places: Places, to_start: list[Component]) -> None:
     while waiting or starting:
         unhealthy = {component.name for component in (*waiting, *starting)}
         for component in [one for one in waiting if not unhealthy & set(one.needs)]:
-            processes.start(
-                component.argv,
-                pid_file=component.pid_file(places),
-                log=component.log(places),
-                environment=components.environment() | component.environment,
-            )
+            _launch(places, component)
             waiting.remove(component)
             starting.append(component)
         wait_healthy(places, starting, any_is_enough=bool(waiting))
         starting = [component for component in starting if not component.healthy()]
+
+
+def _launch(places: Places, component: Component) -> None:
+    processes.start(
+        component.argv,
+        pid_file=component.pid_file(places),
+        log=component.log(places),
+        environment=components.environment() | component.environment,
+    )
 
 
 def wait_healthy(places: Places, started: list[Component], *, any_is_enough: bool = False) -> None:
@@ -177,6 +182,10 @@ def wait_healthy(places: Places, started: list[Component], *, any_is_enough: boo
             process = processes.living(component.pid_file(places))
             if process is not None:
                 processes.reap(process.pid)
+            elif _came_too_early(places, component) and time.monotonic() < deadline:
+                time.sleep(EARLY_SECONDS)
+                _launch(places, component)
+                continue
             if process is None or (not healthy and time.monotonic() > deadline):
                 what = "ended" if process is None else "does not become healthy"
                 log = component.log(places)
@@ -185,6 +194,10 @@ def wait_healthy(places: Places, started: list[Component], *, any_is_enough: boo
                     f"The whole log is {log}. `hack/cluster down` and `up` make a new cluster.",
                 )
         time.sleep(processes.POLL_SECONDS)
+
+
+def _came_too_early(places: Places, component: Component) -> bool:
+    return bool(component.too_early) and component.too_early in processes.tail(component.log(places))
 
 
 def _write_configuration(places: Places, *, masquerade_all: bool) -> None:

@@ -12,7 +12,7 @@ from runabout.control.objects import Uid
 from runabout.datamanager import Append, Committed, Put, Store, Transaction
 from runabout.engine.state import State
 from runabout.records import TERMINAL_PHASES, Counter, Event, Run, RunConfig, RunId, Task
-from runabout.records.encoding import decode, encode
+from runabout.records.encoding import RecordError, decode, encode
 
 RUN = "run"
 RUN_CONFIG = "runconfig"
@@ -63,9 +63,13 @@ class Ledger:
         )
 
     def live(self) -> Iterator[RunId]:
-        """Return the ids of all runs that are not over, oldest first."""
+        """Return the ids of all runs that are not over, oldest first; also of those whose record cannot be read."""
         for key, body in self._store.scan(RUN):
-            if decode(Run, body).phase not in TERMINAL_PHASES:
+            try:
+                over = decode(Run, body).phase in TERMINAL_PHASES
+            except RecordError:
+                over = False
+            if not over:
                 yield RunId(key)
 
     def last_id(self) -> RunId | None:

@@ -50,6 +50,9 @@ class Metrics:
         self.logs_late = Counter(
             "runabout_logs_late", "Logs that were stored after their run had ended.", registry=registry
         )
+        self.records_unreadable = Counter(
+            "runabout_records_unreadable", "Runs left alone because their record cannot be read.", registry=registry
+        )
         self.finalizers_forced = Counter(
             "runabout_finalizers_forced",
             "Runs released at the finalizer's deadline, before record and logs were stored.",

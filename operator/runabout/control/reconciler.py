@@ -25,6 +25,7 @@ from runabout.datamanager import Unknown
 from runabout.engine.decide import Assignment, Decision, Facts, decide
 from runabout.engine.state import State
 from runabout.records import Approval, Event, Phase, Reason, RunId, Task, Verdict
+from runabout.records.encoding import RecordError
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +82,12 @@ class Reconciler:
     def restore(self) -> int:
         """Take all runs that are not over from the store, oldest first; return how many. Once, before any pass."""
         for run in self._ledger.live():
-            live = self._opener.load(run)
+            try:
+                live = self._opener.load(run)
+            except RecordError as error:  # one damaged record must not keep all other runs from going on
+                log.exception("record unreadable", run=run, error=str(error))
+                self._metrics.records_unreadable.inc()
+                continue
             if live is not None:
                 self.lives[live.uid] = live
                 self._uids[run] = live.uid
