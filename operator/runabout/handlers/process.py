@@ -15,13 +15,20 @@ from runabout.control.metrics import Metrics
 from runabout.control.operator import Operator
 from runabout.control.settings import Settings
 from runabout.datamanager import StoreError
-from runabout.handlers.shell import watch
+from runabout.handlers.shell import WatchError, watch
 from runabout.kube.connection import NoClusterError, connect
 from runabout.ost import OstError, OstSettings, open_ost
 
 EXIT_SETTINGS = 2
 EXIT_STORE = 3
 EXIT_LEASE = 4
+EXIT_WATCH = 5
+_ENDS: tuple[tuple[type[Exception], int, str], ...] = (
+    (StoreError, EXIT_STORE, "store cannot be written"),
+    (LeaseLostError, EXIT_LEASE, "another replica works now"),
+    (WatchError, EXIT_WATCH, "Runs and Executors cannot be seen"),
+)
+"""What ends a process that has begun; the next one can go on."""
 NESTING = 25_000
 """Levels of Python's recursion: an API server stores objects that are nested 10,000 levels deep, and kopf's watch would
 end at the first one that cannot be parsed. What is that deep becomes a setup error of its own run.
@@ -50,14 +57,10 @@ def run_operator() -> int:
         code = EXIT_SETTINGS
         for problem in _leaves(group):
             sys.stderr.write(f"{problem}\n")
-    except* StoreError as group:
-        code = EXIT_STORE
+    except* (StoreError, LeaseLostError, WatchError) as group:
         for problem in _leaves(group):
-            structlog.get_logger(__name__).error("store cannot be written", error=str(problem))
-    except* LeaseLostError as group:
-        code = EXIT_LEASE
-        for problem in _leaves(group):
-            structlog.get_logger(__name__).error("another replica works now", error=str(problem))
+            code, words = next((code, words) for kind, code, words in _ENDS if isinstance(problem, kind))
+            structlog.get_logger(__name__).error(words, error=str(problem))
     return code
 
 

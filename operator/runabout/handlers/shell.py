@@ -214,16 +214,17 @@ class _KopfThread:
             self.ended.set_result(None)
 
     async def _main(self) -> None:
-        ending = asyncio.Event()
         loop = asyncio.get_running_loop()
-        with self._lock:
-            self._stop = functools.partial(loop.call_soon_threadsafe, ending.set)
-            if self._stopped:
-                return
-        await kopf.operator(
+        work = kopf.operator(
             registry=registry(self._sink, self._connection),
             settings=operator_settings(),
             standalone=True,
             clusterwide=True,
-            stop_flag=ending,
         )
+        kopf_task = loop.create_task(work, name="kopf")
+        with self._lock:  # not by kopf's stop flag: whatever waits for that holds up kopf's own end for 5 s
+            self._stop = functools.partial(loop.call_soon_threadsafe, kopf_task.cancel)
+            if self._stopped:
+                kopf_task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await kopf_task

@@ -10,8 +10,9 @@ import kopf
 import pytest
 
 from fixtures.fake_kube import FakeKube, Fault, Kind
+from fixtures.scripted_kube import Reply, ScriptedKube
 from lab.kube_suite import until
-from runabout.handlers.shell import watch
+from runabout.handlers.shell import WatchError, watch
 from runabout.kube.objects import key_of, metadata
 
 Obj = dict[str, Any]
@@ -137,3 +138,13 @@ async def test_the_shell_takes_no_longer_than_a_moment_to_end(fake: FakeKube) ->
         await until(lambda: "a" in view.runs)
         begin = loop.time()
     assert loop.time() - begin < 5
+
+
+async def test_a_login_that_is_refused_for_good_is_said_and_not_repeated() -> None:
+    refusal = Reply(b'{"kind": "Status", "code": 401, "reason": "Unauthorized", "message": "who are you?"}', 401)
+    async with ScriptedKube(GET=[refusal], list=[refusal]) as server:
+        connection = kopf.ConnectionInfo(server=server.url)
+        with pytest.raises(WatchError, match="cannot be watched"):
+            async with asyncio.timeout(30):
+                await watch(View(), stop=asyncio.Event(), connection=connection)
+    assert len(server.asked) <= 10
