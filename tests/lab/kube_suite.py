@@ -15,6 +15,8 @@ from runabout.kube.session import Session
 
 Obj = Mapping[str, Any]
 SECONDS = 20
+QUICK = (0.01, 0.02, 0.05)
+"""Seconds between tries where what counts is not how long they are."""
 EMPTY_RUN: JsonObject = {"apiVersion": "runabout.dev/v1alpha1", "kind": "Run", "spec": {"tasks": []}}
 
 

@@ -8,7 +8,7 @@ However the server answers, the requests per minute are bounded.
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import orjson
 import structlog
@@ -54,6 +54,7 @@ class Informer:
         on_change: OnChange = lambda _before, _after: None,
         quiet_seconds: float = QUIET_SECONDS,
         relist_seconds: float = RELIST_SECONDS,
+        backoff: Sequence[float] = BACKOFF,
     ) -> None:
         self._session = session
         self._resource = resource
@@ -62,6 +63,7 @@ class Informer:
         self._on_change = on_change
         self._quiet_seconds = quiet_seconds
         self._relist_seconds = relist_seconds
+        self._backoff = backoff
         self._items: dict[Key, JsonObject] = {}
         self.synced = asyncio.Event()
         self.heard = time.monotonic()
@@ -85,18 +87,22 @@ class Informer:
         while True:
             begun: float | None = None
             trouble: KubeError | None = None
+            news = False
             try:
                 if not version or clock() - listed >= self._relist_seconds:
                     version = await self._list()
                     listed = clock()
                     self.synced.set()
                 begun = clock()
-                version = await self._watch(version)
+                reached = await self._watch(version)
+                version, news = reached, reached != version
             except KubeError as error:
                 version, trouble = "", error
-            if begun is not None and clock() - begun >= LASTED_SECONDS:
+            # A busy API server ends the watches that it cannot serve fast enough, every second or so: whoever waits
+            # then is blind while there is most to see. There are no more such ends than there are events.
+            if news or (begun is not None and clock() - begun >= LASTED_SECONDS):
                 failures = 0
-            delay = _delay(failures, trouble)
+            delay = _delay(self._backoff, failures, trouble)
             failures += 1
             if delay:
                 words = str(trouble or "it ended at once")
@@ -192,10 +198,10 @@ def _number(version: str) -> int:
     return int(version) if version.isdecimal() else 0
 
 
-def _delay(failures: int, trouble: KubeError | None) -> float:
+def _delay(backoff: Sequence[float], failures: int, trouble: KubeError | None) -> float:
     """Return the seconds before the next list or watch; one that ended or expired may be begun again at once, once."""
     asked = trouble.retry_after or 0.0 if trouble is not None else 0.0
     if trouble is None or isinstance(trouble, GoneError):
         failures -= 1
-    own = BACKOFF[min(failures, len(BACKOFF) - 1)] if failures >= 0 else 0.0
+    own = backoff[min(failures, len(backoff) - 1)] if failures >= 0 else 0.0
     return max(own, min(asked, MAX_PATIENCE))

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Self, TypeGuard
 
@@ -41,9 +41,11 @@ class Session:
         *,
         observer: Observer | None = None,
         request_seconds: float = REQUEST_SECONDS,
+        backoff: Sequence[float] = BACKOFF,
     ) -> None:
         self._connection = connection
         self._request_seconds = request_seconds
+        self._backoff = backoff
         self._observer = observer
         self._flight = asyncio.Semaphore(IN_FLIGHT)
         self._http: aiohttp.ClientSession | None = None
@@ -221,7 +223,7 @@ class Session:
                 async with self._flight:
                     return await self._try(verb, label, method, path, query, data, headers or {})
             except RetryableError as error:
-                wait = max(error.retry_after or 0.0, BACKOFF[min(number, len(BACKOFF) - 1)])
+                wait = max(error.retry_after or 0.0, self._backoff[min(number, len(self._backoff) - 1)])
                 if number + 1 == tries or wait > MAX_RETRY_AFTER:
                     raise
                 await asyncio.sleep(wait * random.uniform(1.0, 1.5))  # noqa: S311 - jitter, not a secret

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from fixtures.fake_kube import FakeKube
+from lab.kube_suite import QUICK
 from runabout.kube.connection import Connection
 from runabout.kube.session import Session
 
@@ -18,7 +19,7 @@ async def fake() -> AsyncIterator[FakeKube]:
 
 @pytest.fixture
 async def session(fake: FakeKube) -> AsyncIterator[Session]:
-    async with Session(Connection(server=fake.url, ssl=False, authorize=dict)) as made:
+    async with Session(Connection(server=fake.url, ssl=False, authorize=dict), backoff=QUICK) as made:
         yield made
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from fixtures.fake_kube import FakeKube, Fault, Kind
-from lab.kube_suite import config_map, running, until
+from lab.kube_suite import QUICK, config_map, running, until
 from runabout.kube.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -165,7 +165,7 @@ async def test_an_informer_ends_with_what_is_there_whatever_happens_to_its_watch
     def note(before: JsonObject | None, after: JsonObject | None) -> None:
         changes.append((text(metadata(after or before or {}), "name"), before, after))
 
-    informer = Informer(session, CONFIG_MAPS, on_change=note)
+    informer = Informer(session, CONFIG_MAPS, on_change=note, backoff=QUICK)
     async with running(informer):
         faults(fake, "list", *listing)
         for number in range(10):
@@ -194,7 +194,7 @@ async def test_a_missed_deletion_is_found_by_the_next_listing(fake: FakeKube, se
         if after is None and before is not None:
             gone.append(text(metadata(before), "name"))
 
-    async with running(Informer(session, CONFIG_MAPS, on_change=note)):
+    async with running(Informer(session, CONFIG_MAPS, on_change=note, backoff=QUICK)):
         await until(lambda: fake.requests["watch", PLURAL] == 1)
         await session.delete(CONFIG_MAPS, "a", namespace="test")
         await until(lambda: gone == ["a"])

@@ -13,7 +13,7 @@ from runabout.kube.errors import InvalidError, NotFoundError, UnavailableError
 from runabout.kube.informer import Informer
 from runabout.kube.logs import container_log
 from runabout.kube.objects import CONFIG_MAPS, JsonObject, metadata, text
-from runabout.kube.session import TRIES, Session
+from runabout.kube.session import BACKOFF, TRIES, Session
 
 A = item("a", 5, x="1")
 OPEN = Reply(hang=True)
@@ -21,9 +21,11 @@ GONE = event("ERROR", {"kind": "Status", "code": 410, "reason": "Expired", "mess
 
 
 @asynccontextmanager
-async def to(server: ScriptedKube, *, request_seconds: float = 5) -> AsyncIterator[Session]:
+async def to(
+    server: ScriptedKube, *, request_seconds: float = 5, backoff: Sequence[float] = BACKOFF
+) -> AsyncIterator[Session]:
     connection = Connection(server=server.url, ssl=False, authorize=dict)
-    async with Session(connection, request_seconds=request_seconds) as session:
+    async with Session(connection, request_seconds=request_seconds, backoff=backoff) as session:
         yield session
 
 
@@ -213,7 +215,10 @@ async def test_a_watch_that_says_nothing_for_too_long_is_begun_anew() -> None:
     "reply", [OPEN, Reply(b'{"metadata": ', hang=True)], ids=["before its answer", "in its answer"]
 )
 async def test_a_server_that_hangs_is_given_up(reply: Reply) -> None:
-    async with ScriptedKube(GET=[reply], POST=[reply]) as server, to(server, request_seconds=0.1) as session:
+    async with (
+        ScriptedKube(GET=[reply], POST=[reply]) as server,
+        to(server, request_seconds=0.1, backoff=[0.01]) as session,
+    ):
         with pytest.raises(UnavailableError, match="TimeoutError"):
             await session.get(CONFIG_MAPS, "a", namespace="test")
         with pytest.raises(UnavailableError, match="TimeoutError"):
