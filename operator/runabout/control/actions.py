@@ -135,14 +135,21 @@ class Actions:
         """Delete the pods of attempts that are over but whose pods would never end.
 
         What the API server forbids is left to whoever deletes the Run; while it does not answer nothing is `removed`.
+        The pod of a lost attempt has to go before the next one: it is asked for again until it is gone, in the end by
+        force.
         """
         for attempt in attempts:
             answer = await self._driver.remove(
                 PodRef(live.state.run.namespace, attempt.pod, attempt.uid), force=attempt.force
             )
-            attempt.removed = not isinstance(answer, Unavailable)
             if not isinstance(answer, Done):
+                attempt.removed = attempt.lost is None and not isinstance(answer, Unavailable)
                 log.info("pod not removed", run=live.id, task=attempt.task, pod=attempt.pod, why=answer.message)
+                continue
+            attempt.removed, attempt.gone = True, answer.gone
+            if attempt.lost is not None and not attempt.force:
+                grace = self._executors.limits(live.state.tasks[attempt.task].executor or "").grace_seconds
+                attempt.force, attempt.cleanup_due = True, self._now() + grace * 1000 + FORCE_MARGIN_MS
 
     async def check(self, live: LiveRun, attempt: Attempt) -> None:
         """Ask the API server for a pod that was created but never seen; one that is gone is lost."""

@@ -102,7 +102,7 @@ class Observer:
         self, live: LiveRun, task: Task, attempt: Attempt, found: Observation, *, now: int, stop: bool
     ) -> None:
         limits = self._limits(live, task)
-        state = self._state(live, task, attempt, limits, now=now)
+        state = attempt.lost or self._state(live, task, attempt, limits, now=now)
         if isinstance(state, Absent):
             self._absent(task, attempt, found, now=now, stop=stop, limits=limits)
         elif isinstance(state, Pending):
@@ -176,46 +176,45 @@ class Observer:
     ) -> None:
         ran = self._collect(live, task, attempt, state)
         settled = not ran or self._is_settled(attempt, now)
-        if settled:
-            self._tidy(attempt, state, found, ran=ran, now=now)
-        if isinstance(state, Machinery):
-            if stop:
-                end = TaskEnd(Status.STOPPED, reason=Reason.STOPPED, message=state.message, ended=state.ended or now)
-                found.ended[task.name] = replace(end, exit_code=state.exit_code, steps=state.steps)
-            elif settled:
-                self._lost(task, found, state.reason, state.message, now=now, attempt=attempt, state=state)
-            else:
+        if isinstance(state, Machinery) and not stop:
+            if not settled or not self._is_cleared(attempt, state, now=now):
                 found.waits[task.name] = Wait(state.reason, state.message, state.ended or now)
-                found.again(now + self._storage_late)
+                found.again(None if settled else now + self._storage_late)
                 return
+            self._lost(task, found, state.reason, state.message, now=now, attempt=attempt, state=state)
         else:
-            found.ended[task.name] = TaskEnd(
-                _STATUS[state.outcome],
-                reason=state.reason,
-                message=state.message,
-                exit_code=state.exit_code,
-                ended=state.ended or now,
-                steps=state.steps or _steps(live, task),
-            )
+            if settled:
+                self._tidy(attempt, state, due=now if not ran or state.cleanup is Cleanup.FORCE else now + CLEANUP_MS)
+            found.ended[task.name] = _end(live, task, state, now=now)
         if not ran:
             found.stored[task.name] = ()
         elif (stored := self._logs.stored(attempt.pod)) is not None:
             found.stored[task.name] = _with_sizes(state.steps or _steps(live, task), stored.sizes)
 
-    def _tidy(self, attempt: Attempt, state: Ended | Machinery, found: Observation, *, ran: bool, now: int) -> None:
-        """Have the pod of an attempt that is over deleted, at once or after a while, if it does not end by itself."""
-        if state.cleanup is Cleanup.NONE or attempt.removed or attempt.gone:
+    def _tidy(self, attempt: Attempt, state: Ended | Machinery, *, due: int) -> None:
+        """Have the pod of an attempt that is over deleted at `due`, if it does not end by itself."""
+        if state.cleanup is Cleanup.NONE or attempt.removed or attempt.cleanup_due is not None or _is_over(attempt):
             return
         attempt.force = state.cleanup is Cleanup.FORCE
-        if attempt.force or not ran:
-            found.remove.append(attempt)
-        elif attempt.cleanup_due is None:
-            attempt.cleanup_due = now + CLEANUP_MS
+        attempt.cleanup_due = due
+
+    def _is_cleared(self, attempt: Attempt, state: Machinery, *, now: int) -> bool:
+        """Whether nothing of a lost attempt can run any more; until then its pod is being removed.
+
+        Two attempts of a task are never executed side by side: a pod that waited for its image may still begin.
+        """
+        if state.cleanup is Cleanup.NONE or _is_over(attempt):
+            attempt.cleanup_due = None
+            return True
+        if attempt.lost is None:
+            attempt.lost = state
+            attempt.force = state.cleanup is Cleanup.FORCE
+            attempt.cleanup_due = now
+        return False
 
     def _cleanup(self, attempt: Attempt, found: Observation, *, now: int) -> None:
-        """Have a pod deleted that goes on after its main container has ended."""
-        phase = pod_view(attempt.last).phase if attempt.last is not None else ""
-        if attempt.gone or attempt.removed or phase in ("Succeeded", "Failed"):
+        """Have a pod deleted that would go on after its attempt; the pod of a lost one until it is gone."""
+        if _is_over(attempt) or (attempt.removed and attempt.lost is None):
             attempt.cleanup_due = None
         elif attempt.cleanup_due is not None and now >= attempt.cleanup_due:
             found.remove.append(attempt)
@@ -276,7 +275,7 @@ class Observer:
         if self._is_settled(attempt, now):
             state = self._state(live, task, attempt, self._limits(live, task), now=now)
             if isinstance(state, Ended | Machinery):
-                self._tidy(attempt, state, found, ran=True, now=now)
+                self._tidy(attempt, state, due=now if state.cleanup is Cleanup.FORCE else now + CLEANUP_MS)
         trouble = self._logs.trouble(attempt.pod)
         if trouble is not None and stored is None:
             message, since = trouble
@@ -306,6 +305,24 @@ class Observer:
             container=main_container(attempt.last or {}),
             steps=step_names(live.graph.task(task.name)),
         )
+
+
+def _is_over(attempt: Attempt) -> bool:
+    """Whether nothing of the pod runs any more, or ever will."""
+    phase = pod_view(attempt.last).phase if attempt.last is not None else ""
+    return attempt.gone or phase in ("Succeeded", "Failed")
+
+
+def _end(live: LiveRun, task: Task, state: Ended | Machinery, *, now: int) -> TaskEnd:
+    """Return the end of a task; what the machinery ends while the run is being stopped is stopped."""
+    return TaskEnd(
+        Status.STOPPED if isinstance(state, Machinery) else _STATUS[state.outcome],
+        reason=Reason.STOPPED if isinstance(state, Machinery) else state.reason,
+        message=state.message,
+        exit_code=state.exit_code,
+        ended=state.ended or now,
+        steps=state.steps or _steps(live, task),
+    )
 
 
 def _steps(live: LiveRun, task: Task) -> tuple[StepState, ...]:

@@ -14,9 +14,10 @@ from runabout.control.executors import Executors, executor_object
 from runabout.control.live import LiveRun
 from runabout.control.metrics import Metrics
 from runabout.executors.pods import PodDriver
+from runabout.executors.state import Machinery
 from runabout.kube.connection import Connection
 from runabout.kube.session import Session
-from runabout.records import Status
+from runabout.records import Reason, Status
 
 POD = f"{RUN}-build-1"
 GRACE = 5
@@ -88,6 +89,21 @@ async def test_a_removal_that_is_forbidden_is_not_asked_for_again() -> None:
         here.fail(403, "Forbidden")
         await here.actions.remove(here.live, [here.attempt])
         assert (here.attempt.removed, here.pods()) == (True, 1)
+
+
+async def test_the_pod_of_a_lost_attempt_is_asked_to_go_until_it_is_gone_in_the_end_by_force() -> None:
+    async with scene() as here:
+        attempt = here.attempt
+        attempt.lost, attempt.cleanup_due = Machinery(Reason.MACHINERY_ERROR, "no toolbox"), NOW
+        here.fail(403, "Forbidden")
+        await here.actions.remove(here.live, [attempt])
+        assert (attempt.removed, attempt.force, here.pods()) == (False, False, 1)
+        await here.actions.remove(here.live, [attempt])
+        assert (attempt.removed, attempt.force, here.pods()) == (True, True, 0)
+        assert attempt.cleanup_due == NOW + GRACE * 1000 + FORCE_MARGIN_MS
+        assert not attempt.gone
+        await here.actions.remove(here.live, [attempt])
+        assert attempt.gone
 
 
 async def test_a_pod_that_does_not_end_is_removed_by_force_when_the_server_answers_again() -> None:

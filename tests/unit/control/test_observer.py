@@ -379,9 +379,66 @@ async def test_a_pod_on_a_node_that_does_not_answer_is_removed_by_force() -> Non
         here.look(lost, at=NOW + LATE_MS)
         await here.stored()
         found = here.look(at=NOW + LATE_MS)
-        assert found.retry["build"].reason is Reason.NODE_LOST
+        assert (found.remove, here.attempt.force) == ([here.attempt], True)
+        assert found.retry == {}
+        assert here.look({}, at=NOW + LATE_MS + 1).retry["build"].reason is Reason.NODE_LOST
+
+
+BROKEN_TOOLBOX = pod(
+    "Pending",
+    initContainerStatuses=[
+        {"name": "runabout-toolbox", "state": {"waiting": {"reason": "InvalidImageName", "message": "no image"}}}
+    ],
+    **PLACED,
+)
+
+
+@virtual
+async def test_the_next_attempt_opens_only_when_nothing_of_the_lost_one_can_begin_any_more() -> None:
+    async with scene() as here:
+        first = here.look(BROKEN_TOOLBOX)
+        assert (first.remove, first.retry, first.ended) == ([here.attempt], {}, {})
+        assert first.waits["build"].reason is Reason.MACHINERY_ERROR
+        assert first.look_again == NOW + REMOVED_MS
+        here.attempt.removed = True
+        ending = replace_metadata(BROKEN_TOOLBOX, deletionTimestamp=time(NOW))
+        assert here.look(ending, at=NOW + 500).retry == {}
+        past = here.look({}, at=NOW + 1000).retry["build"]
+        assert past.reason is Reason.MACHINERY_ERROR, "not that somebody deleted it: that was us"
+
+
+@virtual
+async def test_a_lost_pod_that_has_ended_after_all_needs_no_removal() -> None:
+    async with scene() as here:
+        here.look(BROKEN_TOOLBOX)
+        found = here.look(EVICTED, at=NOW + 1000)
+        assert (found.remove, here.attempt.cleanup_due) == ([], None)
+        assert found.retry["build"].reason is Reason.MACHINERY_ERROR
+
+
+@virtual
+async def test_a_stop_ends_a_lost_attempt_at_once_and_its_pod_is_still_removed() -> None:
+    async with scene() as here:
+        here.look(BROKEN_TOOLBOX)
+        found = here.look(at=NOW + REMOVED_MS, stop=True)
+        assert found.ended["build"].status is Status.STOPPED
         assert found.remove == [here.attempt]
-        assert here.attempt.force
+        here.task_ended(Status.STOPPED)
+        assert here.look(at=NOW + 2 * REMOVED_MS).remove == [here.attempt]
+        assert here.look({}, at=NOW + 2 * REMOVED_MS).remove == []
+        assert here.attempt.cleanup_due is None
+
+
+@virtual
+async def test_a_pod_that_never_started_is_asked_to_go_until_it_is_removed() -> None:
+    waiting = {"waiting": {"reason": "InvalidImageName", "message": "invalid reference format"}}
+    async with scene() as here:
+        here.look(pod("Pending", waiting, **PLACED))
+        here.task_ended(Status.FAILED)
+        assert here.look(at=NOW + REMOVED_MS).remove == [here.attempt]
+        here.attempt.removed = True
+        assert here.look(at=NOW + 2 * REMOVED_MS).remove == []
+        assert here.attempt.cleanup_due is None
 
 
 def replace_metadata(body: dict[str, Any], **more: Any) -> dict[str, Any]:  # noqa: ANN401 - a pod's JSON
