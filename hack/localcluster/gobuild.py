@@ -33,7 +33,8 @@ _COMPONENT_VERSION = "k8s.io/component-base/version"
 class Part:
     """What is built together. `module` names a folder of go.mod and go.sum; without one it is `go install`ed.
 
-    `binaries` maps the name of each binary to its import path; `cold_minutes` is what two cores need with empty caches.
+    `binaries` maps the name of each binary to its import path; `cold_minutes` is what two cores need with empty caches,
+    `packages` how many packages are compiled then.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Part:
     module: str | None = None
     link_flags: str = ""
     cold_minutes: float = 1.0
+    packages: int = 0
     space_gb: float = 1.0
 
     @property
@@ -78,6 +80,7 @@ KUBERNETES = Part(
     },
     link_flags=_kubernetes_link_flags(),
     cold_minutes=10,
+    packages=2700,
     space_gb=4,
 )
 ETCD = Part(
@@ -86,6 +89,7 @@ ETCD = Part(
     module="etcd",
     binaries={"etcd": "go.etcd.io/etcd/server/v3", "etcdctl": "go.etcd.io/etcd/etcdctl/v3"},
     cold_minutes=1.5,
+    packages=600,
 )
 COREDNS = Part(
     name="coredns",
@@ -209,7 +213,7 @@ def _build(part: Part) -> None:
     parent = part.folder.parent
     parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{part.name}-", dir=parent))
-    flags = ["-trimpath", "-ldflags", f"-s -w {part.link_flags}".strip()]
+    flags = ["-v", "-trimpath", "-ldflags", f"-s -w {part.link_flags}".strip()]
     environment = go_environment()
     if part.module is not None:
         argv = [go, "build", "-mod=readonly", *flags, "-o", f"{draft}/", *part.binaries.values()]
@@ -228,7 +232,8 @@ def _build(part: Part) -> None:
                 argv, cwd=where, env=environment, stdout=output, stderr=output, check=False
             ).returncode
         if code != 0:
-            words = log.read_text(errors="replace")[-2000:]
+            # The names of packages say nothing now, and they are the lines without a blank.
+            words = "\n".join(line for line in log.read_text(errors="replace").splitlines() if " " in line)[-2000:]
             raise LocalClusterError(
                 f"building {part.name} failed with {code} after {time.monotonic() - begin:.0f} s:\n{words}",
                 f"The whole log is {log}. Is the Go module proxy reachable (`go env GOPROXY`)?",
@@ -251,9 +256,15 @@ def _name_binaries(draft: Path, part: Part) -> None:
 
 
 def _progress(log: Path, draft: Path, part: Part) -> str:
-    linked = len(list(draft.iterdir()))
-    fetched = log.read_bytes().count(b"go: downloading") if log.exists() else 0
-    return f"{fetched} modules downloaded, {linked} of {len(part.binaries)} binaries linked"
+    """What the compiler has said so far: `-v` names each package that it begins with, and no other lines matter."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    fetched = sum(line.startswith("go: downloading ") for line in lines)
+    compiled = sum(not line.startswith(("go: ", "#", " ", "\t")) for line in lines)
+    if not compiled:
+        return f"{fetched} modules downloaded"
+    of = f" of about {part.packages:,}" if part.packages else ""
+    linked = sum(not path.name.startswith(".") for path in draft.iterdir())
+    return f"{compiled:,}{of} packages compiled, {linked} of {len(part.binaries)} programs linked"
 
 
 def tool(name: str) -> Path:
