@@ -9,12 +9,15 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localcluster import archive, gobuild
+from localcluster import archive, gobuild, processes
 from localcluster.console import LocalClusterError, say, step
 from localcluster.layers import Store
 
 if TYPE_CHECKING:
     from localcluster.settings import Places
+
+READY_SECONDS = 120.0
+ADMIN = "--kubeconfig=/etc/kubernetes/admin.conf"
 
 
 @functools.cache
@@ -49,16 +52,36 @@ def clusters() -> list[str]:
 
 
 def up(places: Places) -> None:
-    """Create the cluster, or start its stopped nodes; write the kubeconfig."""
+    """Create the cluster, or start its stopped nodes; write the kubeconfig and wait until the nodes are Ready."""
     if places.name not in clusters():
         with step(f"creating the kind cluster {places.name}"):
             kind("create", "cluster", f"--name={places.name}", "--wait=120s", f"--kubeconfig={_fresh(places)}")
     else:
-        for node in kind("get", "nodes", f"--name={places.name}").split():
+        for node in nodes(places):
             subprocess.run(["docker", "start", node], capture_output=True, check=False)
+    with step("waiting for the nodes to be Ready", quiet=True):
+        if not processes.wait_for(lambda: ready(places), READY_SECONDS):
+            raise LocalClusterError(
+                f"the nodes of the kind cluster {places.name} are not Ready after {READY_SECONDS:.0f} s",
+                "See `docker logs` of its containers; `hack/cluster down` and `up` make a new cluster.",
+            )
     text = kind("get", "kubeconfig", f"--name={places.name}")
     _fresh(places).write_text(text)
     say(f"cluster {places.name}: up (kind)")
+
+
+def nodes(places: Places) -> list[str]:
+    """The names of the containers that are the cluster's nodes."""
+    return kind("get", "nodes", f"--name={places.name}").split()
+
+
+def ready(places: Places) -> bool:
+    """Whether every node is Ready, in the words of the first one's kubectl."""
+    there = nodes(places)
+    if not there:
+        return False
+    wait = ("kubectl", ADMIN, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=5s")
+    return subprocess.run(["docker", "exec", there[0], *wait], capture_output=True, check=False).returncode == 0
 
 
 def _fresh(places: Places) -> Path:
@@ -76,11 +99,15 @@ def down(places: Places) -> None:
 
 
 def status(places: Places) -> int:
-    """Say whether the cluster is there; the exit code."""
-    there = places.name in clusters()
-    say(f"cluster {places.name}: {'there (kind)' if there else 'not there'}")
-    say(f"next: export KUBECONFIG={places.kubeconfig}" if there else "next: hack/cluster up")
-    return 0 if there else 1
+    """Say whether the cluster is there and well; the exit code."""
+    if places.name not in clusters():
+        say(f"cluster {places.name}: not there (kind)\nnext: hack/cluster up")
+        return 1
+    if not ready(places):
+        say(f"cluster {places.name}: its nodes are NOT READY (kind)\nnext: hack/cluster up   (starts what is stopped)")
+        return 1
+    say(f"cluster {places.name}: up (kind)\nnext: export KUBECONFIG={places.kubeconfig}")
+    return 0
 
 
 def load(places: Places, image: str) -> None:

@@ -69,13 +69,13 @@ def _build_and_load(targets: list[str], *, load: bool, name: str | None) -> None
     for target in targets:
         begin = time.monotonic()
         image_name = recipes.IMAGES[target]
-        if with_docker and target in {"operator", "toolbox"}:
+        if with_docker:
             _docker_build(target)
             state = "built by Docker"
         else:
             image = recipes.RECIPES[target](store)
             state = f"built, {image.config.digest[:19]}"
-            if load and not with_docker:
+            if load:
                 with step(f"loading {image_name}", quiet=True):
                     loaded = nodeimages.load(places, store, image)
                 state = f"{state}, {'loaded' if loaded else 'was loaded already'}"

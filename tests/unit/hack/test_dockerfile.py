@@ -4,7 +4,7 @@ import json
 import re
 
 from fixtures.tools import REPOSITORY
-from localcluster import recipes
+from localcluster import gobuild, recipes
 
 STAGES = {
     found[2]: found[0] + found[3]
@@ -47,3 +47,30 @@ def test_the_toolbox_is_built_for_every_architecture_on_the_builders_own() -> No
 def test_the_base_has_the_same_packages() -> None:
     [install] = instructions("base", "RUN")
     assert f"--no-install-recommends {' '.join(recipes.DEBIAN_PACKAGES)} " in install
+
+
+def test_every_image_of_the_project_is_a_target() -> None:
+    assert recipes.RECIPES.keys() <= STAGES.keys()
+
+
+def test_whatever_is_copied_from_the_checkout_is_let_through_by_dockerignore() -> None:
+    allowed = {
+        line.removeprefix("!")
+        for line in (REPOSITORY / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    copied = {
+        path.rstrip("/")
+        for stage in STAGES
+        for line in instructions(stage, "COPY")
+        if not line.startswith("--from")
+        for path in line.split()[:-1]
+    }
+    assert copied == allowed
+    assert all((REPOSITORY / path).exists() for path in copied)
+
+
+def test_etcd_is_built_from_the_same_packages_for_the_images_own_architecture() -> None:
+    [build] = instructions("etcds", "RUN")
+    assert "GOARCH=$TARGETARCH" in build
+    assert all(package in build.split() for package in gobuild.ETCD.binaries.values())
