@@ -15,7 +15,7 @@ from runabout.engine.graph import Graph
 from runabout.engine.observed import apply_facts, take_approvals, take_stored
 from runabout.engine.parents import Parents, look_at_parents
 from runabout.engine.state import State
-from runabout.records import TERMINAL_PHASES, Phase, Reason, Result, Status, Task, Verdict
+from runabout.records import TERMINAL_PHASES, Phase, Reason, Result, Status, Task, Verdict, altered
 
 __all__ = ["Assignment", "Decision", "Facts", "TaskEnd", "decide", "start_run"]
 
@@ -150,7 +150,7 @@ def _decide_task(draft: Draft, task: Task) -> bool:
 
 def _end(draft: Draft, task: Task, status: Status, reason: Reason | None = None, message: str = "") -> None:
     """End a task without an executor; whatever it waited for, it waits no more."""
-    draft.put(replace(task, status=status, reason=reason, message=message, ended=draft.facts.now, waiting_since=None))
+    draft.put(altered(task, status=status, reason=reason, message=message, ended=draft.facts.now, waiting_since=None))
 
 
 def _again(draft: Draft, task: Task) -> None:
@@ -173,9 +173,9 @@ def _ask(draft: Draft, task: Task) -> bool:
     if said is Answer.APPROVED:
         draft.ready.append(task.name)
         if task.waiting_since is not None:
-            draft.put(replace(task, waiting_since=None))
+            draft.put(altered(task, waiting_since=None))
     elif task.waiting_since is None:
-        draft.put(replace(task, waiting_since=draft.facts.now))
+        draft.put(altered(task, waiting_since=draft.facts.now))
     return False
 
 
@@ -192,7 +192,7 @@ def _finish(draft: Draft) -> bool:
     if unstored and not draft.facts.storage_late:
         return False
     for task in unstored:
-        draft.put(replace(task, late_logs=True))
+        draft.put(altered(task, late_logs=True))
     draft.emit(replace(draft.run, phase=Phase.FINISHED, ended=draft.facts.now))
     return True
 

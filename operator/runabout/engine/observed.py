@@ -3,13 +3,11 @@
 A fact that does not fit the state has no effect, so facts may be repeated and may come late.
 """
 
-from dataclasses import replace
-
 from runabout.engine.approvals import Answer, answer, by_task, counting
 from runabout.engine.draft import Draft
 from runabout.engine.facts import Assignment, TaskEnd
 from runabout.engine.parents import Parents, look_at_parents
-from runabout.records import Attempt, Result, Status, Task
+from runabout.records import Attempt, Result, Status, Task, altered
 
 
 def apply_facts(draft: Draft) -> None:
@@ -32,11 +30,11 @@ def take_stored(draft: Draft) -> None:
     for name, steps in draft.facts.stored.items():
         task = draft.tasks.get(name)
         if task is not None and task.finished and not (task.stored and task.archived):
-            draft.put(replace(task, stored=True, archived=True, late_logs=False, steps=steps or task.steps))
+            draft.put(altered(task, stored=True, archived=True, late_logs=False, steps=steps or task.steps))
     for name in draft.facts.archived:
         task = draft.tasks.get(name)
         if task is not None and task.finished and not task.archived:
-            draft.put(replace(task, archived=True))
+            draft.put(altered(task, archived=True))
 
 
 def take_approvals(draft: Draft) -> None:
@@ -49,14 +47,14 @@ def take_approvals(draft: Draft) -> None:
             continue
         counted = counting(draft.graph.task(name), (*task.approvals, *said))
         if counted != task.approvals:
-            draft.put(replace(task, approvals=counted))
+            draft.put(altered(task, approvals=counted))
 
 
 def _take_retry(draft: Draft, task: Task, past: Attempt) -> None:
     if task.executor is None or task.finished or task.attempt != past.number:
         return
     draft.put(
-        replace(task, executor=None, pod=None, attempts=(*task.attempts, past), steps=(), stored=True, archived=True)
+        altered(task, executor=None, pod=None, attempts=(*task.attempts, past), steps=(), stored=True, archived=True)
     )
 
 
@@ -64,7 +62,7 @@ def _take_end(draft: Draft, task: Task, end: TaskEnd) -> None:
     if task.executor is None or task.finished or end.attempt not in (0, task.attempt):
         return
     draft.put(
-        replace(
+        altered(
             task,
             status=end.status,
             executor=None,
@@ -82,7 +80,7 @@ def _take_assignment(draft: Draft, task: Task, assignment: Assignment) -> None:
     if not _may_begin(draft, task) or assignment.attempt not in (0, task.attempt + 1):
         return
     draft.put(
-        replace(
+        altered(
             task,
             status=Status.RUNNING,
             attempt=task.attempt + 1,

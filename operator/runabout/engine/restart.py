@@ -11,7 +11,7 @@ from runabout.engine.create import create_run
 from runabout.engine.facts import Decision
 from runabout.engine.graph import Graph
 from runabout.engine.state import State
-from runabout.records import EnvVar, Phase, RestartFrom, Result, Run, RunConfig, RunId, Status, Task
+from runabout.records import EnvVar, Phase, RestartFrom, Result, Run, RunConfig, RunId, Status, Task, altered
 
 _PATH = "spec.restartFrom"
 
@@ -92,4 +92,4 @@ def restart_run(graph: Graph, old: State, config: RunConfig, *, counter: int, no
 
 def _keep(task: Task, run: RunId) -> Task:
     """Return a task as the new run takes it over; nothing of it is left to be stored by the new run."""
-    return replace(task, run=run, executed_by=task.executed_by or task.run, stored=True, archived=True, late_logs=False)
+    return altered(task, run=run, executed_by=task.executed_by or task.run, stored=True, archived=True, late_logs=False)

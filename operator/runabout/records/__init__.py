@@ -17,6 +17,7 @@ from runabout.records.task import (
     StepState,
     Task,
     TaskConfig,
+    altered,
 )
 from runabout.records.words import (
     FINISHED_STATUSES,
@@ -58,6 +59,7 @@ __all__ = [
     "Task",
     "TaskConfig",
     "Verdict",
+    "altered",
     "parse_run_id",
     "run_id_time",
 ]

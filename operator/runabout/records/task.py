@@ -1,14 +1,28 @@
 """What is stored about a task: its configuration (immutable) and its state (small, mutable)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import PlainSerializer
 
 from runabout.records.ids import RunId
 from runabout.records.json import JsonObject
 from runabout.records.words import Condition, Reason, Status, Verdict
+
+__all__ = [
+    "Approval",
+    "Approvers",
+    "Attempt",
+    "Dependency",
+    "Retries",
+    "StepState",
+    "Task",
+    "TaskConfig",
+    "Tasks",
+    "altered",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +150,24 @@ class Task:
 
 
 Tasks = Mapping[str, Task]
+
+if TYPE_CHECKING:
+    # to the type checker it is what it does: the names and types of what is changed are checked
+    from dataclasses import replace as altered
+else:
+    _NAMES = tuple(each.name for each in fields(Task))
+    _VALUES = attrgetter(*_NAMES)
+    _WRITE = {name: getattr(Task, name).__set__ for name in _NAMES}
+    _WRITES = tuple(_WRITE.values())
+
+    def altered(task: Task, /, **changes: object) -> Task:
+        """Return a task that differs in `changes`: `dataclasses.replace`, in half the time.
+
+        One decision changes up to ten thousand tasks, and most of its time went into copies.
+        """
+        made = object.__new__(Task)
+        for write, value in zip(_WRITES, _VALUES(task), strict=True):
+            write(made, value)
+        for name, value in changes.items():
+            _WRITE[name](made, value)
+        return made

@@ -30,6 +30,7 @@ from runabout.records import (
     Task,
     TaskConfig,
     Verdict,
+    altered,
 )
 from runabout.records.encoding import RecordError, decode, encode
 
@@ -208,3 +209,15 @@ def test_every_record_is_read_back(kind: type) -> None:
         assert decode(kind, encode(record)) == record
 
     check()
+
+
+ALTERED = st.fixed_dictionaries({}, optional={each.name: st.integers() for each in dataclasses.fields(Task)})
+
+
+@given(ALTERED)
+def test_an_altered_task_differs_in_what_was_changed_and_in_nothing_else(changes: dict[str, typing.Any]) -> None:
+    task = next(record for record, _ in PINNED if isinstance(record, Task) and record.attempt)
+    before = dataclasses.replace(task)
+    made = altered(task, **changes)
+    assert made == dataclasses.replace(task, **changes)
+    assert (made is not task, task) == (True, before)
