@@ -1,11 +1,13 @@
 """The parts of charts/runabout that are made from other files: its copies of crds/ and the table of its values.
 
-`update` writes them, `stale` says which are not as they would be written. hack/chart is the command.
+`update` writes them, `stale` says which are not as they would be written. `main` is behind `hack/chart`.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BEGIN = "<!-- values: made by hack/chart update -->"
@@ -115,3 +117,22 @@ def _collect(tree: object, path: str, texts: dict[str, str], found: list[Value])
             _collect(value, f"{path}.{key}" if path else str(key), texts, found)
     else:
         raise ValueError(f"charts/runabout/values.yaml: {path} has no comment that begins with '--'")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="hack/chart",
+        description="charts/runabout has copies of crds/ and a table of its values in README.md. Both are made.",
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs.add_parser("update", help="Write what has changed.")
+    verbs.add_parser("check", help="Say what is not up to date; exit code 1 if anything is.")
+    if parser.parse_args(argv).verb == "update":
+        for path in update():
+            print(f"updated {path.relative_to(REPOSITORY)}")
+        return 0
+    old = stale()
+    for path in old:
+        print(f"{path.relative_to(REPOSITORY)} is not up to date: uv run hack/chart update", file=sys.stderr)
+    return 1 if old else 0
