@@ -8,6 +8,8 @@ from pydantic.alias_generators import to_camel
 
 from runabout.engine.simulation import Outcome, Outcomes
 from runabout.records import Status
+from runabout.resources.errors import problems
+from runabout.resources.problems import path_text
 
 Tick = Annotated[int, Field(ge=0)]
 
@@ -45,15 +47,15 @@ def parse_outcomes(document: object, *, tasks: Collection[str]) -> Outcomes:
     try:
         found = _Outcomes.model_validate(document)
     except ValidationError as error:
-        raise OutcomesError(tuple(_line(item["loc"], item["msg"]) for item in error.errors())) from error
-    problems = tuple(
-        f'{key}.{name}: unknown task "{name}"'
+        raise OutcomesError(tuple(map(str, problems(error, _Outcomes, start="")))) from error
+    unknown = tuple(
+        f'{path_text((key, name))}: unknown task "{name}"{_variants(name, tasks)}'
         for key, names in (("tasks", found.tasks), ("approve", found.approve))
         for name in names
         if name not in tasks
     )
-    if problems:
-        raise OutcomesError(problems)
+    if unknown:
+        raise OutcomesError(unknown)
     return Outcomes(
         slots=found.slots,
         tasks={name: Outcome(Status(item.result), item.ticks) for name, item in found.tasks.items()},
@@ -62,6 +64,7 @@ def parse_outcomes(document: object, *, tasks: Collection[str]) -> Outcomes:
     )
 
 
-def _line(place: tuple[str | int, ...], message: str) -> str:
-    path = ".".join(str(part) for part in place)
-    return f"{path}: {message}" if path else message
+def _variants(name: str, tasks: Collection[str]) -> str:
+    """Return a hint where a task with a matrix may be meant, whose variants have names of their own."""
+    found = sorted(task for task in tasks if task.startswith(f"{name}-"))
+    return f"; name a variant of it, such as {found[0]}" if found else ""

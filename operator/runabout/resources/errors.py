@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from runabout.resources.fields import MEANINGS
-from runabout.resources.model import BROKEN_RULES, Model, broken_rules
+from runabout.resources.model import BROKEN_RULES, broken_rules
 from runabout.resources.problems import Location, Problem, path_text
 
 MAX_SHOWN = 64
@@ -42,7 +42,7 @@ _WORDS = {
 }
 
 
-def problems(error: ValidationError, model: type[Model], *, start: str) -> tuple[Problem, ...]:
+def problems(error: ValidationError, model: type[BaseModel], *, start: str) -> tuple[Problem, ...]:
     """Return every problem in `error`, of validating something as `model`; `start` is the path of that something."""
     details = error.errors(include_url=False)
     # Items that cannot be read are not counted: "too few" is then only an echo of what is wrong with them.
@@ -57,7 +57,7 @@ def problems(error: ValidationError, model: type[Model], *, start: str) -> tuple
     return tuple(dict.fromkeys(found))
 
 
-def _problems(detail: ErrorDetails, model: type[Model], *, start: str) -> Iterator[Problem]:
+def _problems(detail: ErrorDetails, model: type[BaseModel], *, start: str) -> Iterator[Problem]:
     location = tuple(part for part in detail["loc"] if part != "[key]")
     context = cast("Mapping[str, object]", detail.get("ctx", {}))
     if detail["type"] == BROKEN_RULES:
@@ -67,7 +67,7 @@ def _problems(detail: ErrorDetails, model: type[Model], *, start: str) -> Iterat
         yield Problem(path_text(location, start=start), _message(detail, location, context, model))
 
 
-def _message(detail: ErrorDetails, location: Location, context: Mapping[str, object], model: type[Model]) -> str:
+def _message(detail: ErrorDetails, location: Location, context: Mapping[str, object], model: type[BaseModel]) -> str:
     kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
         return f"unknown field{_suggestion(str(location[-1]), location[:-1], model)}"
@@ -83,7 +83,7 @@ def _message(detail: ErrorDetails, location: Location, context: Mapping[str, obj
     return f"Invalid value: {shown(value)}: {detail['msg']}"
 
 
-def _suggestion(name: str, location: Location, model: type[Model]) -> str:
+def _suggestion(name: str, location: Location, model: type[BaseModel]) -> str:
     """Return a hint at the field that may have been meant."""
     owner = _model_at(location, model)
     if owner is None:
@@ -95,9 +95,9 @@ def _suggestion(name: str, location: Location, model: type[Model]) -> str:
     return f"; there are {', '.join(sorted(names))}"
 
 
-def _model_at(location: Location, model: type[Model]) -> type[Model] | None:
+def _model_at(location: Location, model: type[BaseModel]) -> type[BaseModel] | None:
     """Return the model of the object at a place, None where there is none."""
-    current: type[Model] | None = model
+    current: type[BaseModel] | None = model
     for part in location:
         if isinstance(part, int):
             continue
@@ -108,9 +108,9 @@ def _model_at(location: Location, model: type[Model]) -> type[Model] | None:
     return current
 
 
-def _model_in(annotation: object) -> type[Model] | None:
+def _model_in(annotation: object) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return cast("type[Model]", annotation)
+        return annotation
     for argument in get_args(annotation):
         found = _model_in(argument)
         if found is not None:
