@@ -97,7 +97,7 @@ class TaskSpec(Model):
 
     name: DnsLabel
     """Name, unique in the run."""
-    depends: Annotated[tuple[DependencySpec, ...], LIST, Field(max_length=64), ListMap(("task",))] = ()
+    depends: Annotated[tuple[DependencySpec, ...], LIST, Field(max_length=256), ListMap(("task",))] = ()
     """Parents; the task is decided when all of them have ended: it starts if every one matches, else it is skipped."""
     arch: Arch | None = None
     """Architecture it needs, such as arm64; default: any."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.runs import Kubectl, Runs
-from fixtures.specs import BAD, GOOD, Case
+from fixtures.specs import BAD, GOOD, TASK, Case
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "docs" / "examples").glob("*.yaml"))
 DRY_RUN = ("--dry-run=server", "--validate=strict")
@@ -44,15 +44,16 @@ def test_the_examples_are_accepted(kubectl: Kubectl, runs: Runs) -> None:
 
 
 def test_a_run_of_a_thousand_tasks_is_accepted_and_can_be_stopped(runs: Runs) -> None:
-    tasks = [
+    tasks: list[dict[str, object]] = [
         {
             "name": f"task-{number}",
             "containers": [{"image": "busybox", "environment": [{"name": "A", "value": str(number)}]}],
             "depends": [{"task": f"task-{parent}"} for parent in range(max(0, number - 3), number)],
             "steps": [{"run": "true"}] * 8,
         }
-        for number in range(1000)
+        for number in range(999)
     ]
+    tasks.append({**TASK, "name": "join", "depends": [{"task": f"task-{number}"} for number in range(256)]})
     assert len(json.dumps(tasks)) < 1_000_000
     name = runs.create({"tasks": tasks})
     answer = runs.merge(name, {"stop": True})

@@ -10,7 +10,7 @@ from fixtures.specs import BAD, GOOD, Case
 from runabout.control.config import checked_config, setup_errors
 from runabout.control.objects import run_object
 from runabout.records import RunId
-from runabout.resources import CheckedExecutor, CheckedRun, check, not_yet
+from runabout.resources import API_VERSION, CheckedExecutor, CheckedRun, check, not_yet
 from runabout.resources.definitions import EXECUTOR, KINDS, RUN, Kind
 from runabout.resources.model import Model
 from runabout.resources.schema import structural
@@ -64,6 +64,16 @@ def test_a_bad_run_that_an_older_schema_let_through_has_the_same_errors_in_its_r
     body = {**case.document, "metadata": {"name": "case", "namespace": "ci", "uid": "c0ffee"}}
     config = checked_config(run_object(body), id=RUN_ID, created=0)
     assert sorted(map(path, config.setup_errors)) == sorted(case.at)
+
+
+@pytest.mark.parametrize(("number", "accepted"), [(256, True), (257, False)])
+def test_a_task_can_join_many_others(number: int, accepted: bool) -> None:
+    parents = [{"name": f"t{each}", "containers": [{"image": "a"}]} for each in range(number)]
+    join = {"name": "join", "depends": [{"task": task["name"]} for task in parents], "containers": [{"image": "a"}]}
+    spec = {"tasks": [*parents, join]}
+    found = check({"apiVersion": API_VERSION, "kind": "Run", "metadata": {"name": "a"}, "spec": spec})
+    assert isinstance(found, CheckedRun) is accepted
+    assert STRUCTURAL["Run"].accepts(spec) is accepted
 
 
 def test_every_rule_is_broken_by_a_spec_in_the_tables() -> None:
