@@ -44,12 +44,13 @@ def apply_crds(folder: Annotated[Path, typer.Argument(help="Folder with the defi
 
 def release_finalizers(
     operator: Annotated[str, typer.Option(help="Deployment that is stopped first, so that it puts none back.")],
+    selector: Annotated[str, typer.Option(help="Labels of its pods, which must all have ended.")] = OPERATOR_SELECTOR,
 ) -> None:
     """Let every Run be deleted without waiting for the operator; records that are stored stay."""
     namespace = NAMESPACE_FILE.read_text().strip() if NAMESPACE_FILE.exists() else "default"
 
     async def release(session: Session) -> None:
-        await _stop_operator(session, namespace, operator)
+        await _stop_operator(session, namespace, operator, selector)
         count, token = 0, ""
         while True:
             runs, _, token = await session.list(RUNS, limit=PAGE, token=token, metadata_only=True)
@@ -62,13 +63,13 @@ def release_finalizers(
     with_session(release)
 
 
-async def _stop_operator(session: Session, namespace: str, operator: str) -> None:
+async def _stop_operator(session: Session, namespace: str, operator: str, selector: str) -> None:
     try:
         await session.patch(SCALES, operator, {"spec": {"replicas": 0}}, namespace=namespace, subresource="scale")
     except NotFoundError:
         return
     async with asyncio.timeout(60):
-        while (await session.list(PODS, namespace=namespace, selector=OPERATOR_SELECTOR))[0]:  # noqa: ASYNC110 - another process ends
+        while (await session.list(PODS, namespace=namespace, selector=selector))[0]:  # noqa: ASYNC110 - another process ends
             await asyncio.sleep(0.5)
 
 
@@ -77,7 +78,10 @@ async def _release(session: Session, run: JsonObject) -> int:
     if not isinstance(found, list) or FINALIZER not in found:
         return 0
     body = {"metadata": {"finalizers": [name for name in found if name != FINALIZER]}}
-    await session.patch(RUNS, text(metadata(run), "name"), body, namespace=text(metadata(run), "namespace"))
+    try:
+        await session.patch(RUNS, text(metadata(run), "name"), body, namespace=text(metadata(run), "namespace"))
+    except NotFoundError:
+        return 0  # it has gone by itself
     return 1
 
 

@@ -234,7 +234,20 @@ def test_the_operator_may_do_only_what_it_does(chart: Chart) -> None:
     granted = {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
     assert not [each for each in granted if "*" in each]
     assert not {each for each in granted if each[0] in {"secrets", "serviceaccounts", "pods/exec", "clusterroles"}}
-    assert {verb for resource, verb in granted if resource == "configmaps"} == {"create"}
+    assert {verb for resource, verb in granted if resource == "configmaps"} == {"create", "get"}
+
+
+@pytest.mark.parametrize("values", ["", "nameOverride: other", "fullnameOverride: mine"])
+def test_the_uninstallation_waits_for_the_operators_pods_whatever_they_are_called(chart: Chart, values: str) -> None:
+    rendered = chart.render(values)
+    [hook] = [name for name in rendered.names("Job") if name.endswith("release-finalizers")]
+    command = at(rendered.one("Job", hook), "spec.template.spec.containers.0.args")
+    assert isinstance(command, list)
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    [operator] = rendered.names("Deployment")
+    assert options["--operator"] == operator
+    selected = dict(pair.split("=") for pair in options["--selector"].split(","))
+    assert selected == at(rendered.one("Deployment", operator), "spec.selector.matchLabels")
 
 
 def test_hooks_and_policy_can_be_left_out(chart: Chart) -> None:
