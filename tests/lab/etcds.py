@@ -1,10 +1,7 @@
-"""Both kinds of etcd behind one face, with what tests do to a server and the product never does: compaction."""
+"""Both kinds of etcd behind one face."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
-
-import grpc.aio
-from etcd3.etcdrpc import rpc_pb2, rpc_pb2_grpc
+from typing import Protocol, Self
 
 from runabout.etcd import Etcd, MemoryEtcd, connect
 
@@ -15,10 +12,6 @@ class Lab(Protocol):
     @property
     def etcd(self) -> Etcd:
         """The client."""
-        ...
-
-    async def compact(self, revision: int) -> None:
-        """Forget the history before a revision."""
         ...
 
     async def __aenter__(self) -> Self: ...
@@ -36,9 +29,6 @@ class MemoryLab:
     def etcd(self) -> Etcd:
         return self.memory
 
-    async def compact(self, revision: int) -> None:
-        await self.memory.compact(revision)
-
     async def __aenter__(self) -> Self:
         return self
 
@@ -50,17 +40,11 @@ class GrpcLab:
     """A real server, by its URL."""
 
     def __init__(self, endpoint: str) -> None:
-        self._endpoint = endpoint
         self._etcd = connect(endpoint)
 
     @property
     def etcd(self) -> Etcd:
         return self._etcd
-
-    async def compact(self, revision: int) -> None:
-        async with grpc.aio.insecure_channel(self._endpoint.removeprefix("http://")) as channel:
-            kv: Any = rpc_pb2_grpc.KVStub(channel)
-            await kv.Compact(rpc_pb2.CompactionRequest(revision=revision, physical=True), timeout=5)
 
     async def __aenter__(self) -> Self:
         return self

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from runabout.etcd import Compare, Etcd, Page, Put, TxnResult, WatchEvent
+from runabout.etcd import Compare, Etcd, KeyRange, Page, Put, TxnResult, WatchEvent
 
 T = TypeVar("T")
 Fault = Callable[[str, str], Awaitable[None]]
@@ -34,12 +34,21 @@ class FaultyEtcd:
         return await self._with_faults("range", self._inner.range(start, end, limit=limit))
 
     async def txn(
-        self, compares: Sequence[Compare], puts: Sequence[Put], *, otherwise: Sequence[bytes] = ()
+        self,
+        compares: Sequence[Compare],
+        puts: Sequence[Put],
+        *,
+        deletes: Sequence[KeyRange] = (),
+        otherwise: Sequence[bytes] = (),
     ) -> TxnResult:
-        return await self._with_faults("txn", self._inner.txn(compares, puts, otherwise=otherwise))
+        call = self._inner.txn(compares, puts, deletes=deletes, otherwise=otherwise)
+        return await self._with_faults("txn" if puts or deletes else "look", call)
 
     async def delete(self, start: bytes, end: bytes | None = None) -> int:
         return await self._with_faults("delete", self._inner.delete(start, end))
+
+    async def compact(self, revision: int) -> None:
+        await self._with_faults("compact", self._inner.compact(revision))
 
     async def watch(self, start: bytes, end: bytes, *, revision: int) -> AsyncGenerator[WatchEvent, None]:
         self.calls += 1

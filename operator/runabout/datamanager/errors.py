@@ -18,11 +18,11 @@ class Unavailable(StoreError):  # noqa: N818 - an outcome
 
 
 class Unknown(StoreError):  # noqa: N818 - an outcome
-    """No definite answer came before the deadline; the store was opened again, so reads say what is true."""
+    """No definite answer came before the deadline; the writer keeps asking; `Store.settled` waits until it knows."""
 
 
 class Fenced(StoreError):  # noqa: N818 - an outcome
-    """Another writer has opened the store: this one must stop."""
+    """Another writer has opened the store, or etcd was wiped or set back: this writer must stop."""
 
 
 class BrokenLog(StoreError):  # noqa: N818 - an outcome

@@ -9,6 +9,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
 from runabout.datamanager.batch import (
@@ -28,15 +29,27 @@ from runabout.datamanager.errors import BrokenLog, Conflict, Fenced, StoreError,
 from runabout.datamanager.head import FORMAT, Head, Keys, decode_head
 from runabout.datamanager.log import read_log
 from runabout.datamanager.transaction import Append, Committed, Put, Sequence, Transaction, measure
-from runabout.etcd import Compare, Etcd, PermanentEtcdError, RetryableEtcdError
+from runabout.etcd import (
+    Compare,
+    Etcd,
+    EtcdError,
+    FullError,
+    PermanentEtcdError,
+    RetryableEtcdError,
+    UnavailableError,
+)
 from runabout.etcd import Put as EtcdPut
 
 MAX_WAITING = 64 * 1024 * 1024
 """Bytes of transactions that may wait for etcd; more are refused."""
+MAX_QUEUE = 65_536
+"""Transactions that may wait; each takes about 1 KiB beside its bytes."""
 MAX_GROUPS = 100_000
 """Change groups whose last write is remembered; what is older counts as written at the horizon."""
 RETRY_SECONDS = 0.1
 OPEN_TRIES = 10
+NUMBERED_PAGE = 1000
+"""Numbered documents that a reader holds at a time."""
 
 
 @dataclass(slots=True)
@@ -120,7 +133,7 @@ class Store:
             raise self._failed
         try:
             value = await self._etcd.get(self._keys.head)
-        except (RetryableEtcdError, PermanentEtcdError) as error:
+        except EtcdError as error:
             raise Unavailable(str(error)) from error
         if value is None:
             raise Fenced(_who(value, self._keys, self._head))
@@ -139,7 +152,7 @@ class Store:
     async def numbered(self, kind: str, *, after: int = 0) -> AsyncIterator[tuple[int, bytes]]:
         """Return the appended documents of a type from number `after` + 1 on, then new ones as they are committed."""
         while True:
-            for key, body in self._documents.scan(kind, after=f"{after:016x}"):
+            for key, body in self._documents.scan(kind, after=f"{after:016x}", limit=NUMBERED_PAGE):
                 after = int(key, 16)
                 yield after, body
             async with self._news:
@@ -165,8 +178,10 @@ class Store:
         size = measure(transaction)
         if size > MAX_BATCH:
             raise TooLarge(f"a transaction of {size} bytes is over the limit of {MAX_BATCH}: split it")
-        if self._waiting_bytes + size > MAX_WAITING:
-            raise Unavailable(f"{self._waiting_bytes} bytes of transactions wait for etcd already")
+        if self._waiting_bytes + size > MAX_WAITING or len(self._queue) >= MAX_QUEUE:
+            raise Unavailable(
+                f"{len(self._queue)} transactions, {self._waiting_bytes} bytes, wait for etcd already: try again later"
+            )
         loop = asyncio.get_running_loop()
         waiting = _Waiting(transaction, loop.create_future(), size, loop.time())
         self._queue.append(waiting)
@@ -232,29 +247,33 @@ class Store:
         sequence = self._head.sequence + 1
         transactions = tuple(item.entries for item in prepared)
         batch_id = secrets.token_bytes(16)
-        value = encode_batch(sequence=sequence, previous=self._head.chain, batch_id=batch_id, transactions=transactions)
-        head = Head(self._head.incarnation, self._head.epoch, sequence, next_chain(self._head.chain, value))
         try:
+            value = encode_batch(
+                sequence=sequence, previous=self._head.chain, batch_id=batch_id, transactions=transactions
+            )
+            head = Head(self._head.incarnation, self._head.epoch, sequence, next_chain(self._head.chain, value))
             await self._put(prepared, value, head)
         except Unavailable as error:
-            for item in prepared:
-                _fail(item.waiting.future, error)
+            await self._answer(prepared, error)
             return
         except Fenced as error:
-            for item in prepared:
-                _fail(item.waiting.future, error)
+            await self._answer(prepared, error)
             raise
         except BaseException:
-            for item in prepared:
-                _fail(item.waiting.future, Unknown("the store was closed before etcd gave a definite answer"))
+            await self._answer(prepared, Unknown("the writer ended before etcd gave a definite answer"))
             raise
-        batch = Batch(sequence, self._head.chain, head.chain, batch_id, transactions)
-        self._documents.apply(batch)
+        self._documents.apply(Batch(sequence, self._head.chain, head.chain, batch_id, transactions))
         self._head = head
         self._remember(prepared, sequence)
+        await self._answer(prepared, None)
+
+    async def _answer(self, prepared: list[_Prepared], error: StoreError | None) -> None:
+        """Tell those in a batch what became of it, and all others that there is news."""
         for item in prepared:
-            if not item.waiting.future.done():
-                item.waiting.future.set_result(Committed(Sequence(sequence), item.appended))
+            if error is not None:
+                _fail(item.waiting.future, error)
+            elif not item.waiting.future.done():
+                item.waiting.future.set_result(Committed(Sequence(self._head.sequence), item.appended))
         async with self._news:
             self._news.notify_all()
 
@@ -325,43 +344,69 @@ class Store:
         """Write a batch; return when it is written.
 
         Raises:
-            Unavailable: it is not. Fenced: it is not, and never will be.
+            Unavailable: it is not, and will not be. Fenced: the same, and nothing else of this writer ever will.
         """
         key = self._keys.wal(head.sequence)
         compares = (Compare(self._keys.head, self._head.encode()),)
         puts = (EtcdPut(key, value), EtcdPut(self._keys.head, head.encode()))
-        loop = asyncio.get_running_loop()
-        begin = loop.time()
-        tried = False
+        look = (key, self._keys.head)
+        begin = asyncio.get_running_loop().time()
+        unclear = False  # whether an attempt may still take effect, whatever etcd shows now
         try:
             while True:
                 try:
-                    result = await self._etcd.txn(compares, puts, otherwise=(key, self._keys.head))
-                except (RetryableEtcdError, PermanentEtcdError) as error:
-                    # A refusal is definite only for the attempt that it answers: an earlier one may have got through.
-                    if isinstance(error, PermanentEtcdError) and not tried:
-                        raise Unavailable(str(error)) from error
-                    tried = True
-                    self._stuck_since = self._stuck_since or begin
-                    self._give_up(prepared, error, before=loop.time() - self._deadline)
-                    await asyncio.sleep(RETRY_SECONDS)
-                    continue
-                if result.succeeded or result.values[0] == value:
+                    result = await self._etcd.txn(compares, puts, otherwise=look)
+                    if result.succeeded:
+                        return
+                except RetryableEtcdError as error:
+                    unclear = unclear or not isinstance(error, UnavailableError)
+                    said: EtcdError = error
+                except (PermanentEtcdError, FullError) as error:
+                    said = error
+                    try:
+                        result = await self._etcd.txn(compares, (), otherwise=look)
+                    except EtcdError:
+                        pass
+                    else:
+                        if not result.succeeded:
+                            self._found(result.values, value)
+                            return
+                        if not unclear:
+                            raise Unavailable(str(error)) from error
+                else:
+                    self._found(result.values, value)
                     return
-                found = result.values[1]
-                raise Fenced(_who(found, self._keys, self._head))
+                self._stuck_since = begin if self._stuck_since is None else self._stuck_since
+                self._give_up(prepared, said, unclear=unclear)
+                await asyncio.sleep(RETRY_SECONDS)
         finally:
             self._stuck_since = None
 
-    def _give_up(self, prepared: list[_Prepared], error: Exception, *, before: float) -> None:
-        """Answer those who began to wait before a time: some are in a batch that may be written, others in none."""
-        for item in prepared:
-            if item.waiting.since < before:
-                _fail(item.waiting.future, Unknown(f"no definite answer from etcd: {error}"))
+    def _found(self, values: Many[bytes | None], value: bytes) -> None:
+        """Judge what stands at a batch's key, and the head, once the head is not the one that it continues.
+
+        Raises:
+            Fenced: it is not this batch.
+        """
+        if values[0] != value:
+            raise Fenced(_who(values[1], self._keys, self._head))
+
+    def _give_up(self, prepared: list[_Prepared], error: Exception, *, unclear: bool) -> None:
+        """Answer those who began to wait a deadline ago: some are in a batch that may be written, others in none.
+
+        Raises:
+            Unavailable: the batch is not written and nothing is under way that could still write it.
+        """
+        before = asyncio.get_running_loop().time() - self._deadline
+        late = [item for item in prepared if item.waiting.since < before]
+        for item in late if unclear else ():
+            _fail(item.waiting.future, Unknown(f"no definite answer from etcd: {error}"))
         while self._queue and self._queue[0].since < before:
             waiting = self._queue.popleft()
             self._waiting_bytes -= waiting.size
             _fail(waiting.future, Unavailable(f"etcd gives no definite answer to an earlier transaction: {error}"))
+        if late and not unclear:
+            raise Unavailable(f"etcd cannot be reached: {error}") from error
 
     def _stop(self, error: StoreError) -> None:
         self._failed = error
@@ -387,7 +432,7 @@ async def open_store(etcd: Etcd, *, number: int = 0, deadline: float = 30.0) -> 
         store = Store(etcd, keys, head, deadline=deadline)
         async for batch in read_log(etcd, keys, after=0, chain=NO_CHAIN, head=head):
             store.replay(batch)
-    except (RetryableEtcdError, PermanentEtcdError) as error:
+    except EtcdError as error:
         raise Unavailable(str(error)) from error
     store.start()
     return store
@@ -425,6 +470,10 @@ def _who(found: bytes | None, keys: Keys, ours: Head) -> str:
     if found is None:
         return f"{keys.head.decode()} is gone from etcd: it was wiped under a running store"
     head = decode_head(found, where=keys.head.decode())
+    if (head.incarnation, head.epoch) == (ours.incarnation, ours.epoch):
+        return f"{keys.head.decode()} says sequence {head.sequence} after {ours.sequence}: etcd was set back"
+    if head.incarnation != ours.incarnation:
+        return "the store was made anew, with another incarnation, under this writer"
     return f"the store was opened by another writer (epoch {head.epoch}, ours is {ours.epoch})"
 
 

@@ -4,25 +4,30 @@ The port is :class:`Etcd`; behind it is a real server over gRPC (:func:`connect`
 pass the same contract tests.
 """
 
-from runabout.etcd.client import GrpcEtcd, TlsFiles, connect
+from runabout.etcd.client import GrpcEtcd, connect
+from runabout.etcd.connection import Login, TlsFiles
 from runabout.etcd.errors import (
     CompactedError,
     EtcdError,
+    FullError,
     PermanentEtcdError,
     RetryableEtcdError,
     UnavailableError,
     UnknownOutcomeError,
 )
 from runabout.etcd.memory import MemoryEtcd
-from runabout.etcd.port import Compare, Etcd, KeyValue, Page, Put, TxnResult, WatchEvent
+from runabout.etcd.port import Compare, Etcd, KeyRange, KeyValue, Page, Put, TxnResult, WatchEvent
 
 __all__ = [
     "CompactedError",
     "Compare",
     "Etcd",
     "EtcdError",
+    "FullError",
     "GrpcEtcd",
+    "KeyRange",
     "KeyValue",
+    "Login",
     "MemoryEtcd",
     "Page",
     "PermanentEtcdError",

@@ -18,7 +18,15 @@ class UnknownOutcomeError(RetryableEtcdError):
 
 
 class PermanentEtcdError(EtcdError):
-    """The same call will not work: wrong credentials, a request over the server's limits, no space."""
+    """The same call will not work: wrong credentials, a request over the server's limits."""
+
+
+class FullError(EtcdError):
+    """etcd is out of space and takes no writes.
+
+    The write that it answered with this may have happened all the same: the one that fills the space up is carried out
+    and then called refused. Reads and deletes go on, so a read says what is true.
+    """
 
 
 class CompactedError(PermanentEtcdError):

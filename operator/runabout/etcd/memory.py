@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from sortedcontainers import SortedDict
 
 from runabout.etcd.errors import CompactedError, PermanentEtcdError
-from runabout.etcd.port import Compare, KeyValue, Page, Put, TxnResult, WatchEvent
+from runabout.etcd.port import Compare, KeyRange, KeyValue, Page, Put, TxnResult, WatchEvent
 
-MAX_PUTS = 128
-"""Keys that one transaction may write; etcd's own default, as the next one."""
+MAX_OPERATIONS = 128
+"""Puts and deletes of one transaction; etcd's own default, as the next one."""
 MAX_REQUEST = 1536 * 1024
 """Bytes of one call."""
 
@@ -50,16 +50,23 @@ class MemoryEtcd:
         return page
 
     async def txn(
-        self, compares: Sequence[Compare], puts: Sequence[Put], *, otherwise: Sequence[bytes] = ()
+        self,
+        compares: Sequence[Compare],
+        puts: Sequence[Put],
+        *,
+        deletes: Sequence[KeyRange] = (),
+        otherwise: Sequence[bytes] = (),
     ) -> TxnResult:
-        """Write if all compares hold, else read."""
+        """Write and delete if all compares hold, else read."""
         await self.fault("txn", "before")
-        _check_limits(puts)
+        _check_limits(puts, deletes)
         if all(self._value(item.key) == item.value for item in compares):
-            self._revision += bool(puts)
+            gone = [key for item in deletes for key in self._keys(item.start, item.end)]
+            self._revision += bool(puts or gone)
             for item in puts:
                 self._items[item.key] = KeyValue(item.key, item.value, self._revision)
                 self._history.append(WatchEvent(item.key, item.value, self._revision))
+            self._remove(gone)
             result = TxnResult(succeeded=True)
         else:
             result = TxnResult(succeeded=False, values=tuple(self._value(key) for key in otherwise))
@@ -73,9 +80,7 @@ class MemoryEtcd:
         keys = [start] if end is None else self._keys(start, end)
         keys = [key for key in keys if key in self._items]
         self._revision += bool(keys)
-        for key in keys:
-            del self._items[key]
-            self._history.append(WatchEvent(key, None, self._revision))
+        self._remove(keys)
         await self._notify()
         await self.fault("delete", "after")
         return len(keys)
@@ -98,8 +103,19 @@ class MemoryEtcd:
 
     async def compact(self, revision: int) -> None:
         """Forget the changes before `revision`; the current values stay."""
+        await self.fault("compact", "before")
+        if revision <= self._compacted + 1:
+            raise CompactedError(f"revision {revision} is compacted already")
+        if revision > self._revision:
+            raise CompactedError(f"revision {revision} is in the future")
         self._compacted = revision - 1
         self._history = [event for event in self._history if event.revision >= revision]
+        await self.fault("compact", "after")
+
+    def _remove(self, keys: Sequence[bytes]) -> None:
+        for key in keys:
+            del self._items[key]
+            self._history.append(WatchEvent(key, None, self._revision))
 
     def _keys(self, start: bytes, end: bytes) -> list[bytes]:
         return list(self._items.irange(start, end, inclusive=(True, False))) if start < end else []
@@ -117,11 +133,12 @@ def _revision(event: WatchEvent) -> int:
     return event.revision
 
 
-def _check_limits(puts: Sequence[Put]) -> None:
+def _check_limits(puts: Sequence[Put], deletes: Sequence[KeyRange]) -> None:
     size = sum(len(item.key) + len(item.value) for item in puts)
     if size > MAX_REQUEST:
         raise PermanentEtcdError(f"a request of {size} bytes is over etcd's limit of {MAX_REQUEST}")
-    if len(puts) > MAX_PUTS:
-        raise PermanentEtcdError(f"{len(puts)} operations are over etcd's limit of {MAX_PUTS}")
-    if len({item.key for item in puts}) < len(puts):
+    if len(puts) + len(deletes) > MAX_OPERATIONS:
+        raise PermanentEtcdError(f"{len(puts) + len(deletes)} operations are over etcd's limit of {MAX_OPERATIONS}")
+    twice = any(item.start <= put.key < item.end for item in deletes for put in puts)
+    if twice or len({item.key for item in puts}) < len(puts):
         raise PermanentEtcdError("etcd writes a key at most once in a transaction")

@@ -31,6 +31,14 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRange:
+    """The keys from `start` up to, not including, `end`."""
+
+    start: bytes
+    end: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class TxnResult:
     """`values` are the keys asked for in the failure branch, None where there is none; empty if it succeeded."""
 
@@ -68,20 +76,33 @@ class Etcd(Protocol):
         ...
 
     async def txn(
-        self, compares: Sequence[Compare], puts: Sequence[Put], *, otherwise: Sequence[bytes] = ()
+        self,
+        compares: Sequence[Compare],
+        puts: Sequence[Put],
+        *,
+        deletes: Sequence[KeyRange] = (),
+        otherwise: Sequence[bytes] = (),
     ) -> TxnResult:
-        """Write `puts` if all `compares` hold, else read the keys of `otherwise`; atomic.
+        """Write `puts` and delete `deletes` if all `compares` hold, else read the keys of `otherwise`; atomic.
 
-        A server takes 128 puts of different keys and 1.5 MiB in one call.
+        A server takes 128 operations on different keys and 1.5 MiB in one call.
 
         Raises:
-            UnavailableError: nothing happened. UnknownOutcomeError: it may have. PermanentEtcdError: nothing
+            UnavailableError: nothing happened. UnknownOutcomeError, FullError: it may have. PermanentEtcdError: nothing
                 happened, and nothing will.
         """
         ...
 
     async def delete(self, start: bytes, end: bytes | None = None) -> int:
         """Delete a key, or all from `start` up to `end`; return how many there were."""
+        ...
+
+    async def compact(self, revision: int) -> None:
+        """Forget the changes before `revision`; current values stay.
+
+        Raises:
+            CompactedError: that is done already.
+        """
         ...
 
     def watch(self, start: bytes, end: bytes, *, revision: int) -> AsyncGenerator[WatchEvent, None]:

@@ -158,7 +158,7 @@ async def test_a_compacted_history_is_read_again_from_the_log(stores: Stores) ->
         await begun.wait()
         last = await write(store, 5)
         page = await stores.lab.etcd.range(stores.keys.head, stores.keys.wal_end)
-        await stores.lab.compact(page.revision)
+        await stores.lab.etcd.compact(page.revision)
         go_on.set()
         await follower.reached(last, seconds=WAIT)
         assert shown(follower) == view(store)

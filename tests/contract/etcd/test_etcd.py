@@ -10,6 +10,7 @@ from lab.etcds import Space
 from runabout.etcd import (
     CompactedError,
     Compare,
+    KeyRange,
     PermanentEtcdError,
     Put,
     TxnResult,
@@ -170,6 +171,27 @@ async def test_a_transaction_of_128_keys_is_taken(space: Space) -> None:
     assert len((await space.lab.etcd.range(space.prefix, space.end)).items) == 128
 
 
+@pytest.mark.parametrize("holds", [True, False])
+async def test_a_transaction_deletes_ranges_with_what_it_writes(space: Space, *, holds: bool) -> None:
+    await _put(space, a=b"1", b=b"1", c=b"1", d=b"1")
+    etcd = space.lab.etcd
+    await etcd.txn(
+        [Compare(space.key(b"a"), b"1" if holds else b"2")],
+        [Put(space.key(b"a"), b"2")],
+        deletes=[KeyRange(space.key(b"b"), space.key(b"d")), KeyRange(space.key(b"x"), space.key(b"y"))],
+    )
+    found = {item.key: item.value for item in (await etcd.range(space.prefix, space.end)).items}
+    kept = {b"a": b"2", b"d": b"1"} if holds else {b"a": b"1", b"b": b"1", b"c": b"1", b"d": b"1"}
+    assert found == {space.key(name): value for name, value in kept.items()}
+
+
+async def test_a_transaction_cannot_write_what_it_deletes(space: Space) -> None:
+    await _put(space, a=b"1")
+    with pytest.raises(PermanentEtcdError):
+        await space.lab.etcd.txn((), [Put(space.key(b"a"), b"2")], deletes=[KeyRange(space.key(b"a"), space.key(b"b"))])
+    assert await space.lab.etcd.get(space.key(b"a")) == b"1"
+
+
 # deletion
 
 
@@ -243,16 +265,25 @@ async def test_a_watch_misses_nothing_and_keeps_the_order_of_many_writers(space:
 async def test_a_watch_of_history_that_is_compacted_says_so(space: Space) -> None:
     first = await _put(space, a=b"1")
     last = await _put(space, a=b"2")
-    await space.lab.compact(last)
+    await space.lab.etcd.compact(last)
     events = space.lab.etcd.watch(space.prefix, space.end, revision=first)
     with pytest.raises(CompactedError):
         await _take(events, 1)
 
 
+async def test_a_compaction_that_was_made_or_is_in_the_future_is_refused_as_such(space: Space) -> None:
+    last = await _put(space, a=b"1")
+    await space.lab.etcd.compact(last)
+    for revision in (last, last - 1, last + 1_000_000):
+        with pytest.raises(CompactedError):
+            await space.lab.etcd.compact(revision)
+    assert await space.lab.etcd.get(space.key(b"a")) == b"1"
+
+
 async def test_compaction_takes_no_current_value_and_no_watch_from_its_revision_on(space: Space) -> None:
     await _put(space, a=b"1", b=b"1")
     last = await _put(space, a=b"2")
-    await space.lab.compact(last)
+    await space.lab.etcd.compact(last)
     page = await space.lab.etcd.range(space.prefix, space.end)
     assert [item.value for item in page.items] == [b"2", b"1"]
     async with aclosing(space.lab.etcd.watch(space.prefix, space.end, revision=last)) as events:
