@@ -193,6 +193,20 @@ async def test_a_watch_goes_on_where_the_one_before_it_ended() -> None:
     assert len(server.times(["list"])) == 1
 
 
+async def test_watches_that_end_with_news_are_begun_again_at_once() -> None:
+    """A busy API server ends the watches that it cannot serve fast enough; to wait then is to be blind."""
+    news = [Reply(event("MODIFIED", item("a", version))) for version in range(10, 30)]
+    async with (
+        ScriptedKube(list=[listing(9, A)], watch=[*news, OPEN]) as server,
+        to(server) as session,
+        running(Informer(session, CONFIG_MAPS)),
+    ):
+        await until(lambda: len(server.versions) == len(news) + 1)
+    first, *_, last = server.times(["watch"])
+    assert last - first < sum(BACKOFF)
+    assert len(server.times(["list"])) == 1
+
+
 async def test_an_event_that_was_lost_in_silence_is_made_up_for_by_a_later_list() -> None:
     """The watches look all right and never say that something was deleted."""
     script = {"list": [listing(9, A), listing(12)], "watch": [Reply(), OPEN]}

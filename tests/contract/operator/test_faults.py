@@ -200,6 +200,9 @@ async def test_a_run_ends_as_it_should_whatever_the_api_server_does(
     assert sorted(key.task for key in pods) == ["a", "b", "c", "d"]
     for key in pods:
         assert bench.log(key.run, key.task, key.attempt) == OUTPUT
+    await until(lambda: not fake.faults, seconds=SECONDS)
+    await bench.create(f"{name}-after", {"tasks": []})  # whatever happened, the operator goes on
+    await until(lambda: bench.status(f"{name}-after").get("phase") == "finished", seconds=SECONDS)
     assert set(fake.created.values()) <= {1}
     spent = Counter(fake.requests)
     spent.subtract(before)
