@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 DURATION_SECONDS: Final = 8
 """Without renewal for so long, a standby takes over: so a lost replica is replaced within ten seconds."""
 RENEW_SECONDS: Final = 2.0
+RELEASE_SECONDS: Final = 1.0
+"""For letting go; an API server that takes longer lets the Lease expire."""
 LOOK_SECONDS: Final = 1.0
 """How often a standby looks: after an orderly end of the holder, work goes on within this time."""
 
@@ -91,10 +93,12 @@ class Lease:
     async def release(self) -> None:
         """Let go, so that a standby need not wait for the Lease to expire; best effort."""
         try:
-            found = await self._session.get(LEASES, self._name, namespace=self._namespace)
-            if text(_spec(found), "holderIdentity") == self._holder:
-                await self._write(found, {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._time()})
-        except KubeError as error:
+            async with asyncio.timeout(RELEASE_SECONDS):
+                found = await self._session.get(LEASES, self._name, namespace=self._namespace)
+                if text(_spec(found), "holderIdentity") == self._holder:
+                    given_up = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._time()}
+                    await self._write(found, given_up)
+        except (KubeError, TimeoutError) as error:
             log.info("Lease not released: a standby waits until it expires", lease=self._name, error=str(error))
 
     async def _try(self) -> str:

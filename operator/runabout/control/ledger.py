@@ -49,6 +49,11 @@ class Ledger:
         body = self._store.get(RUN, run)
         return None if body is None else decode(Run, body)
 
+    def task(self, run: RunId, name: str) -> Task | None:
+        """Return one task of a run."""
+        body = self._store.get(TASK, f"{run}/{name}")
+        return None if body is None else decode(Task, body)
+
     def state(self, run: RunId) -> State | None:
         """Return a run with its configuration and all its tasks."""
         body = self._store.get(RUN, run)
@@ -86,13 +91,9 @@ class Ledger:
         """Store a change; returns when it is durable.
 
         Raises:
-            datamanager errors, see `Store.commit`; after `Unknown` the run must be read again.
+            datamanager errors, see `Store.commit`; after `Unknown` only the store knows what is true.
         """
         return await self._store.commit(Transaction(actions=tuple(_actions(change)), groups=frozenset()))
-
-    async def settled(self) -> None:
-        """Return when no commit is under way: after one of unknown outcome, reads then say what is true."""
-        await self._store.settled()
 
 
 def _actions(change: Change) -> Iterable[Put | Append]:

@@ -37,6 +37,11 @@ class Metrics:
         self.attempts_lost = Counter(
             "runabout_attempts_lost", "Attempts that the machinery lost, by reason.", ["reason"], registry=registry
         )
+        self.strays_removed = Counter(
+            "runabout_strays_removed",
+            "Pods removed because their attempt was over before they appeared.",
+            registry=registry,
+        )
         self.api_requests = Counter(
             "runabout_api_requests", "Requests to the API server.", ["verb", "resource", "code"], registry=registry
         )

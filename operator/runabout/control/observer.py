@@ -272,10 +272,13 @@ class Observer:
             self._logs.ended(attempt.pod, task.reason.value if task.reason else None, None)
         elif self._is_late(attempt, now):
             found.storage_late = True
-        if self._is_settled(attempt, now):
-            state = self._state(live, task, attempt, self._limits(live, task), now=now)
-            if isinstance(state, Ended | Machinery):
-                self._tidy(attempt, state, due=now if state.cleanup is Cleanup.FORCE else now + CLEANUP_MS)
+        state = self._state(live, task, attempt, self._limits(live, task), now=now)
+        if isinstance(state, Pending | Running):
+            # Its creation was given up, and yet it was carried out: nobody waits for this pod.
+            if attempt.stop_sent is None and attempt.cleanup_due is None and not attempt.removed:
+                attempt.cleanup_due = now
+        elif isinstance(state, Ended | Machinery) and self._is_settled(attempt, now):
+            self._tidy(attempt, state, due=now if state.cleanup is Cleanup.FORCE else now + CLEANUP_MS)
         trouble = self._logs.trouble(attempt.pod)
         if trouble is not None and stored is None:
             message, since = trouble

@@ -21,10 +21,10 @@ from runabout.control.order import Order
 from runabout.control.queue import WorkQueue
 from runabout.control.reporter import Reporter
 from runabout.control.status import Wait
-from runabout.datamanager import Unknown
 from runabout.engine.decide import Assignment, Decision, Facts, decide
 from runabout.engine.state import State
-from runabout.records import Approval, Event, Phase, Reason, RunId, Task, Verdict
+from runabout.executors.names import PodKey
+from runabout.records import TERMINAL_PHASES, Approval, Event, Phase, Reason, RunId, Task, Verdict
 from runabout.records.encoding import RecordError
 
 log = structlog.get_logger(__name__)
@@ -100,6 +100,12 @@ class Reconciler:
         """Return the uid of a live run."""
         return self._uids.get(run)
 
+    def in_hand(self, key: PodKey) -> bool:
+        """Whether passes over its run take care of an attempt and its pod."""
+        live = self.lives.get(self._uids.get(key.run, Uid("")))
+        attempt = live.attempts.get(key.task) if live is not None else None
+        return attempt is not None and attempt.number == key.attempt
+
     def heard(self, uid: Uid) -> None:
         """Note when news of a run's pods came, for the time from there to the next pods."""
         live = self.lives.get(uid)
@@ -110,7 +116,8 @@ class Reconciler:
         """Bring one run a step further; safe at any time, for any uid.
 
         Raises:
-            errors of the store and of the API server that are worth another try later.
+            errors of the store and of the API server that are worth another try later; `Unknown` and `Fenced`, after
+            which only another process can go on: what is in memory may not be what the store has.
         """
         self._metrics.reconciles.inc()
         run = self._objects.get(uid)
@@ -224,33 +231,11 @@ class Reconciler:
         try:
             with self._metrics.commit_seconds.time():
                 await self._ledger.commit(change)
-        except Unknown:
-            self._order.withdraw(live, done.assigned)
-            await self._ledger.settled()
-            self._reload(live)
-            raise
         except BaseException:
             self._order.withdraw(live, done.assigned)
             raise
         self._metrics.commits.inc()
         live.new = False
-
-    def _reload(self, live: LiveRun) -> None:
-        """Take a run again from the store after a commit of unknown outcome.
-
-        What that commit assigned was never acted on, and by nobody else: its pods may be created.
-        """
-        state = self._ledger.state(live.id)
-        if state is None:
-            return
-        now = self._now()
-        for task in state.tasks.values():
-            known = live.attempts.get(task.name)
-            if task.executor is None or task.pod is None or (known is not None and known.pod == task.pod):
-                continue
-            live.attempts[task.name] = Attempt(task.pod, task.name, task.attempt, Creation.WANTED, now)
-            self._order.occupy(live, task)
-        live.state, live.new = state, False
 
     def _after(self, live: LiveRun, done: _Pass, found: Observation) -> None:
         """Take what was committed into memory: attempts that began, attempts that are over, the run's end."""
@@ -271,7 +256,7 @@ class Reconciler:
                 )
         for event in done.events:
             log.info("run changed", phase=event.phase.value, result=event.result.value)
-        if live.over and (before.run.phase is not live.state.run.phase):
+        if live.over and any(event.phase in TERMINAL_PHASES for event in done.events):
             run = live.state.run
             self._metrics.runs_ended.labels(phase=run.phase.value, result=run.result.value).inc()
             self._order.leave(live)
@@ -349,11 +334,6 @@ class Reconciler:
             await self._reporter.release(self._objects.get(run.uid) or run)
             live.released = True
             again = await self._reporter.expire(live, self._objects.get(run.uid) or run)
-        elif (overdue := self._reporter.overdue(run)) is not None:
-            if overdue == 0:
-                await self._reporter.release_overdue(live, run)
-            else:
-                self._queue.add_after(live.uid, overdue)
         if again is not None:
             self._queue.add_after(live.uid, again)
 

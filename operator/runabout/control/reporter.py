@@ -4,7 +4,7 @@ Status is written by server-side apply, only if it differs from what was written
 per run. The finalizer goes on before anything can be lost and off when record and logs are stored, or at its deadline.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -13,6 +13,7 @@ from runabout.control.metrics import Metrics
 from runabout.control.objects import FINALIZER, RunObject
 from runabout.control.runs_api import RunsApi
 from runabout.control.status import run_status, without_record
+from runabout.records import TERMINAL_PHASES
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +62,7 @@ class Reporter:
             if live.storing_since is None:
                 live.storing_since = self._clock()
             wait = max(wait, live.storing_since + STORING_SECONDS - self._clock())
-        if wait > 0 and not live.over:
+        if wait > 0 and not (live.over and not _says_end(previous)):  # the end itself is never kept back
             return wait
         live.reported_at = self._clock()
         await self._api.apply_status(run, status)
@@ -69,7 +70,9 @@ class Reporter:
         return None
 
     async def orphaned(self, run: RunObject) -> None:
-        """Say of a Run that was not over that its record is not in the store (any more)."""
+        """Say of a Run that was not over that its record is not in the store (any more); one that had none is left."""
+        if not run.status.get("id"):
+            return
         status = without_record(run.status, now=self._now())
         if status is not None and status != run.status:
             log.warning("record missing", run=run.status.get("id"), namespace=run.namespace, name=run.name)
@@ -91,11 +94,16 @@ class Reporter:
             return None
         return max(0.0, (run.deleted - self._now()) / 1000 + self._deadline)
 
-    async def release_overdue(self, live: LiveRun | None, run: RunObject) -> None:
+    async def release_overdue(self, run: RunObject) -> None:
         """Let a Run go whose record or logs are not stored yet, and say so."""
-        log.warning("finalizer deadline reached", run=live.id if live else None, namespace=run.namespace, name=run.name)
-        self._metrics.finalizers_forced.inc()
         await self.release(run)
+        log.warning(
+            "released at the finalizer's deadline, before record and logs were stored",
+            run=run.status.get("id"),
+            namespace=run.namespace,
+            name=run.name,
+        )
+        self._metrics.finalizers_forced.inc()
 
     async def expire(self, live: LiveRun, run: RunObject) -> float | None:
         """Delete a Run whose time is over; return in how many seconds that will be, None if it is being deleted."""
@@ -109,3 +117,7 @@ class Reporter:
             return left
         await self._api.delete(run)
         return None
+
+
+def _says_end(status: Mapping[str, object]) -> bool:
+    return status.get("phase") in {phase.value for phase in TERMINAL_PHASES}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from runabout.control.objects import RunObject
 from runabout.kube.errors import ConflictError, NotFoundError
-from runabout.kube.objects import EXECUTORS, RUNS
+from runabout.kube.objects import EXECUTORS, RUNS, Resource, metadata, text
 from runabout.kube.session import Session
 
 MANAGER = "runabout"
@@ -22,13 +22,21 @@ class RunsApi:
         self._seen = seen
 
     async def apply_status(self, run: RunObject, status: Mapping[str, object]) -> None:
-        """Write the status of a Run."""
+        """Write the status of a Run.
+
+        Raises:
+            ConflictError: somebody else wrote at the same moment; it is worth another try.
+        """
         body = {"metadata": {"name": run.name, "namespace": run.namespace, "uid": run.uid}, "status": status}
         try:
             made = await self._session.apply(
                 RUNS, run.name, body, manager=MANAGER, namespace=run.namespace, subresource="status"
             )
-        except (NotFoundError, ConflictError):
+        except NotFoundError:
+            return
+        except ConflictError:
+            if await self._is_there(RUNS, run.name, run.uid, namespace=run.namespace):
+                raise
             return
         self._seen(made)
 
@@ -46,16 +54,38 @@ class RunsApi:
         self._seen(made)
 
     async def delete(self, run: RunObject) -> None:
-        """Delete a Run and, by its owner references, its pods."""
+        """Delete a Run and, by its owner references, its pods.
+
+        Raises:
+            ConflictError: as for a status.
+        """
         try:
             await self._session.delete(RUNS, run.name, namespace=run.namespace, uid=run.uid, propagation="Background")
-        except (NotFoundError, ConflictError):
+        except NotFoundError:
             return
+        except ConflictError:
+            if await self._is_there(RUNS, run.name, run.uid, namespace=run.namespace):
+                raise
 
     async def apply_executor_status(self, name: str, uid: str, status: Mapping[str, object]) -> None:
-        """Write the status of an Executor."""
+        """Write the status of an Executor.
+
+        Raises:
+            ConflictError: as for a Run.
+        """
         body = {"metadata": {"name": name, "uid": uid}, "status": status}
         try:
             await self._session.apply(EXECUTORS, name, body, manager=MANAGER, subresource="status")
-        except (NotFoundError, ConflictError):
+        except NotFoundError:
             return
+        except ConflictError:
+            if await self._is_there(EXECUTORS, name, uid):
+                raise
+
+    async def _is_there(self, resource: Resource, name: str, uid: str, *, namespace: str | None = None) -> bool:
+        """Whether this very object still exists: a conflict is also how the API server says that it is another one."""
+        try:
+            found = await self._session.get(resource, name, namespace=namespace)
+        except NotFoundError:
+            return False
+        return text(metadata(found), "uid") == uid

@@ -88,7 +88,7 @@ async def _main(settings: Settings) -> None:
         settings,
         connection=connection,
         ost=ost,
-        watch=lambda sink, ending: watch(sink, stop=ending),
+        watch=lambda news, ending: watch(news, stop=ending),
         metrics=Metrics(),
     )
     try:

@@ -129,6 +129,20 @@ async def test_the_end_of_the_last_task_waits_a_moment_for_the_logs_and_one_stat
         assert here.run.status["phase"] == "finished"
 
 
+async def test_logs_that_are_stored_after_the_end_do_not_make_more_statuses_than_anything_else() -> None:
+    async with scene() as here:
+        tasks = [f"t{number}" for number in range(100)]
+        here.live = live(finished(created(*(task_spec(name) for name in tasks)), Result.FAILED))
+        for name in tasks:
+            here.live.state = with_task(here.live.state, name, status=Status.FAILED, stored=False, late_logs=True)
+        await here.report()
+        begin = here.time
+        for name in tasks:
+            here.live.state = with_task(here.live.state, name, stored=True, late_logs=False)
+            await here.report(after=0.01)
+        assert here.writes <= (here.time - begin) / REPORT_SECONDS + 2
+
+
 async def test_logs_that_take_longer_do_not_hide_that_the_tasks_have_ended() -> None:
     async with scene() as here:
         await here.report()
@@ -177,6 +191,13 @@ async def test_a_run_goes_when_its_time_is_over(spec: dict[str, object], seconds
         assert await here.reporter.expire(here.live, run) is None
         assert here.fake.items("runs") == []
         assert await here.reporter.expire(here.live, run) is None
+
+
+async def test_a_run_that_never_had_a_record_does_not_miss_one() -> None:
+    async with scene() as here:
+        assert here.reporter is not None
+        await here.reporter.orphaned(here.run)
+        assert here.writes == 0
 
 
 async def test_a_run_that_is_gone_is_no_error() -> None:

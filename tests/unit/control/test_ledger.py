@@ -205,7 +205,7 @@ async def test_a_commit_whose_answer_got_lost_takes_effect_once() -> None:
 @virtual
 async def test_after_an_unknown_outcome_reads_are_true_once_the_store_has_settled() -> None:
     etcd = MemoryEtcd()
-    async with opened(etcd, deadline=2.0) as (ledger, _):
+    async with opened(etcd, deadline=2.0) as (ledger, store):
         away = asyncio.get_running_loop().time() + 20
 
         async def fail(call: str, when: str) -> None:
@@ -217,7 +217,7 @@ async def test_after_an_unknown_outcome_reads_are_true_once_the_store_has_settle
             await ledger.commit(creation(created(run=R1)))
         assert ledger.run(R1) is None
         async with asyncio.timeout(60):
-            await ledger.settled()
+            await store.settled()
         assert ledger.run(R1) is not None
 
 

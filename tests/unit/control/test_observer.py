@@ -386,6 +386,7 @@ async def test_a_pod_on_a_node_that_does_not_answer_is_removed_by_force() -> Non
 
 BROKEN_TOOLBOX = pod(
     "Pending",
+    None,
     initContainerStatuses=[
         {"name": "runabout-toolbox", "state": {"waiting": {"reason": "InvalidImageName", "message": "no image"}}}
     ],
@@ -443,6 +444,18 @@ async def test_a_pod_that_never_started_is_asked_to_go_until_it_is_removed() -> 
 
 def replace_metadata(body: dict[str, Any], **more: Any) -> dict[str, Any]:  # noqa: ANN401 - a pod's JSON
     return {**body, "metadata": {**body["metadata"], **more}}
+
+
+@virtual
+async def test_a_pod_that_appears_when_its_task_is_over_is_removed_at_once() -> None:
+    """Its creation was given up because of a stop, and carried out all the same."""
+    async with scene(creation=Creation.WANTED) as here:
+        assert here.look(stop=True).ended["build"].status is Status.STOPPED
+        here.task_ended(Status.STOPPED)
+        assert here.look().remove == []
+        assert here.look(RUNS).remove == [here.attempt]
+        here.attempt.removed = True
+        assert here.look(at=NOW + REMOVED_MS).remove == []
 
 
 # the object storage is away

@@ -1,0 +1,95 @@
+"""What is seen, and who is looked at because of it."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from runabout.control.executors import Executors
+from runabout.control.news import News, trim_node
+from runabout.control.objects import RunObjects, Uid
+from runabout.control.order import Order
+from runabout.control.queue import WorkQueue
+
+pytestmark = pytest.mark.looptime
+
+
+def never() -> float:
+    return 0.0
+
+
+@dataclass
+class Scene:
+    objects: RunObjects = field(default_factory=RunObjects)
+    queue: WorkQueue[Uid] = field(default_factory=lambda: WorkQueue(clock=never))
+    executors: Executors = field(default_factory=lambda: Executors(toolbox_image="t", toolbox_pull_policy="Never"))
+
+    @property
+    def news(self) -> News:
+        order = Order(executors=self.executors, wake=self.queue.add, now=lambda: 0)
+        return News(objects=self.objects, queue=self.queue, executors=self.executors, order=order)
+
+    def seen(self, *, deleted: bool = False, version: str = "1", **metadata: Any) -> bool:  # noqa: ANN401 - JSON
+        """Show a Run; return whether it will be looked at."""
+        self.queue = WorkQueue(clock=never)
+        body = {"metadata": {"uid": "u1", "resourceVersion": version, "generation": 1, **metadata}, "spec": {}}
+        self.news.run_seen(body, deleted=deleted)
+        return len(self.queue) > 0
+
+
+async def test_a_run_is_looked_at_when_it_comes_changes_or_goes_and_not_for_our_own_writes() -> None:
+    here = Scene()
+    assert here.seen()
+    assert not here.seen(version="2", finalizers=["runabout.dev/record"])
+    assert here.seen(version="3", generation=2)
+    assert here.seen(version="4", generation=2, deletionTimestamp="2026-01-01T00:00:00Z")
+    assert not here.seen(version="5", generation=2, deletionTimestamp="2026-01-01T00:00:00Z")
+    assert here.seen(version="6", deleted=True)
+    assert len(here.objects) == 0
+
+
+async def test_the_end_of_an_executor_says_nothing_about_the_next_one_of_its_name() -> None:
+    here = Scene()
+
+    def executor(uid: str) -> dict[str, Any]:
+        return {"metadata": {"name": "linux", "uid": uid, "generation": 1}, "spec": {"archs": ["amd64"]}}
+
+    here.news.executor_seen(executor("old"), deleted=False)
+    here.news.executor_seen(executor("new"), deleted=False)
+    here.news.executor_seen(executor("old"), deleted=True)
+    assert here.executors.get("linux").uid == "new"
+    here.news.executor_seen(executor("new"), deleted=True)
+    assert here.executors.get("linux").spec is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "conditions", "counted"),
+    [
+        ({}, [{"type": "Ready", "status": "True"}], 1),
+        ({}, [{"type": "Ready", "status": "Unknown"}], 0),
+        ({}, [], 0),
+        ({"unschedulable": True}, [{"type": "Ready", "status": "True"}], 0),
+    ],
+)
+async def test_a_node_counts_while_it_is_ready_and_takes_pods(
+    spec: dict[str, object], conditions: list[object], counted: int
+) -> None:
+    here = Scene()
+    node = {
+        "metadata": {"name": "n1", "labels": {"kubernetes.io/arch": "arm64"}},
+        "spec": spec,
+        "status": {"conditions": conditions},
+    }
+    here.news.node_changed(None, trim_node(node))
+    assert here.executors.nodes("arm64") == counted
+    here.news.node_changed(trim_node(node), None)
+    assert here.executors.nodes("arm64") == 0
+
+
+async def test_news_of_pods_before_anybody_works_are_no_trouble() -> None:
+    here = Scene()
+    labels = {"app.kubernetes.io/managed-by": "runabout", "runabout.dev/run-id": "1il7g1c000001"}
+    here.news.pod_changed(None, {"metadata": {"labels": {**labels, "runabout.dev/task": "a"}}})
+    await asyncio.sleep(0)
+    assert len(here.queue) == 0
