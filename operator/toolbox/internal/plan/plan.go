@@ -42,7 +42,8 @@ type Plan struct {
 	Steps              []Step `json:"steps"`
 }
 
-// Step is one thing to run. Empty fields have been replaced by the plan's.
+// Step is one thing to run. Empty fields have been replaced by the plan's, but for WorkingDir: what is relative there
+// begins at the plan's, so nothing and the plan's own are not the same.
 type Step struct {
 	Name           string     `json:"name"`
 	Kind           string     `json:"kind"`
@@ -135,9 +136,6 @@ func (p *Plan) fill() {
 		step := &p.Steps[i]
 		if step.Shell == "" {
 			step.Shell = p.Shell
-		}
-		if step.WorkingDir == "" {
-			step.WorkingDir = p.WorkingDir
 		}
 		if step.User == "" {
 			step.User = p.User

@@ -13,6 +13,7 @@ import (
 type Output struct {
 	read, write *os.File
 	copied      chan struct{}
+	cut         bool
 }
 
 const (
@@ -69,7 +70,8 @@ func (o *Output) CopyTo(target io.Writer) {
 // Copied is closed when the last holder of the step's end has gone, or after Cut.
 func (o *Output) Copied() <-chan struct{} { return o.copied }
 
-// Cut copies what is in the pipe now and no more, whoever still holds it.
+// Cut copies what is in the pipe now and no more, whoever still holds it. What comes later is read and dropped: without a
+// reader whoever writes it would be killed, or wait for ever.
 func (o *Output) Cut(target io.Writer) error {
 	if err := o.read.SetReadDeadline(time.Unix(1, 0)); err != nil {
 		return err
@@ -81,13 +83,23 @@ func (o *Output) Cut(target io.Writer) error {
 	}
 	var failure error
 	err = raw.Control(func(fd uintptr) { failure = copyPresent(int(fd), target) })
-	return errors.Join(err, failure)
+	if err := errors.Join(err, failure, o.read.SetReadDeadline(time.Time{})); err != nil {
+		return err
+	}
+	o.cut = true
+	go func() {
+		defer o.read.Close()
+		_, _ = io.Copy(io.Discard, o.read)
+	}()
+	return nil
 }
 
 // Close gives back what is left.
 func (o *Output) Close() {
 	o.write.Close()
-	o.read.Close()
+	if !o.cut {
+		o.read.Close()
+	}
 }
 
 func copyPresent(fd int, target io.Writer) error {

@@ -66,11 +66,14 @@ func descriptor(file *os.File) (result uintptr) {
 	return result
 }
 
-// Signal sends to a step's process and to its group, which the process may have left. Only for a process that has not
-// been waited for: its number could belong to somebody else.
+// Signal sends to a step's process and to its group, which the process may have left: once to each, since many programs
+// take a second one for impatience. Only for a process that has not been waited for: its number could belong to
+// somebody else.
 func Signal(pid int, signal syscall.Signal) {
 	SignalGroup(pid, signal)
-	_ = syscall.Kill(pid, signal)
+	if group, err := syscall.Getpgid(pid); err == nil && group != pid {
+		_ = syscall.Kill(pid, signal)
+	}
 }
 
 // SignalGroup sends to what is left of a step's process group.

@@ -15,6 +15,9 @@ func (t *task) folder(name, home string) string {
 		home = "/"
 	}
 	task := expand(t.plan.WorkingDir, home, home)
+	if name == "" {
+		return task
+	}
 	return expand(name, home, task)
 }
 

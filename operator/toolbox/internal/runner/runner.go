@@ -29,6 +29,10 @@ const (
 	drainTime = time.Second
 	// killPatience is how long the end of killed processes is waited for.
 	killPatience = 5 * time.Second
+
+	// firstFree is the first real-time signal that no C library keeps for itself; systemd's images stop by SIGRTMIN+3.
+	firstFree  = syscall.Signal(35)
+	lastSignal = syscall.Signal(64)
 )
 
 // Options are the command line's.
@@ -72,7 +76,7 @@ func Run(options Options) int {
 		childEnded:  make(chan os.Signal, 1),
 	}
 	// First of all: process 1 ignores signals it does not handle.
-	signal.Notify(t.stop, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
+	signal.Notify(t.stop, stopSignals()...)
 	signal.Notify(t.childEnded, syscall.SIGCHLD)
 	// A reader of the log that goes away must not end the steps. Not Ignore: steps would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
@@ -90,6 +94,19 @@ func Run(options Options) int {
 		fmt.Fprintf(os.Stderr, "toolbox: the summary cannot be written: %v\n", err)
 	}
 	return ending.exitCode
+}
+
+// stopSignals are all that a container runtime may send to say "end": the image chooses by its STOPSIGNAL, and ours is
+// not the program it was chosen for.
+func stopSignals() []os.Signal {
+	result := []os.Signal{
+		syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT,
+		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGPWR,
+	}
+	for number := firstFree; number <= lastSignal; number++ {
+		result = append(result, number)
+	}
+	return result
 }
 
 func (t *task) run(options Options, result *summary.Summary) verdict {

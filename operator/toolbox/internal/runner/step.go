@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"runabout.dev/toolbox/internal/memory"
 	"runabout.dev/toolbox/internal/plan"
 	"runabout.dev/toolbox/internal/process"
 	"runabout.dev/toolbox/internal/script"
@@ -33,6 +34,7 @@ func (t *task) runStep(number int) (summary.Step, verdict) {
 	t.log.Begin(number, step.Name, result.Start.UnixMilli())
 
 	var ending verdict
+	killed := memory.Kills(memory.Files)
 	status, cause, err := t.execute(number, step)
 	var refused *refusal
 	switch {
@@ -43,13 +45,24 @@ func (t *task) runStep(number int) (summary.Step, verdict) {
 	default:
 		result.ExitCode = process.ExitCode(status)
 		result.State, ending = t.judge(step, status, cause)
-		if cause != nil {
-			t.log.Notice(cause.notice)
-		}
+		t.explain(status, cause, memory.Kills(memory.Files)-killed)
 	}
 	result.End = time.Now()
 	result.Bytes = t.log.End(string(result.State), result.ExitCode, result.End.UnixMilli())
 	return result, ending
+}
+
+// explain ends the step's output with what its own processes could not say of their end.
+func (t *task) explain(status syscall.WaitStatus, cause *interruption, killed int) {
+	if killed > 0 {
+		t.log.Notice(fmt.Sprintf("out of memory: processes of the container that were killed: %d", killed))
+	}
+	switch {
+	case cause != nil:
+		t.log.Notice(cause.notice)
+	case status.Signaled():
+		t.log.Notice(fmt.Sprintf("killed by signal %d (%v)", status.Signal(), status.Signal()))
+	}
 }
 
 // judge says what the end of a step's process means.

@@ -95,7 +95,8 @@ func (s *Summary) Encode() []byte {
 		if len(data) < maxBytes || result.Message == "" {
 			return append(data, '\n')
 		}
-		result.Message = shorten(result.Message, len(data)+1-maxBytes)
+		// One character takes up to six bytes in JSON: rather once more than too much.
+		result.Message = shorten(result.Message, (len(data)+1-maxBytes+5)/6)
 	}
 }
 
