@@ -16,6 +16,8 @@ from runabout.records.json import JsonObject
 
 MARGIN_SECONDS = 60
 """What a kubelet gets on top of every grace period before its node counts as lost."""
+LOST_SECONDS = 600
+"""How long a lost node may take to come back, or to be removed from the cluster, before its task fails."""
 
 
 def observe(
@@ -70,8 +72,12 @@ def _end_of_waiting(view: PodView, limits: Limits, stopped_at: int | None) -> in
     return _earliest((_after(view.deleted, MARGIN_SECONDS), _after(stopped_at, _grace(limits))))
 
 
-def _unreachable(view: PodView, now: int, limits: Limits, stopped_at: int | None) -> Ended | Machinery | None:
-    """Return the end of a pod that should be gone and is not: its node does not answer."""
+def _unreachable(view: PodView, now: int, limits: Limits, stopped_at: int | None) -> PodState | None:
+    """Return the state of a pod that should be gone and is not: its node does not answer.
+
+    Such a node may still execute the steps, and come back with them. So there is no other attempt before the pod is
+    really gone, which its kubelet says, or whoever removes the node; a pod that no node ever had cannot do harm.
+    """
     ended = _end_of_waiting(view, limits, stopped_at)
     if ended is None or now < ended:
         return None
@@ -79,7 +85,15 @@ def _unreachable(view: PodView, now: int, limits: Limits, stopped_at: int | None
     message = f"node {view.node or '(none)'} has not ended the pod in time; it may be lost"
     if stopped_at is not None:
         return Ended(Outcome.STOPPED, Reason.STOPPED, message, started=started, ended=ended, cleanup=Cleanup.FORCE)
-    return Machinery(Reason.NODE_LOST, message, started=started, ended=ended, cleanup=Cleanup.FORCE)
+    if not view.node and started is None:
+        return Machinery(Reason.NODE_LOST, message, ended=ended, cleanup=Cleanup.FORCE)
+    given_up = ended + LOST_SECONDS * 1000
+    if now < given_up:
+        if started is None:
+            return Pending(Reason.NODE_LOST, message, since=ended, look_again=given_up)
+        return Running(started, Reason.NODE_LOST, message, look_again=given_up)
+    message = f"{message}, and there is no other attempt because it may still execute this one"
+    return Ended(Outcome.FAILED, Reason.NODE_LOST, message, started=started, ended=given_up, cleanup=Cleanup.FORCE)
 
 
 def _running(view: PodView, now: int, limits: Limits, stopped_at: int | None) -> PodState:
@@ -97,8 +111,12 @@ def _running(view: PodView, now: int, limits: Limits, stopped_at: int | None) ->
     cause = outside_cause(view, gone=False)
     if cause is not None:
         return Running(since, cause.reason, cause.message, look_again=ending)
+    ready = view.condition("Ready")
+    silent = ready is not None and not ready.true and not ready.reason  # a kubelet always gives a reason
+    reason = Reason.NODE_LOST if silent else None
+    message = f"node {view.node} does not answer" if silent else ""
     if limits.timeout_seconds <= 0:
-        return Running(since)
+        return Running(since, reason, message)
     deadline = _after(since, limits.timeout_seconds + _grace(limits))
     if deadline is not None and now >= deadline:
         return Ended(
@@ -109,7 +127,7 @@ def _running(view: PodView, now: int, limits: Limits, stopped_at: int | None) ->
             ended=deadline,
             cleanup=Cleanup.DELETE,
         )
-    return Running(since, look_again=deadline)
+    return Running(since, reason, message, look_again=deadline)
 
 
 def _pending(view: PodView, now: int, limits: Limits, stopped_at: int | None) -> PodState:

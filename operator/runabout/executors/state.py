@@ -72,10 +72,11 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The attempt is over and counts: a success, the user's own failure, or a stop that we asked for.
+    """The attempt is over and counts: a success, the user's own failure, a stop that we asked for, or a lost node.
 
     `reason` is None exactly for a success. `steps` is empty where there is no summary that can be trusted: then only
-    `exit_code` counts, None if not even that is known. `summary` has what the end of the log is checked against.
+    `exit_code` counts, None if not even that is known. A lost node is the only failure of the machinery here: another
+    attempt could be executed beside this one. `summary` has what the end of the log is checked against.
     """
 
     outcome: Outcome

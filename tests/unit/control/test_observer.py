@@ -26,6 +26,7 @@ from runabout.control.observer import (
 )
 from runabout.control.status import Wait
 from runabout.engine.decide import TaskEnd
+from runabout.executors.observe import LOST_SECONDS, MARGIN_SECONDS
 from runabout.ost import MemoryObjectStore, OstError, UnavailableError
 from runabout.records import Attempt as PastAttempt
 from runabout.records import Reason, Status
@@ -372,16 +373,20 @@ async def test_a_pod_that_never_started_is_removed_at_once() -> None:
 
 
 @virtual
-async def test_a_pod_on_a_node_that_does_not_answer_is_removed_by_force() -> None:
+async def test_a_node_that_does_not_answer_may_still_execute_the_attempt_so_there_is_no_other() -> None:
     lost = replace_metadata(RUNS, deletionTimestamp=time(NOW))
+    given_up = NOW + (MARGIN_SECONDS + LOST_SECONDS) * 1000
     async with scene() as here:
         here.look(RUNS)
-        here.look(lost, at=NOW + LATE_MS)
+        first = here.look(lost, at=given_up - 1)
+        assert (first.waits["build"].reason, first.look_again) == (Reason.NODE_LOST, given_up)
+        assert (first.remove, first.retry, first.ended) == ([], {}, {})
+        end = here.look(at=given_up).ended["build"]
+        assert (end.status, end.reason) == (Status.FAILED, Reason.NODE_LOST)
+        here.task_ended(Status.FAILED)
         await here.stored()
-        found = here.look(at=NOW + LATE_MS)
-        assert (found.remove, here.attempt.force) == ([here.attempt], True)
-        assert found.retry == {}
-        assert here.look({}, at=NOW + LATE_MS + 1).retry["build"].reason is Reason.NODE_LOST
+        found = here.look(at=given_up)
+        assert (found.remove, here.attempt.force, found.retry) == ([here.attempt], True, {})
 
 
 BROKEN_TOOLBOX = pod(
