@@ -23,7 +23,7 @@ from runabout.control.spool import Spool
 from runabout.executors.markers import SETUP
 from runabout.executors.steplog import Chunk, StepLogSplitter
 from runabout.ost import AlreadyExistsError, ObjectStore, OstError
-from runabout.records import RunId
+from runabout.records import Reason, RunId, Status
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +35,8 @@ PATIENCE_SECONDS = 15.0
 cannot be had. An API server that does not answer says nothing: it is asked again for as long as it takes."""
 END_SECONDS = 60.0
 """How long a log that ended may wait for the news that its container has."""
+QUIET_SECONDS = 15.0
+"""How long a log that is followed may say nothing once its container has ended: a node that died never closes it."""
 STORE_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Delays between tries of an object storage that does not take a log; the last one repeats."""
 
@@ -198,6 +200,8 @@ class LogCollector:
             splitter = StepLogSplitter(what.steps)
             reason = await self._read(job, splitter, spool)
             _add(spool, splitter.finish(reason, job.sizes))
+            if reason is None:
+                await self._say_who_stopped(job, splitter, spool)
             for step, cut in sorted(spool.cut.items()):
                 line = f"[runabout: {cut} more bytes are not kept: the limit is {self._max_bytes} an attempt]\n"
                 spool.note(step, line.encode())
@@ -243,17 +247,52 @@ class LogCollector:
                         await asyncio.sleep(delay)
 
     async def _read_once(self, job: _Job, splitter: StepLogSplitter, spool: Spool, *, follow: bool) -> None:
-        what = job.what
         self._metrics.log_streams.inc()
         try:
-            async with self._source.read(what.namespace, what.pod, what.container, follow=follow) as pieces:
-                async for piece in pieces:
-                    _add(spool, splitter.feed(piece))
-                    job.nonce = splitter.nonce
-                    if splitter.complete:
-                        return
+            if not follow:
+                await self._take(job, splitter, spool, follow=False)
+                return
+            async with asyncio.timeout(None) as patience:
+                ending = asyncio.create_task(_limited_once_ended(job, patience), name=f"end of {job.what.pod}")
+                try:
+                    await self._take(job, splitter, spool, follow=True, patience=patience)
+                finally:
+                    ending.cancel()
+        except TimeoutError as error:
+            raise LogUnavailableError("the log broke off with its container", answered=False) from error
         finally:
             self._metrics.log_streams.dec()
+
+    async def _take(
+        self,
+        job: _Job,
+        splitter: StepLogSplitter,
+        spool: Spool,
+        *,
+        follow: bool,
+        patience: asyncio.Timeout | None = None,
+    ) -> None:
+        what = job.what
+        async with self._source.read(what.namespace, what.pod, what.container, follow=follow) as pieces:
+            async for piece in pieces:
+                _add(spool, splitter.feed(piece))
+                job.nonce = splitter.nonce
+                if splitter.complete:
+                    return
+                if patience is not None and job.ended.is_set():
+                    patience.reschedule(asyncio.get_running_loop().time() + QUIET_SECONDS)
+
+    async def _say_who_stopped(self, job: _Job, splitter: StepLogSplitter, spool: Spool) -> None:
+        """End a log that is complete with what only the cluster knows: who had a step stopped, if it was not a stop."""
+        stopped = [
+            (number, step.name) for number, step in enumerate(splitter.state.steps) if step.status is Status.STOPPED
+        ]
+        if not stopped:
+            return
+        await self._wait_for_end(job)
+        if job.reason is not None and not job.reason.startswith(Reason.STOPPED.value):
+            number, name = stopped[-1]
+            spool.note(number, f"[runabout: step {name} was ended from outside: {job.reason}]\n".encode())
 
     async def _wait_for_end(self, job: _Job) -> None:
         with contextlib.suppress(TimeoutError):
@@ -266,20 +305,21 @@ class LogCollector:
         self._metrics.logs_waiting.inc()
         try:
             for step, size in sorted(spool.sizes.items()):
-                await self._store_step(job, spool, step, size)
-                sizes[step] = size
-                self._metrics.log_bytes.inc(size)
+                sizes[step] = await self._store_step(job, spool, step, size)
+                self._metrics.log_bytes.inc(sizes[step])
         finally:
             self._metrics.logs_waiting.dec()
         job.stored = StoredLog(sizes)
 
-    async def _store_step(self, job: _Job, spool: Spool, step: int, size: int) -> None:
-        failures = 0
+    async def _store_step(self, job: _Job, spool: Spool, step: int, size: int) -> int:
+        """Return how many bytes are stored: those of an earlier process, if it got so far."""
+        failures, key = 0, job.what.key(step)
         while True:
             try:
-                await self._ost.write(job.what.key(step), spool.read(step), size=size, persist=True, create_only=True)
-            except AlreadyExistsError:
-                return
+                try:
+                    await self._ost.write(key, spool.read(step), size=size, persist=True, create_only=True)
+                except AlreadyExistsError:
+                    return (await self._ost.stat(key)).size
             except OstError as error:
                 if job.trouble_since is None:
                     job.trouble_since = self._now()
@@ -293,7 +333,12 @@ class LogCollector:
                 failures += 1
                 await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
             else:
-                return
+                return size
+
+
+async def _limited_once_ended(job: _Job, patience: asyncio.Timeout) -> None:
+    await job.ended.wait()
+    patience.reschedule(asyncio.get_running_loop().time() + QUIET_SECONDS)
 
 
 def _add(spool: Spool, chunks: list[Chunk]) -> None:

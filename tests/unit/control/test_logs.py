@@ -13,6 +13,7 @@ from fixtures.states import NOW, RUN
 from models.container_log import ToolboxLog, toolbox_log
 from runabout.control.logs import (
     END_SECONDS,
+    QUIET_SECONDS,
     LogGoneError,
     LogUnavailableError,
     log_key,
@@ -155,6 +156,63 @@ async def test_a_container_that_ended_without_saying_so_is_asked_once_more_and_i
     assert source.requests == [True, True, True, False]
 
 
+def stopped_log() -> bytes:
+    """Return the log of a task whose first step got a signal to end."""
+    log = ToolboxLog()
+    log.marker("v1", RUN, "build", 1)
+    log.write(SETUP)
+    log.end()
+    log.begin(0)
+    log.write(b"at work\n[runabout: stopped]\n")
+    log.end("stopped", 143)
+    log.done(143, "Stopped")
+    return bytes(log.text)
+
+
+@pytest.mark.parametrize(
+    ("reason", "line"),
+    [
+        ("Evicted: disk pressure", b"[runabout: step compile was ended from outside: Evicted: disk pressure]\n"),
+        ("PodDeleted: by hand", b"[runabout: step compile was ended from outside: PodDeleted: by hand]\n"),
+        ("Stopped: step compile was stopped", b""),
+        (None, b""),
+    ],
+)
+@virtual
+async def test_a_complete_log_ends_with_who_had_its_step_stopped(reason: str | None, line: bytes) -> None:
+    async with collecting(Container(stopped_log())) as work:
+        work.collector.follow(job())
+        asyncio.get_running_loop().call_later(20, work.collector.ended, job().pod, reason, None)
+        found = await work.stored(job())
+        expected = b"at work\n[runabout: stopped]\n" + line
+        assert await work.objects() == steps(expected)
+        assert found.sizes[0] == len(expected)
+
+
+@virtual
+async def test_a_complete_log_waits_a_while_and_no_longer_for_who_had_its_step_stopped() -> None:
+    start = asyncio.get_running_loop().time()
+    async with collecting(Container(stopped_log())) as work:
+        work.collector.follow(job())
+        await work.stored(job())
+        assert asyncio.get_running_loop().time() - start == pytest.approx(END_SECONDS, abs=1)
+
+
+@virtual
+async def test_a_log_that_a_dead_node_never_closes_is_read_anew_once_the_container_has_ended() -> None:
+    text = toolbox_log([b"one\n", b"two\n"])
+    source = Container(text, [Reading(0, len(text) - 60, "stays open"), Reading()])
+    async with collecting(source) as work:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        work.collector.follow(job())
+        loop.call_later(600, work.collector.ended, job().pod, "NodeLost: no answer", None)
+        await work.stored(job())
+        assert loop.time() - start == pytest.approx(600 + QUIET_SECONDS, abs=2)
+        assert await work.objects() == steps(b"one\n", b"two\n")
+    assert source.requests == [True, False]
+
+
 @virtual
 async def test_a_log_that_is_gone_ends_with_the_servers_words_once_the_container_has_ended() -> None:
     source = Container(b"", [Reading(0, 0, LogGoneError("the pod is gone"))])
@@ -246,8 +304,9 @@ async def test_what_was_stored_first_is_kept_when_a_log_is_read_again_after_a_re
     await ost.write(job().key(0), b"as it was first stored\n")
     async with collecting(Container(toolbox_log([b"another\n", b"two\n"])), ost) as work:
         work.collector.follow(job())
-        await work.stored(job())
+        found = await work.stored(job())
         assert await work.objects() == steps(b"as it was first stored\n", b"two\n")
+        assert found.sizes == {-1: len(SETUP), 0: len(b"as it was first stored\n"), 1: len(b"two\n")}
 
 
 @virtual
