@@ -3,31 +3,23 @@
 Runs end as the engine says, no attempt's pod is created twice, nothing is left behind, and requests stay bounded.
 """
 
-import asyncio
-import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from fixtures.etcd_server import EtcdServer
-from fixtures.fake_kube import FakeKube, Fault, Kind, now
-from fixtures.operator_process import OperatorProcess
+from fixtures.fake_kube import Fault, Kind
 from lab.kube_suite import until
-from models.container_log import toolbox_log
+from lab.played import OUTPUT, Bench, played
 from runabout.executors.names import parse_labels
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 Obj = dict[str, Any]
-NAMESPACE = "ci"
 SECONDS = 40
-OUTPUT = b"hello\n"
 EXIT_CODES = {"b": 3}
 TASKS: list[tuple[str, list[Obj]]] = [
     ("a", []),
@@ -39,39 +31,6 @@ TASKS: list[tuple[str, list[Obj]]] = [
 COUNTS = {"success": 3, "failed": 1, "skipped": 1}
 
 
-@dataclass(frozen=True)
-class Bench:
-    """The fake API server, and the operator that works on it."""
-
-    fake: FakeKube
-    operator: OperatorProcess
-    folder: Path
-
-    async def metrics(self) -> dict[str, float]:
-        return await asyncio.to_thread(self.operator.metrics)
-
-    def run(self, name: str) -> Obj:
-        [found] = [item for item in self.fake.items("runs") if item["metadata"]["name"] == name]
-        return found
-
-    def status(self, name: str) -> Obj:
-        found: Obj = self.run(name).get("status", {})
-        return found
-
-    async def create(self, name: str, spec: object) -> None:
-        body = {
-            "apiVersion": "runabout.dev/v1alpha1",
-            "kind": "Run",
-            "metadata": {"name": name, "namespace": NAMESPACE, "generation": 1},
-            "spec": spec,
-        }
-        await self.fake.put("runs", body)
-
-    def log(self, run: str, task: str, attempt: int) -> bytes:
-        folder = self.folder / "ost" / "objects" / "logs+" / f"{run}+" / f"{task}+" / f"{attempt}+"
-        return (folder / "0").read_bytes()
-
-
 def spec(name: str) -> Obj:
     container = {"image": "x"}
     tasks = [
@@ -81,67 +40,10 @@ def spec(name: str) -> Obj:
     return {"group": f"/test/{name}", "tasks": tasks}
 
 
-async def play_kubelet(fake: FakeKube) -> None:
-    """Let every pod run, and end with the exit code of its task."""
-    while True:
-        for pod in fake.items("pods"):
-            phase = pod.get("status", {}).get("phase", "Pending")
-            key = parse_labels(pod["metadata"].get("labels", {}))
-            if key is None or phase in ("Succeeded", "Failed"):
-                continue
-            started = {"startedAt": now()}
-            code = EXIT_CODES.get(key.task, 0)
-            over = {**started, "finishedAt": now(), "exitCode": code, "reason": "Completed"}
-            ended = phase == "Running"
-            state = {"terminated": over} if ended else {"running": started}
-            name = pod["spec"]["containers"][0]["name"]
-            pod["status"] = {
-                "phase": ("Failed" if code else "Succeeded") if ended else "Running",
-                "containerStatuses": [{"name": name, "state": state}],
-            }
-            if (pod["metadata"]["namespace"], pod["metadata"]["name"]) in fake.stores["pods"].objects:
-                await fake.put("pods", pod)
-        await asyncio.sleep(0.02)
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
-    folder = tmp_path_factory.mktemp("operator")
-    with EtcdServer(folder / "etcd", fsync=False) as etcd:
-        async with FakeKube() as fake:
-            fake.logs = lambda _namespace, _pod: toolbox_log([OUTPUT])
-            await fake.put("namespaces", {"metadata": {"name": NAMESPACE}})
-            ready = {"conditions": [{"type": "Ready", "status": "True"}]}
-            node = {"metadata": {"name": "n1", "labels": {"kubernetes.io/arch": "amd64"}}, "status": ready}
-            await fake.put("nodes", node)
-            await fake.put("executors", {"metadata": {"name": "any", "generation": 1}, "spec": {"archs": ["amd64"]}})
-            config = folder / "kubeconfig"
-            config.write_text(json.dumps(kubeconfig(fake.url)))
-            process = OperatorProcess(
-                workdir=folder,
-                kubeconfig=str(config),
-                etcd=etcd.endpoint,
-                environment={"RUNABOUT_RELIST_SECONDS": "5"},
-            )
-            await asyncio.to_thread(process.start)
-            kubelet = asyncio.create_task(play_kubelet(fake))
-            try:
-                yield Bench(fake, process, folder)
-            finally:
-                kubelet.cancel()
-                await asyncio.gather(kubelet, return_exceptions=True)
-                await asyncio.to_thread(process.kill)
-
-
-def kubeconfig(server: str) -> Obj:
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "fake",
-        "clusters": [{"name": "fake", "cluster": {"server": server}}],
-        "users": [{"name": "fake", "user": {}}],
-        "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
-    }
+    async with played(tmp_path_factory.mktemp("operator"), exit_codes=EXIT_CODES) as made:
+        yield made
 
 
 def several(verb: str, plural: str, *kinds: Kind | int | tuple[int, str, int]) -> list[Fault]:

@@ -1,0 +1,134 @@
+"""A cluster that is played: an API server that fails on demand, a kubelet of a few lines, a real etcd and operator."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fixtures.etcd_server import EtcdServer
+from fixtures.fake_kube import FakeKube
+from fixtures.fake_objects import now
+from fixtures.operator_process import OperatorProcess
+from models.container_log import toolbox_log
+from runabout.executors.names import parse_labels
+
+Obj = dict[str, Any]
+NAMESPACE = "ci"
+OUTPUT = b"hello\n"
+"""of every task"""
+TURN_SECONDS = 0.02
+"""of the kubelet"""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The fake API server, and the operator that works on it."""
+
+    fake: FakeKube
+    operator: OperatorProcess
+    etcd: EtcdServer
+    folder: Path
+
+    async def metrics(self) -> dict[str, float]:
+        return await asyncio.to_thread(self.operator.metrics)
+
+    async def passes(self, number: int) -> None:
+        """Return when the operator has begun so many passes."""
+        async with asyncio.timeout(60):
+            while (await self.metrics())["runabout_reconciles_total"] < number:  # noqa: ASYNC110 - another process's
+                await asyncio.sleep(TURN_SECONDS)
+
+    def run(self, name: str) -> Obj:
+        [found] = [item for item in self.fake.items("runs") if item["metadata"]["name"] == name]
+        return found
+
+    def status(self, name: str) -> Obj:
+        found: Obj = self.run(name).get("status", {})
+        return found
+
+    async def create(self, name: str, spec: object) -> None:
+        body = {
+            "apiVersion": "runabout.dev/v1alpha1",
+            "kind": "Run",
+            "metadata": {"name": name, "namespace": NAMESPACE, "generation": 1},
+            "spec": spec,
+        }
+        await self.fake.put("runs", body)
+
+    def log(self, run: str, task: str, attempt: int) -> bytes:
+        folder = self.folder / "ost" / "objects" / "logs+" / f"{run}+" / f"{task}+" / f"{attempt}+"
+        return (folder / "0").read_bytes()
+
+
+async def play_kubelet(fake: FakeKube, exit_codes: Mapping[str, int], turn_seconds: float) -> None:
+    """Let every pod run, and end with the exit code of its task."""
+    while True:
+        for pod in fake.items("pods"):
+            phase = pod.get("status", {}).get("phase", "Pending")
+            key = parse_labels(pod["metadata"].get("labels", {}))
+            if key is None or phase in ("Succeeded", "Failed"):
+                continue
+            started = {"startedAt": now()}
+            code = exit_codes.get(key.task, 0)
+            over = {**started, "finishedAt": now(), "exitCode": code, "reason": "Completed"}
+            ended = phase == "Running"
+            state = {"terminated": over} if ended else {"running": started}
+            name = pod["spec"]["containers"][0]["name"]
+            pod["status"] = {
+                "phase": ("Failed" if code else "Succeeded") if ended else "Running",
+                "containerStatuses": [{"name": name, "state": state}],
+            }
+            if (pod["metadata"]["namespace"], pod["metadata"]["name"]) in fake.stores["pods"].objects:
+                await fake.put("pods", pod)
+        await asyncio.sleep(turn_seconds)
+
+
+@asynccontextmanager
+async def played(
+    folder: Path,
+    *,
+    exit_codes: Mapping[str, int] | None = None,
+    executor: Obj | None = None,
+    environment: Mapping[str, str] | None = None,
+    turn_seconds: float = TURN_SECONDS,
+) -> AsyncIterator[Bench]:
+    """Play a cluster with one node and one Executor, on which an operator works."""
+    with EtcdServer(folder / "etcd", fsync=False) as etcd:
+        async with FakeKube() as fake:
+            fake.logs = lambda _namespace, _pod: toolbox_log([OUTPUT])
+            await fake.put("namespaces", {"metadata": {"name": NAMESPACE}})
+            ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+            node = {"metadata": {"name": "n1", "labels": {"kubernetes.io/arch": "amd64"}}, "status": ready}
+            await fake.put("nodes", node)
+            spec = {"archs": ["amd64"], **(executor or {})}
+            await fake.put("executors", {"metadata": {"name": "any", "generation": 1}, "spec": spec})
+            config = folder / "kubeconfig"
+            config.write_text(json.dumps(kubeconfig(fake.url)))
+            process = OperatorProcess(
+                workdir=folder,
+                kubeconfig=str(config),
+                etcd=etcd.endpoint,
+                environment={"RUNABOUT_RELIST_SECONDS": "5", **(environment or {})},
+            )
+            await asyncio.to_thread(process.start)
+            kubelet = asyncio.create_task(play_kubelet(fake, exit_codes or {}, turn_seconds))
+            try:
+                yield Bench(fake, process, etcd, folder)
+            finally:
+                kubelet.cancel()
+                await asyncio.gather(kubelet, return_exceptions=True)
+                await asyncio.to_thread(process.kill)
+
+
+def kubeconfig(server: str) -> Obj:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "fake",
+        "clusters": [{"name": "fake", "cluster": {"server": server}}],
+        "users": [{"name": "fake", "user": {}}],
+        "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
+    }
