@@ -131,6 +131,8 @@ class LogCollector:
         self._on_change = on_change
         self._now = now
         self._streams = asyncio.Semaphore(streams)
+        self._reads = asyncio.Semaphore(streams)
+        """of containers that have ended, which takes moments"""
         self._max_bytes = max_bytes
         self._jobs: dict[str, _Job] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -221,8 +223,7 @@ class LogCollector:
                 _add(spool, splitter.reconnected())
             connections += 1
             try:
-                async with self._streams:
-                    await self._read_once(job, splitter, spool, follow=not over)
+                await self._read_once(job, splitter, spool, follow=not over)
                 failures = refusals = 0
             except LogGoneError as error:
                 await self._wait_for_end(job)
@@ -247,21 +248,21 @@ class LogCollector:
                         await asyncio.sleep(delay)
 
     async def _read_once(self, job: _Job, splitter: StepLogSplitter, spool: Spool, *, follow: bool) -> None:
-        self._metrics.log_streams.inc()
-        try:
-            if not follow:
+        if not follow:
+            async with self._reads:
                 await self._take(job, splitter, spool, follow=False)
-                return
-            async with asyncio.timeout(None) as patience:
-                ending = asyncio.create_task(_limited_once_ended(job, patience), name=f"end of {job.what.pod}")
-                try:
+            return
+        try:
+            # A container that ends meanwhile needs no stream: others may hold theirs for hours.
+            async with _limited_once_ended(job, 0):
+                await self._streams.acquire()
+            try:
+                async with _limited_once_ended(job, QUIET_SECONDS) as patience:
                     await self._take(job, splitter, spool, follow=True, patience=patience)
-                finally:
-                    ending.cancel()
+            finally:
+                self._streams.release()
         except TimeoutError as error:
-            raise LogUnavailableError("the log broke off with its container", answered=False) from error
-        finally:
-            self._metrics.log_streams.dec()
+            raise LogUnavailableError("the log was not closed with its container", answered=False) from error
 
     async def _take(
         self,
@@ -273,14 +274,18 @@ class LogCollector:
         patience: asyncio.Timeout | None = None,
     ) -> None:
         what = job.what
-        async with self._source.read(what.namespace, what.pod, what.container, follow=follow) as pieces:
-            async for piece in pieces:
-                _add(spool, splitter.feed(piece))
-                job.nonce = splitter.nonce
-                if splitter.complete:
-                    return
-                if patience is not None and job.ended.is_set():
-                    patience.reschedule(asyncio.get_running_loop().time() + QUIET_SECONDS)
+        self._metrics.log_streams.inc()
+        try:
+            async with self._source.read(what.namespace, what.pod, what.container, follow=follow) as pieces:
+                async for piece in pieces:
+                    _add(spool, splitter.feed(piece))
+                    job.nonce = splitter.nonce
+                    if splitter.complete:
+                        return
+                    if patience is not None and job.ended.is_set():
+                        patience.reschedule(asyncio.get_running_loop().time() + QUIET_SECONDS)
+        finally:
+            self._metrics.log_streams.dec()
 
     async def _say_who_stopped(self, job: _Job, splitter: StepLogSplitter, spool: Spool) -> None:
         """End a log that is complete with what only the cluster knows: who had a step stopped, if it was not a stop."""
@@ -336,9 +341,20 @@ class LogCollector:
                 return size
 
 
-async def _limited_once_ended(job: _Job, patience: asyncio.Timeout) -> None:
-    await job.ended.wait()
-    patience.reschedule(asyncio.get_running_loop().time() + QUIET_SECONDS)
+@contextlib.asynccontextmanager
+async def _limited_once_ended(job: _Job, seconds: float) -> AsyncIterator[asyncio.Timeout]:
+    """Raise TimeoutError from what is done inside `seconds` after the container has ended, but for more news of it."""
+
+    async def limit(patience: asyncio.Timeout) -> None:
+        await job.ended.wait()
+        patience.reschedule(asyncio.get_running_loop().time() + seconds)
+
+    async with asyncio.timeout(None) as patience:
+        ending = asyncio.create_task(limit(patience), name=f"end of {job.what.pod}")
+        try:
+            yield patience
+        finally:
+            ending.cancel()
 
 
 def _add(spool: Spool, chunks: list[Chunk]) -> None:

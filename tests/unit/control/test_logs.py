@@ -324,6 +324,27 @@ async def test_no_more_logs_are_read_at_once_than_there_are_streams() -> None:
 
 
 @virtual
+async def test_a_container_that_ended_is_read_though_others_hold_all_streams() -> None:
+    whole = toolbox_log([b"one\n"])
+    source = Container(whole, [Reading(0, 40, "stays open"), Reading()])
+    long, short = job("long", ("compile",)), job("short", ("compile",))
+    begun = asyncio.Event()
+    source.when[1] = begun.set
+    async with collecting(source, streams=1) as work:
+        loop = asyncio.get_running_loop()
+        work.collector.follow(long)
+        async with asyncio.timeout(10):
+            await begun.wait()
+        start = loop.time()
+        work.collector.follow(short)
+        loop.call_later(30, work.collector.ended, short.pod, None, None)
+        await work.stored(short)
+        assert loop.time() - start == pytest.approx(30, abs=1)
+        assert work.collector.stored(long.pod) is None
+    assert source.requests == [True, False]
+
+
+@virtual
 async def test_a_job_that_is_forgotten_is_ended_and_unknown() -> None:
     source = Container(toolbox_log([b"one\n"])[:40], [Reading(ends="stays open")])
     begun = asyncio.Event()
