@@ -62,10 +62,10 @@ def _check_file(file: str, report: Report) -> None:
         for document in iterate_documents(Path(file)):
             problems = list(_problems(document.value, report))
             title = f"{name}:{document.line}{_title(document.value)}"
-            report.errors.extend(f"{title}: {problem}" for problem in problems)
+            report.errors.extend(_one_line(f"{title}: {problem}") for problem in problems)
             report.broken += bool(problems)
     except DocumentError as error:
-        report.errors.append(str(error))
+        report.errors.append(_one_line(str(error)))
         report.broken += 1
 
 
@@ -74,7 +74,7 @@ def _problems(value: object, report: Report) -> Iterator[Problem | str]:
     if isinstance(value, dict) and value.get("kind") == "List" and isinstance(value.get("items"), list):
         for place, item in enumerate(value["items"]):
             for problem in _problems(item, report):
-                yield f"items[{place}].{problem}"
+                yield _inside(problem, f"items[{place}]")
         return
     checked = check(value)
     if isinstance(checked, tuple):
@@ -84,6 +84,18 @@ def _problems(value: object, report: Report) -> Iterator[Problem | str]:
         yield from setup_errors(checked.spec)
     else:
         report.executors += 1
+
+
+def _inside(problem: Problem | str, where: str) -> Problem | str:
+    """Return a problem of one item with the path from the List on."""
+    if isinstance(problem, Problem):
+        return Problem(f"{where}.{problem.path}" if problem.path else where, problem.message)
+    return f"{where}.{problem}" if problem.startswith(("spec.", "items[")) else f"{where}: {problem}"
+
+
+def _one_line(text: str) -> str:
+    """Return a text whose line ends and other control characters are written out: whatever it is, it is one line."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def _title(value: object) -> str:

@@ -19,7 +19,9 @@ import yaml
 MAX_LENGTH = 16 * 1024 * 1024
 MAX_VALUES = 1_000_000
 MAX_DEPTH = 100
-
+MAX_DIGITS = 400
+"""of an integer; JSON's largest number has 309."""
+MAX_SHOWN = 32
 
 STDIN = Path("-")
 
@@ -71,16 +73,44 @@ _Loader.add_implicit_resolver(
 
 
 def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
-    text = loader.construct_scalar(node).replace("_", "").lower()
+    given = loader.construct_scalar(node)
+    text = given.replace("_", "").lower()
     sign = -1 if text.startswith("-") else 1
     digits = text.lstrip("+-")
-    if digits.startswith("0") and digits.isdigit():
-        return sign * int(digits, 8)
-    return sign * int(digits, 0)
+    try:
+        return sign * _whole(digits, 8 if digits.startswith("0") and digits.isdigit() else 0)
+    except _BadError:
+        raise
+    except ValueError as error:
+        raise _BadError(f"line {node.start_mark.line + 1}: {_shown(given)} is no integer") from error
+
+
+def _float(loader: _Loader, node: yaml.ScalarNode) -> float:
+    try:
+        return float(loader.construct_yaml_float(node))
+    except ValueError as error:
+        text = _shown(loader.construct_scalar(node))
+        raise _BadError(f"line {node.start_mark.line + 1}: {text} is no number") from error
 
 
 def _bool(loader: _Loader, node: yaml.ScalarNode) -> bool:
-    return loader.construct_scalar(node).lower() in {"y", "yes", "true", "on"}
+    text = loader.construct_scalar(node)
+    if text.lower() in {"y", "yes", "true", "on"}:
+        return True
+    if text.lower() in {"n", "no", "false", "off"}:
+        return False
+    raise _BadError(f"line {node.start_mark.line + 1}: {_shown(text)} is neither true nor false")
+
+
+def _whole(text: str, base: int = 10) -> int:
+    """Return the integer in a text; one with more digits than any field could take is none."""
+    if len(text) > MAX_DIGITS:
+        raise _BadError(f"{_shown(text)} is larger than any number here can be")
+    return int(text, base)
+
+
+def _shown(text: str) -> str:
+    return f'"{text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"}"'
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, object]:
@@ -109,6 +139,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, object]:
 
 _Loader.add_constructor("tag:yaml.org,2002:bool", _bool)
 _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
+_Loader.add_constructor("tag:yaml.org,2002:float", _float)
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
@@ -152,7 +183,7 @@ def _documents(text: str) -> Iterator[Document]:
         raise _BadError(f"longer than {MAX_LENGTH} characters")
     if text.lstrip()[:1] in {"{", "["}:
         try:
-            value = json.loads(text, object_pairs_hook=_once)
+            value = json.loads(text, object_pairs_hook=_once, parse_int=_whole)
         except json.JSONDecodeError:
             pass  # flow style of YAML, or nonsense: YAML's message says which
         else:

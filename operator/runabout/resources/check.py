@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from runabout.resources.errors import json_type, problems, shown
 from runabout.resources.executor import ExecutorSpec
-from runabout.resources.fields import DNS_NAME, MEANINGS
+from runabout.resources.fields import DNS_LABEL, DNS_NAME, MEANINGS
 from runabout.resources.model import Model
 from runabout.resources.problems import Problem, path_text
 from runabout.resources.run import RunSpec
@@ -23,6 +23,13 @@ MAX_DEPTH = 64
 """Levels of nesting in a spec; pieces of the pod API need a dozen. Pieces that pass through have no schema to bound
 them, and what is nested deeper than a parser goes could be stored and never read again."""
 SHOWN_DEPTH = 6
+MAX_LABEL = 63
+"""Characters of a namespace, of a label's value, and of its name without domain."""
+MAX_ANNOTATIONS = 256 * 1024
+"""Bytes of all annotations together."""
+_LABEL_NAME = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+_LABEL_VALUE = rf"({_LABEL_NAME})?"
+_LABEL_WORDS = 'letters, digits, "-", "_" and ".", beginning and ending with a letter or digit'
 _FIELDS = ("apiVersion", "kind", "metadata", "spec", "status")
 
 
@@ -162,19 +169,38 @@ def _metadata(value: object, found: list[Problem]) -> _Metadata:
     name, prefix, namespace = (value.get(key) for key in ("name", "generateName", "namespace"))
     if name is None and prefix is None:
         found.append(Problem("metadata.name", "Required value: name or generateName is required"))
-    for key, text in (("name", name), ("namespace", namespace)):
-        if text is not None and (
-            not isinstance(text, str) or len(text) > MAX_NAME or not re.fullmatch(DNS_NAME.rstrip("$"), text)
-        ):
-            found.append(Problem(f"metadata.{key}", f"Invalid value: {shown(text)}: expected {MEANINGS[DNS_NAME]}"))
-    if prefix is not None and not isinstance(prefix, str):
-        found.append(Problem("metadata.generateName", f"Invalid value: {shown(prefix)}: must be of type string"))
+    for key, text, pattern, longest in (
+        ("name", name, DNS_NAME, MAX_NAME),
+        ("namespace", namespace, DNS_LABEL, MAX_LABEL),
+        ("generateName", _whole_name(prefix), DNS_NAME, MAX_NAME),
+    ):
+        if text is not None and not (isinstance(text, str) and len(text) <= longest and _matches(pattern, text)):
+            expected = f"at most {longest} {MEANINGS[pattern]}"
+            found.append(Problem(f"metadata.{key}", f"Invalid value: {shown(value[key])}: expected {expected}"))
+    labels = _texts(value.get("labels"), "metadata.labels", found)
+    for key, text in labels.items():
+        if len(text) > MAX_LABEL or not _matches(_LABEL_VALUE, text):
+            problem = f"Invalid value: {shown(text)}: expected at most {MAX_LABEL} {_LABEL_WORDS}, or nothing"
+            found.append(Problem(path_text((key,), start="metadata.labels"), problem))
+    annotations = _texts(value.get("annotations"), "metadata.annotations", found)
+    size = sum(len(text.encode("utf-8", "replace")) for item in annotations.items() for text in item)
+    if size > MAX_ANNOTATIONS:
+        found.append(Problem("metadata.annotations", f"Too long: {size} bytes, at most {MAX_ANNOTATIONS}"))
     return _Metadata(
         name=str(name if name is not None else prefix or ""),
         namespace=str(namespace or ""),
-        labels=_texts(value.get("labels"), "metadata.labels", found),
-        annotations=_texts(value.get("annotations"), "metadata.annotations", found),
+        labels=labels,
+        annotations=annotations,
     )
+
+
+def _matches(pattern: str, text: str) -> bool:
+    return re.fullmatch(pattern.rstrip("$"), text) is not None
+
+
+def _whole_name(prefix: object) -> object:
+    """Return a name that generateName may lead to, as the API server does: a dash at its end is good."""
+    return f"{prefix[:-1]}a" if isinstance(prefix, str) and len(prefix) > 1 and prefix.endswith("-") else prefix
 
 
 def _texts(value: object, where: str, found: list[Problem]) -> Mapping[str, str]:
@@ -186,6 +212,11 @@ def _texts(value: object, where: str, found: list[Problem]) -> Mapping[str, str]
     for key, text in value.items():
         if not isinstance(text, str):
             problem = f"Invalid value: {shown(text)}: must be of type string, not {json_type(text)}; put it in quotes"
+            found.append(Problem(path_text((str(key),), start=where), problem))
+        domain, slash, name = str(key).rpartition("/")
+        bad_domain = slash and (len(domain) > MAX_NAME or not _matches(DNS_NAME, domain))
+        if bad_domain or len(name) > MAX_LABEL or not _matches(_LABEL_NAME, name):
+            problem = f"Invalid value: expected at most {MAX_LABEL} {_LABEL_WORDS}, after a domain and a slash or not"
             found.append(Problem(path_text((str(key),), start=where), problem))
     return {str(key): str(text) for key, text in value.items()}
 

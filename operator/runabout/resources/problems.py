@@ -7,6 +7,8 @@ from dataclasses import dataclass
 Location = tuple[str | int, ...]
 """A path as parts: names of fields and keys, and places in lists."""
 
+MAX_PART = 317
+"""Characters of a key that a path shows: those of the longest key of a label."""
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
@@ -29,7 +31,11 @@ def path_text(parts: Iterable[str | int], *, start: str = "") -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         elif _PLAIN.fullmatch(part):
-            text += f".{part}" if text else part
+            text += f".{_cut(part)}" if text else _cut(part)
         else:
-            text += f"[{part}]"
+            text += f"[{_cut(part)}]"
     return text
+
+
+def _cut(part: str) -> str:
+    return part if len(part) <= MAX_PART else f"{part[: MAX_PART - 1]}…"

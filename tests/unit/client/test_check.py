@@ -87,6 +87,50 @@ def test_items_of_a_list_are_checked_one_by_one(file: Path) -> None:
     assert check(write(file, {"kind": "List", "items": [run("a"), EXECUTOR]})).exit_code == 0
 
 
+def test_an_item_that_is_no_resource_or_has_errors_of_its_client_is_named_by_its_place(file: Path) -> None:
+    items = [3, run("a", setupErrors=["pipeline.yaml: bad"]), {"kind": "List", "items": [run("b", stop=3)]}]
+    result = check(write(file, {"kind": "List", "items": items}))
+    places = [line.removeprefix(f"{file}:1 (List): ").split(": ")[0] for line in result.stderr.splitlines()[:-1]]
+    assert places == ["items[0]", "items[1]", "items[2].items[0].spec.stop"]
+
+
+def test_every_error_is_one_line_whatever_is_in_it(file: Path) -> None:
+    odd = {**run("a\nb", setupErrors=["one\ntwo", "\x1b[31mred"]), "kind": "Run"}
+    odd["spec"]["x\r\ny" + "k" * 5000] = 1
+    result = check(write(file, odd))
+    lines = result.stderr.splitlines()
+    assert len(lines) == 3
+    assert all(line.isprintable() and len(line) < 1000 for line in lines)
+    good_name = check(write(file, run(setupErrors=["one\ntwo", "\x1b[31mred"])))
+    assert [line.split("): ")[1] for line in good_name.stderr.splitlines()[:-1]] == ["one\\ntwo", "\\x1b[31mred"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "paths"),
+    [
+        ({"generateName": "web-"}, []),
+        ({"generateName": "web"}, []),
+        ({"generateName": "Web_"}, ["metadata.generateName"]),
+        ({"generateName": "-"}, ["metadata.generateName"]),
+        ({"generateName": 3}, ["metadata.generateName"]),
+        ({"name": "a", "namespace": "a.b"}, ["metadata.namespace"]),
+        ({"name": "a" * 254}, ["metadata.name"]),
+        ({"name": "a", "labels": {"team": "web", "example.org/Team": "Web_1.2", "empty": ""}}, []),
+        ({"name": "a", "labels": {"team": "a b"}}, ["metadata.labels.team"]),
+        ({"name": "a", "labels": {"team": "a" * 64}}, ["metadata.labels.team"]),
+        ({"name": "a", "labels": {"a b": "x", "/a": "x"}}, ["metadata.labels[a b]", "metadata.labels[/a]"]),
+        ({"name": "a", "labels": {"a": True}}, ["metadata.labels.a"]),
+        ({"name": "a", "annotations": {"example.org/note": "any text\nat all"}}, []),
+        ({"name": "a", "annotations": {"Example.org/note": ""}}, ["metadata.annotations[Example.org/note]"]),
+        ({"name": "a", "annotations": {"note": "x" * 262_144}}, ["metadata.annotations"]),
+    ],
+    ids=str,
+)
+def test_metadata_is_checked_as_the_api_server_does(file: Path, metadata: dict[str, Any], paths: list[str]) -> None:
+    report = check_files([str(write(file, {**run(), "metadata": metadata}))])
+    assert sorted(line.split("): ")[1].split(": ")[0] for line in report.errors) == sorted(paths)
+
+
 def test_a_file_that_is_no_yaml_hides_nothing_of_the_others(tmp_path: Path) -> None:
     broken, other = tmp_path / "broken.yaml", write(tmp_path / "other.yaml", run(stop=3))
     broken.write_text(f"{yaml.safe_dump(run(stop=3))}---\na: [\n")
