@@ -16,7 +16,7 @@ from runabout.control.ledger import EVENT, Change, Ledger
 from runabout.control.objects import Uid
 from runabout.datamanager import Fenced, Store, Unknown, open_store
 from runabout.engine.state import State
-from runabout.etcd import UnavailableError, UnknownOutcomeError
+from runabout.etcd import UnknownOutcomeError
 from runabout.etcd.memory import MemoryEtcd
 from runabout.records import Counter, Event, Phase, Reason, Result, RunId, Status, StepState, Task
 from runabout.records.encoding import decode
@@ -210,7 +210,7 @@ async def test_after_an_unknown_outcome_reads_are_true_once_the_store_has_settle
 
         async def fail(call: str, when: str) -> None:
             if (call, when) == ("txn", "after") and asyncio.get_running_loop().time() < away:
-                raise UnavailableError("no route")
+                raise UnknownOutcomeError("no route")
 
         etcd.fault = fail
         with pytest.raises(Unknown, match="no route"):
