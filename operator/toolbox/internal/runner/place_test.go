@@ -26,7 +26,7 @@ func TestWorkingDirectoriesAreMadeAndHomesExpanded(t *testing.T) {
 			if test.step != "" {
 				step["workingDir"] = test.step
 			}
-			got := begin(t, object{"workingDir": test.task}, []string{"HOME=" + home}, step).end()
+			got := started(t, object{"workingDir": test.task}, []string{"HOME=" + home}, step).end()
 			if got.output(0) != test.want+"\n"+test.want+"\n" {
 				t.Errorf("it ran in %q, want %s (%s)", got.output(0), test.want, got.Message)
 			}
@@ -36,7 +36,7 @@ func TestWorkingDirectoriesAreMadeAndHomesExpanded(t *testing.T) {
 
 func TestTheStepsOwnHomeIsWhereItsDirectoryIs(t *testing.T) {
 	home := t.TempDir()
-	got := begin(t, object{"workingDir": "~/w"}, []string{"HOME=/nowhere"},
+	got := started(t, object{"workingDir": "~/w"}, []string{"HOME=/nowhere"},
 		object{"command": `echo "$HOME $PWD"`, "environment": []object{variable("HOME", home)}}).end()
 	if got.output(0) != home+" "+home+"/w\n" {
 		t.Errorf("it is %q", got.output(0))
@@ -48,7 +48,7 @@ func TestADirectoryThatCannotBeIsNamed(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got := begin(t, nil, nil, object{"command": "true", "workingDir": file + "/sub"}, object{"command": "true"}).end()
+	got := started(t, nil, nil, object{"command": "true", "workingDir": file + "/sub"}, object{"command": "true"}).end()
 	expect(t, got, 125, "WorkingDir", "failed:125 notstarted:0")
 	if !strings.Contains(got.Message, file) || !strings.Contains(got.output(0), "[runabout: step s0 cannot start: its working directory") {
 		t.Errorf("the message is %q, the log %q", got.Message, got.output(0))
@@ -56,7 +56,7 @@ func TestADirectoryThatCannotBeIsNamed(t *testing.T) {
 }
 
 func TestAStepHasTheContainersEnvironmentAndItsOwnOverIt(t *testing.T) {
-	got := begin(t, nil,
+	got := started(t, nil,
 		[]string{"PLAIN=container", "TOKEN=weaker", "RUNABOUT_ENV_0=hidden", "RUNABOUT_TASK=build", "OLDPWD=/x", "EMPTY="},
 		object{
 			"command": "env",
@@ -83,7 +83,7 @@ func TestAStepHasTheContainersEnvironmentAndItsOwnOverIt(t *testing.T) {
 }
 
 func TestThereIsAlwaysAPath(t *testing.T) {
-	got := begin(t, nil, []string{"PATH="}, object{"command": "echo found", "shell": "/bin/sh"}).end()
+	got := started(t, nil, []string{"PATH="}, object{"command": "echo found", "shell": "/bin/sh"}).end()
 	expect(t, got, 0, "Completed", "success:0")
 }
 
@@ -95,7 +95,7 @@ func TestTheShellIsAnyProgramWithItsArguments(t *testing.T) {
 		}
 	}
 	step := func(shell string) *result {
-		return begin(t, nil, []string{"PATH=" + folder + ":/bin:/usr/bin"}, object{"command": "echo hello", "shell": shell}).end()
+		return started(t, nil, []string{"PATH=" + folder + ":/bin:/usr/bin"}, object{"command": "echo hello", "shell": shell}).end()
 	}
 	if got := step(folder + "/mine -a  -b"); got.output(0) != "3 -a -b\n" {
 		t.Errorf("its arguments are %q", got.output(0))
@@ -122,12 +122,12 @@ func TestTheShellIsAnyProgramWithItsArguments(t *testing.T) {
 
 func TestAStepRunsAsAnotherUserWhereThatIsPermitted(t *testing.T) {
 	if os.Getuid() != 0 {
-		got := begin(t, nil, nil, object{"command": "id -u", "user": "54321:54322"}).end()
+		got := started(t, nil, nil, object{"command": "id -u", "user": "54321:54322"}).end()
 		expect(t, got, 125, "UserNotPermitted", "failed:125")
 		return
 	}
 	folder := filepath.Join(open(t), "theirs", "deep")
-	got := begin(t, nil, []string{"HOME=/root"}, object{
+	got := started(t, nil, []string{"HOME=/root"}, object{
 		"command":    `id -u; id -g; echo "$HOME"; echo again > /dev/stdout; touch file; cat "$0" > /dev/null; ls -ldn . .. | while read m l u g r; do echo "$u $g"; done`,
 		"user":       "54321:54322",
 		"workingDir": folder,
@@ -139,14 +139,14 @@ func TestAStepRunsAsAnotherUserWhereThatIsPermitted(t *testing.T) {
 }
 
 func TestTheContainersOwnUserNeedsNoPermission(t *testing.T) {
-	got := begin(t, nil, nil, object{"command": "id -u", "user": fmt.Sprintf("%d", os.Getuid())}).end()
+	got := started(t, nil, nil, object{"command": "id -u", "user": fmt.Sprintf("%d", os.Getuid())}).end()
 	if got.output(0) != fmt.Sprintf("%d\n", os.Getuid()) {
 		t.Errorf("it is %q (%s)", got.output(0), got.Message)
 	}
 }
 
 func TestAUserWhomTheImageDoesNotKnowIsNamed(t *testing.T) {
-	got := begin(t, nil, nil, object{"command": "true", "user": "no-such-user"}).end()
+	got := started(t, nil, nil, object{"command": "true", "user": "no-such-user"}).end()
 	expect(t, got, 125, "UnknownUser", "failed:125")
 	if !strings.Contains(got.output(0), `"no-such-user"`) {
 		t.Errorf("the log is %q", got.output(0))

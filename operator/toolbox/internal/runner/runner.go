@@ -1,10 +1,11 @@
 // Package runner runs a plan from the first line of the log to the summary.
 //
 // What always holds: the nonce is on standard output before any user code runs and nowhere else in the container; a step
-// runs only if every earlier one succeeded; the summary is written when no process but this one is left.
+// runs only if every earlier one succeeded, and only once in a pod; the summary is written when no process but this one is left.
 package runner
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -134,6 +135,12 @@ func (t *task) run(options Options, result *summary.Summary) verdict {
 	t.log = steplog.New(os.Stdout, nonce, t.plan.Run, t.plan.Task, t.plan.Attempt)
 	fmt.Fprintf(t.log, "toolbox %s %s/%s, user %d, group %d\n",
 		options.Version, runtime.GOOS, runtime.GOARCH, os.Getuid(), os.Getgid())
+	if programErr == nil && !begin(filepath.Dir(program)) {
+		const message = "the steps were begun before: the container was started again in its pod, and steps run only once"
+		t.log.Notice(message)
+		result.SetupBytes = t.log.End(string(summary.Failed), exitOwn, time.Now().UnixMilli())
+		return verdict{summary.Internal, exitOwn, message}
+	}
 	result.SetupBytes = t.log.End(string(summary.Success), 0, time.Now().UnixMilli())
 
 	if programErr == nil {
@@ -146,6 +153,17 @@ func (t *task) run(options Options, result *summary.Summary) verdict {
 		t.deadline = timer.C
 	}
 	return t.runSteps(result)
+}
+
+// begin takes note in the pod's own volume that the steps begin, and says whether that is the first time. Where nothing
+// can be written it is taken for the first.
+func begin(folder string) bool {
+	file, err := os.OpenFile(filepath.Join(folder, "begun"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return !errors.Is(err, os.ErrExist)
+	}
+	file.Close()
+	return true
 }
 
 func (t *task) runSteps(result *summary.Summary) verdict {

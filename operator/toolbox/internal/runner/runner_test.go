@@ -70,8 +70,8 @@ func (b *buffer) bytes() []byte {
 	return bytes.Clone(b.text.Bytes())
 }
 
-// begin starts a toolbox with these steps; fields are the plan's other ones.
-func begin(t *testing.T, fields object, environment []string, steps ...object) *run {
+// started is a toolbox with these steps; fields are the plan's other ones.
+func started(t *testing.T, fields object, environment []string, steps ...object) *run {
 	t.Helper()
 	folder := t.TempDir()
 	plan := object{"version": 1, "run": "1il7g1c000001", "task": "build", "attempt": 1, "workingDir": t.TempDir(), "gracePeriodSeconds": 5}
@@ -95,13 +95,13 @@ func begin(t *testing.T, fields object, environment []string, steps ...object) *
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return start(t, file, environment)
+	return start(t, program(t), file, environment)
 }
 
-func start(t *testing.T, plan string, environment []string) *run {
+func start(t *testing.T, program, plan string, environment []string) *run {
 	t.Helper()
 	r := &run{t: t, message: filepath.Join(t.TempDir(), "termination-log"), output: &buffer{}}
-	r.command = exec.Command(program(t))
+	r.command = exec.Command(program)
 	r.command.Env = append([]string{"TEST_PLAN=" + plan, "TEST_MESSAGE=" + r.message, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + t.TempDir()}, environment...)
 	r.command.Stdout, r.command.Stderr = r.output, os.Stderr
 	if err := r.command.Start(); err != nil {
@@ -192,7 +192,7 @@ func steps(t *testing.T, commands ...string) *result {
 	for i, command := range commands {
 		list[i] = object{"command": command}
 	}
-	return begin(t, nil, nil, list...).end()
+	return started(t, nil, nil, list...).end()
 }
 
 func (r *result) states() string {
@@ -277,7 +277,7 @@ func TestBinaryOutputComesBackByteForByte(t *testing.T) {
 
 func TestAStepThatKnowsTheNonceCannotForgeAMarker(t *testing.T) {
 	nonce := filepath.Join(t.TempDir(), "nonce")
-	r := begin(t, nil, nil, object{"command": `
+	r := started(t, nil, nil, object{"command": `
 		echo ready
 		while ! [ -s ` + nonce + ` ]; do sleep 0.01; done
 		read -r nonce < ` + nonce + `
@@ -359,7 +359,7 @@ func TestAStopReachesTheStepWhateverSignalTheImageChose(t *testing.T) {
 		syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, 37,
 	} {
 		t.Run(fmt.Sprint(int(signal)), func(t *testing.T) {
-			r := begin(t, nil, nil, object{"command": "trap 'echo bye; exit 0' TERM; sleep 600 & echo ready; wait"}, object{"command": "echo never"})
+			r := started(t, nil, nil, object{"command": "trap 'echo bye; exit 0' TERM; sleep 600 & echo ready; wait"}, object{"command": "echo never"})
 			r.until("ready\n")
 			r.signal(signal)
 			got := r.end()
@@ -372,7 +372,7 @@ func TestAStopReachesTheStepWhateverSignalTheImageChose(t *testing.T) {
 }
 
 func TestWhatIgnoresAStopIsKilledAfterTheGracePeriod(t *testing.T) {
-	r := begin(t, object{"gracePeriodSeconds": 1}, nil, object{"command": "trap '' TERM; echo ready; while :; do sleep 0.05; done"})
+	r := started(t, object{"gracePeriodSeconds": 1}, nil, object{"command": "trap '' TERM; echo ready; while :; do sleep 0.05; done"})
 	r.until("ready\n")
 	began := time.Now()
 	r.signal(syscall.SIGTERM)
@@ -387,7 +387,7 @@ func TestWhatIgnoresAStopIsKilledAfterTheGracePeriod(t *testing.T) {
 }
 
 func TestASecondSignalChangesNothing(t *testing.T) {
-	r := begin(t, nil, nil, object{"command": "trap 'echo bye; sleep 0.5; exit 0' TERM; sleep 600 & echo ready; wait"})
+	r := started(t, nil, nil, object{"command": "trap 'echo bye; sleep 0.5; exit 0' TERM; sleep 600 & echo ready; wait"})
 	r.until("ready\n")
 	r.signal(syscall.SIGTERM)
 	r.until("bye\n")
@@ -411,7 +411,7 @@ func TestTimeOutsEndAStepAndSayWhich(t *testing.T) {
 			for name, value := range test.step {
 				step[name] = value
 			}
-			got := begin(t, test.fields, nil, step, object{"command": "echo never"}).end()
+			got := started(t, test.fields, nil, step, object{"command": "echo never"}).end()
 			expect(t, got, 124, "Timeout", "failed:143 notstarted:0")
 			if got.output(0) != "begun\n"+test.notice {
 				t.Errorf("the log is %q", got.output(0))
@@ -425,9 +425,24 @@ func TestAPlanThatCannotBeReadRunsNothing(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"version": 1, "surprise": true}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got := start(t, file, nil).end()
+	got := start(t, program(t), file, nil).end()
 	expect(t, got, 125, "BadPlan", "")
 	if !strings.Contains(string(got.log.Output["setup"]), `unknown field "surprise"`) {
 		t.Errorf("the log is %q", got.log.Output)
+	}
+}
+
+func TestAContainerThatIsStartedAgainRunsNoStep(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "plan.json")
+	text := `{"version": 1, "run": "r", "task": "t", "attempt": 1, "steps": [{"name": "a", "kind": "run", "command": "echo ran"}]}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	same := program(t)
+	expect(t, start(t, same, file, nil).end(), 0, "Completed", "success:0")
+	again := start(t, same, file, nil).end()
+	expect(t, again, 125, "Internal", "")
+	if !strings.Contains(string(again.log.Output["setup"]), "steps run only once") || len(again.log.Output) != 1 {
+		t.Errorf("the log is %q", again.log.Output)
 	}
 }
