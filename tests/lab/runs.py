@@ -1,6 +1,7 @@
 """A bench for Runs on a real cluster: create them, watch them, look into their records' logs."""
 
 import json
+import subprocess
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -16,7 +17,7 @@ Json = dict[str, object]
 class Kubectl(Protocol):
     """See tests/cluster/conftest.py."""
 
-    def __call__(self, *arguments: str, stdin: str = "", check: bool = True) -> object: ...
+    def __call__(self, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]: ...
 
     def json(self, *arguments: str) -> Json: ...
 
@@ -71,18 +72,35 @@ class Runs:
     def create(self, *tasks: Json, name: str = "", **spec: object) -> str:
         """Create a Run; return its name."""
         name = name or f"run-{uuid.uuid4().hex[:6]}"
-        body = {
-            "apiVersion": "runabout.dev/v1alpha1",
-            "kind": "Run",
-            "metadata": {"name": name, "namespace": self.namespace},
-            "spec": {"tasks": list(tasks), **spec},
-        }
-        self.kubectl("create", "-f", "-", stdin=json.dumps(body))
+        self.create_all({name: {"tasks": list(tasks), **spec}})
         return name
+
+    def create_all(self, specs: Mapping[str, Json]) -> None:
+        """Create Runs with these names, with one command."""
+        items = [
+            {
+                "apiVersion": "runabout.dev/v1alpha1",
+                "kind": "Run",
+                "metadata": {"name": name, "namespace": self.namespace},
+                "spec": spec,
+            }
+            for name, spec in specs.items()
+        ]
+        self.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
 
     def patch(self, name: str, **spec: object) -> None:
         """Merge fields into the spec of a Run."""
         self.kubectl("-n", self.namespace, "patch", "run", name, "--type=merge", "-p", json.dumps({"spec": spec}))
+
+    def me(self) -> str:
+        """Return the name under which the API server knows us."""
+        status = self.kubectl.json("auth", "whoami")["status"]
+        assert isinstance(status, dict)
+        return str(status["userInfo"]["username"])
+
+    def answer(self, name: str, task_name: str, verdict: str) -> None:
+        """Approve or refuse a task in our own name."""
+        self.patch(name, approvals=[{"task": task_name, "by": self.me(), "verdict": verdict}])
 
     def delete(self, name: str) -> None:
         """Delete a Run without waiting for its end."""
