@@ -168,7 +168,7 @@ def run_roots(case: Case) -> Case:
             name: Status.SUCCESS if not Graph(case.tasks).parents(name) else status
             for name, status in case.ends.items()
         },
-        refused=frozenset(),
+        refused=frozenset(name for name in case.refused if Graph(case.tasks).parents(name)),
     )
 
 
