@@ -88,9 +88,9 @@ def test_a_pause_doubles_with_each_failure_of_the_user_and_the_machinerys_have_n
 class Play:
     """A running run of `a` and `b` after it; `a` is on an executor."""
 
-    def __init__(self, *, timeout_seconds: int = 0) -> None:
+    def __init__(self, *, timeout_seconds: int = 0, limit: int = 5) -> None:
         state = created(task_spec("a"), task_spec("b", depends=[{"task": "a"}]))
-        tasks = (replace(state.config.tasks[0], retries=Retries(5, 10)), *state.config.tasks[1:])
+        tasks = (replace(state.config.tasks[0], retries=Retries(limit, 10)), *state.config.tasks[1:])
         config = replace(state.config, tasks=tasks, timeout_seconds=timeout_seconds)
         self.graph = Graph(config.tasks)
         self.state = replace(state, config=config)
@@ -209,3 +209,27 @@ def test_while_the_storage_is_away_too_long_the_run_ends_and_its_logs_come_late(
     assert (decision.run.phase, play.task("a").late_logs, play.task("a").stored) == (Phase.FINISHED, True, False)
     decision = play.tell(Facts(now=NOW, stored={"a": ()}))
     assert (play.task("a").late_logs, play.task("a").stored, decision.events) == (False, True, ())
+
+
+# a foreign pipeline, attempts and all: argo-workflows, test/e2e/expectedfailures/dag-exhausted-retries.yaml
+
+
+def test_a_task_that_fails_with_one_retry_has_exactly_two_attempts_and_skips_what_comes_later() -> None:
+    play = Play(limit=1)
+    config = play.graph.task("a")
+    for number in (1, 2, 3):
+        task = play.task("a")
+        if task.finished:
+            break
+        now = NOW + number * 100_000
+        if task.executor is None:
+            play.tell(Facts(now=now, assigned={"a": Assignment("e", f"p-{number}", number)}))
+        if tries_again(config, play.task("a"), reason=USER, exit_code=1):
+            play.tell(Facts(now=now, retry={"a": Attempt(number, f"p-{number}", "e", USER, ended=now)}))
+        else:
+            failed = TaskEnd(Status.FAILED, ended=now, reason=USER, exit_code=1, attempt=number)
+            play.tell(Facts(now=now, ended={"a": failed}, stored={"a": ()}))
+    task = play.task("a")
+    assert (task.status, task.attempt, len(task.attempts)) == (Status.FAILED, 2, 1)
+    assert (play.task("b").status, play.task("b").started) == (Status.SKIPPED, None)
+    assert (play.state.run.phase, play.state.run.result) == (Phase.FINISHED, Result.FAILED)
