@@ -7,8 +7,8 @@ failure is never called the user's because it happened while we stopped the pod,
 from collections.abc import Iterable, Sequence
 
 from runabout.executors.endings import main_end, outside_cause, pod_end
-from runabout.executors.manifest import TOOLBOX_GRACE_SECONDS
-from runabout.executors.podview import PodView, pod_view
+from runabout.executors.manifest import TOOLBOX_CONTAINER, TOOLBOX_GRACE_SECONDS
+from runabout.executors.podview import Container, PodView, pod_view
 from runabout.executors.state import Absent, Cleanup, Ended, Limits, Machinery, Outcome, Pending, PodState, Running
 from runabout.executors.waits import Wait, container_wait, is_image_wait
 from runabout.records import Reason
@@ -169,14 +169,16 @@ def _wait(view: PodView, created: int) -> tuple[Wait, int, bool]:
         since = placed.since or created
         return Wait(Reason.UNSCHEDULABLE, placed.message or placed.reason, users=True), since, False
     on_node = placed.since or created
-    if view.toolbox.state == "waiting" and view.toolbox.reason not in {"", "PodInitializing", "ContainerCreating"}:
-        return _toolbox_wait(view), on_node, is_image_wait(view.toolbox)
+    for init in (view.toolbox, *view.other_inits):
+        if init.state == "waiting" and init.reason not in {"", "PodInitializing", "ContainerCreating"}:
+            return _init_wait(init), on_node, is_image_wait(init)
     since = max(on_node, view.toolbox.ended or on_node)
     return container_wait(view.main), since, is_image_wait(view.main)
 
 
-def _toolbox_wait(view: PodView) -> Wait:
-    """Return what the toolbox's container waits for: whatever it is, it is not the user's doing."""
-    wait = container_wait(view.toolbox)
+def _init_wait(init: Container) -> Wait:
+    """Return what an init container waits for, ours or an admission webhook's: whatever it is, not the user's doing."""
+    wait = container_wait(init)
     reason = wait.reason if wait.reason is Reason.REGISTRY_ERROR else Reason.MACHINERY_ERROR
-    return Wait(reason, f"the toolbox cannot be installed: {wait.message}", users=False, final=wait.final)
+    what = "the toolbox cannot be installed" if init.name == TOOLBOX_CONTAINER else f"init container {init.name}"
+    return Wait(reason, f"{what}: {wait.message}", users=False, final=wait.final)
