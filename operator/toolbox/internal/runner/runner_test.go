@@ -446,3 +446,14 @@ func TestAContainerThatIsStartedAgainRunsNoStep(t *testing.T) {
 		t.Errorf("the log is %q", again.log.Output)
 	}
 }
+
+func TestWhatAStepLeavesInItsGroupEndsWithIt(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pids")
+	got := steps(t,
+		"sleep 600 > /dev/null 2>&1 & echo $! > "+file+"; (trap '' TERM; exec sleep 600) & echo $! >> "+file,
+		"for pid in $(cat "+file+"); do ! kill -0 $pid 2>/dev/null || echo $pid lives; done")
+	expect(t, got, 0, "Completed", "success:0 success:0")
+	if got.output(1) != "" {
+		t.Errorf("after its step, %q", got.output(1))
+	}
+}
