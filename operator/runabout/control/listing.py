@@ -39,7 +39,7 @@ class Listing:
         Runs come in the order in which they were created: so their ids follow the order of their arrival.
         """
         found: list[RunObject] = [run_object(item) async for item in self._pages(RUNS)]
-        for run in sorted(found, key=lambda run: (run.created, run.namespace, run.name)):
+        for run in sorted(found, key=lambda run: run.arrival):
             self._objects.put(run)
             self._queue.add(run.uid, new=True)
         async for item in self._pages(EXECUTORS):

@@ -4,6 +4,7 @@ Everything here is called from one event loop, is cheap, and never waits. Our ow
 made of a Run does not lead to another pass.
 """
 
+import asyncio
 from collections.abc import Mapping
 
 from runabout.control.executors import Executors, executor_object
@@ -15,6 +16,9 @@ from runabout.control.reconciler import Reconciler
 from runabout.control.strays import Strays
 from runabout.executors.names import parse_labels
 from runabout.kube.objects import JsonObject, metadata, text
+
+ARRIVAL_SECONDS = 0.3
+"""A listing has come to its end when nothing new was in it for so long."""
 
 
 class News:
@@ -32,6 +36,9 @@ class News:
         self._queue = queue
         self._executors = executors
         self._order = order
+        self._arrivals: dict[Uid, RunObject] = {}
+        """new Runs of a listing that is still under way"""
+        self._arrival_timer: asyncio.TimerHandle | None = None
         self._reconciler: Reconciler | None = None
         self._strays: Strays | None = None
 
@@ -48,13 +55,38 @@ class News:
         if deleted:
             self.run_gone(run.uid)
             return
+        if run.uid in self._arrivals:
+            self._arrivals[run.uid] = run
+            return
         known = self._objects.get(run.uid)
         self._objects.put(run)
         if known is None or _says_more(known, run):
             self._queue.add(run.uid, new=known is None)
 
+    def run_listed(self, body: Mapping[str, object]) -> None:
+        """Take a Run of a listing, which is in the order of names.
+
+        Those that nobody knew yet, as after a gap of the watch, are taken together and in the order in which they were
+        created: so their ids follow the order of their arrival.
+        """
+        run = run_object(body)
+        if self._objects.get(run.uid) is not None:
+            self.run_seen(body, deleted=False)
+            return
+        self._arrivals[run.uid] = run
+        if self._arrival_timer is not None:
+            self._arrival_timer.cancel()
+        self._arrival_timer = asyncio.get_running_loop().call_later(ARRIVAL_SECONDS, self._arrived)
+
+    def _arrived(self) -> None:
+        for run in sorted(self._arrivals.values(), key=lambda run: run.arrival):
+            self._objects.put(run)
+            self._queue.add(run.uid, new=True)
+        self._arrivals.clear()
+
     def run_gone(self, uid: Uid) -> None:
         """Take it that a Run does not exist any more."""
+        self._arrivals.pop(uid, None)
         self._objects.remove(uid)
         self._queue.add(uid)
 

@@ -33,6 +33,11 @@ class RunObject:
     status: Mapping[str, object]
 
     @property
+    def arrival(self) -> tuple[int, str, str]:
+        """What orders the Runs of one listing."""
+        return (self.created, self.namespace, self.name)
+
+    @property
     def held(self) -> bool:
         """Whether our finalizer is on it."""
         return FINALIZER in self.finalizers

@@ -41,7 +41,11 @@ class Sink(Protocol):
     """Takes what the watches show; both calls are cheap and never block."""
 
     def run_seen(self, body: Mapping[str, object], *, deleted: bool) -> None:
-        """A Run was listed, added, changed or deleted."""
+        """A Run was added, changed or deleted."""
+        ...
+
+    def run_listed(self, body: Mapping[str, object]) -> None:
+        """A Run was in a listing, which is in the order of names."""
         ...
 
     def executor_seen(self, body: Mapping[str, object], *, deleted: bool) -> None:
@@ -111,7 +115,10 @@ def registry(sink: Sink, connection: kopf.ConnectionInfo | None = None) -> kopf.
 
     @kopf.on.event(GROUP, VERSION, "runs", registry=handlers)
     async def run_event(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - kopf's signature
-        sink.run_seen(event["object"], deleted=event["type"] == "DELETED")
+        if event["type"] is None:
+            sink.run_listed(event["object"])
+        else:
+            sink.run_seen(event["object"], deleted=event["type"] == "DELETED")
 
     @kopf.on.event(GROUP, VERSION, "executors", registry=handlers)
     async def executor_event(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - kopf's signature
@@ -176,6 +183,9 @@ class _Bridge:
 
     def run_seen(self, body: Mapping[str, object], *, deleted: bool) -> None:
         self._carry(functools.partial(self._sink.run_seen, body, deleted=deleted))
+
+    def run_listed(self, body: Mapping[str, object]) -> None:
+        self._carry(functools.partial(self._sink.run_listed, body))
 
     def executor_seen(self, body: Mapping[str, object], *, deleted: bool) -> None:
         self._carry(functools.partial(self._sink.executor_seen, body, deleted=deleted))

@@ -111,6 +111,9 @@ class Seen:
         self.all = asyncio.Event()
         self._names = set(names)
 
+    def run_listed(self, body: Mapping[str, object]) -> None:
+        self.run_seen(body, deleted=False)
+
     def run_seen(self, body: Mapping[str, object], *, deleted: bool) -> None:
         assert not deleted
         found = run_object(body)

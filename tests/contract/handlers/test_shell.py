@@ -24,6 +24,8 @@ class View:
 
     runs: dict[str, object] = field(default_factory=dict)
     executors: dict[str, object] = field(default_factory=dict)
+    listed: set[str] = field(default_factory=set)
+    """names of the Runs that were in a listing"""
     order: dict[str, list[int]] = field(default_factory=dict)
     """resource versions of each Run as they came"""
 
@@ -34,6 +36,10 @@ class View:
             self.runs.pop(name, None)
         else:
             self.runs[name] = body["spec"]
+
+    def run_listed(self, body: Mapping[str, object]) -> None:
+        self.listed.add(key_of(body)[1])
+        self.run_seen(body, deleted=False)
 
     def executor_seen(self, body: Mapping[str, object], *, deleted: bool) -> None:
         _, name = key_of(body)
@@ -82,6 +88,7 @@ async def test_runs_and_executors_are_seen_as_they_are_listed_changed_and_delete
         await remove(fake, "executors", "any")
         await until(lambda: view.runs == {"old": {"tasks": [], "stop": True}, "new": {"tasks": []}})
         await until(lambda: not view.executors)
+    assert view.listed == {"old", "doomed"}
     assert all(versions == sorted(versions) for versions in view.order.values())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runabout.control.executors import Executors
-from runabout.control.news import News, trim_node
+from runabout.control.news import ARRIVAL_SECONDS, News, trim_node
 from runabout.control.objects import RunObjects, Uid
 from runabout.control.order import Order
 from runabout.control.queue import WorkQueue
@@ -47,6 +47,39 @@ async def test_a_run_is_looked_at_when_it_comes_changes_or_goes_and_not_for_our_
     assert not here.seen(version="5", generation=2, deletionTimestamp="2026-01-01T00:00:00Z")
     assert here.seen(version="6", deleted=True)
     assert len(here.objects) == 0
+
+
+async def test_runs_that_a_gap_of_the_watch_hid_arrive_in_the_order_in_which_they_were_created() -> None:
+    here = Scene()
+    news = here.news
+
+    def body(name: str, second: int, generation: int = 1) -> dict[str, Any]:
+        created = f"2026-01-01T00:00:{second:02}Z"
+        return {
+            "metadata": {"uid": name, "name": name, "creationTimestamp": created, "generation": generation},
+            "spec": {},
+        }
+
+    for name, second in (("a", 9), ("b", 3), ("c", 5), ("d", 3), ("gone", 1)):
+        news.run_listed(body(name, second))
+        await asyncio.sleep(ARRIVAL_SECONDS / 2)
+    news.run_seen(body("c", 5, generation=2), deleted=False)
+    news.run_seen(body("gone", 1), deleted=True)
+    assert list(here.objects.uids()) == []
+    await asyncio.sleep(ARRIVAL_SECONDS)
+    assert list(here.objects.uids()) == ["b", "d", "c", "a"]
+    found = here.objects.get(Uid("c"))
+    assert found is not None
+    assert found.generation == 2
+    assert len(here.queue) == 5
+
+
+async def test_a_listing_says_nothing_new_of_runs_that_are_known() -> None:
+    here = Scene()
+    assert here.seen()
+    here.queue = WorkQueue(clock=never)
+    here.news.run_listed({"metadata": {"uid": "u1", "resourceVersion": "1", "generation": 1}, "spec": {}})
+    assert len(here.queue) == 0
 
 
 async def test_the_end_of_an_executor_says_nothing_about_the_next_one_of_its_name() -> None:
