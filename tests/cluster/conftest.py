@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from pytest_kind import KindCluster
 
 from fixtures.tools import REPOSITORY, tool
@@ -52,15 +53,53 @@ def kubectl(kubeconfig: str) -> Kubectl:
 
 
 @pytest.fixture(scope="session")
-def definitions(kubectl: Kubectl) -> None:
-    """The project's resources and its policy, as they are in the tree; no other operator works on them."""
-    helm = tool("helm")
-    subprocess.run(
-        [helm, "--kubeconfig", kubectl.kubeconfig, "-n", "runabout", "uninstall", "runabout", "--ignore-not-found"],
+def operator_kubeconfig(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A kubeconfig that may do what the chart lets the operator do, all over the cluster, and nothing else."""
+    name = f"rights-{uuid.uuid4().hex[:8]}"
+    helm = [tool("helm"), "template", name, str(REPOSITORY / "charts" / "runabout"), "--namespace", name]
+    rendered = subprocess.run(
+        [*helm, "--show-only", "templates/rbac.yaml"],
         capture_output=True,
-        timeout=180,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    kubectl("create", "namespace", name)
+    try:
+        kubectl("apply", "--filename", "-", stdin=rendered)
+        account = f"{name}-runabout-operator"
+        token = kubectl("create", "token", account, "--namespace", name, "--duration", "12h").stdout.strip()
+        config = yaml.safe_load(Path(kubectl.kubeconfig).read_text())
+        config["users"] = [{"name": each["name"], "user": {"token": token}} for each in config["users"]]
+        path = tmp_path_factory.mktemp("rights") / "kubeconfig"
+        path.touch(mode=0o600)
+        path.write_text(yaml.safe_dump(config))
+        yield str(path)
+    finally:
+        kubectl("delete", "--filename", "-", "--ignore-not-found", stdin=rendered)
+        kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def no_other_operator(kubectl: Kubectl) -> None:
+    """The demo's installation goes, data apart: `hack/demo` makes it again."""
+    helm = [tool("helm"), "--kubeconfig", kubectl.kubeconfig, "--namespace", "runabout"]
+    answer = subprocess.run(
+        [*helm, "uninstall", "runabout", "--ignore-not-found", "--wait"],
+        capture_output=True,
+        text=True,
+        timeout=300,
         check=False,
     )
+    assert answer.returncode == 0, f"the installation in namespace runabout cannot be removed: {answer.stderr}"
+
+
+@pytest.fixture(scope="session")
+def definitions(
+    kubectl: Kubectl,
+    no_other_operator: None,  # noqa: ARG001 - it would work on the tests' Runs
+) -> None:
+    """The project's resources and its policy, as they are in the tree; no other operator works on them."""
     folder: Path = REPOSITORY / "crds"
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(folder))
     kubectl(
