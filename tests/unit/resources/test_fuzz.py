@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fixtures.openapi import Structural
 from fixtures.specs import BAD, GOOD
-from runabout.control.config import MAX_ERROR, MAX_ERRORS, checked_config
+from runabout.control.config import MAX_ERROR, MAX_ERRORS, checked_config, setup_errors
 from runabout.control.executors import executor_object
 from runabout.control.objects import run_object
 from runabout.control.status import run_status
@@ -49,6 +49,14 @@ KEYS = st.text(max_size=4) | st.sampled_from(["name", "tasks", "run", "value", "
 JSON = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=12
 )
+NO_JSON: st.SearchStrategy[object] = st.recursive(
+    st.floats()
+    | st.text(st.characters(), max_size=3)
+    | st.sampled_from([b"x", (1,), frozenset({1}), 10**400, "\ud800"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.integers() | st.text(max_size=2), inner, max_size=2),
+    max_leaves=6,
+)
+NO_KEYS: st.SearchStrategy[object] = st.none() | st.booleans() | st.integers() | st.floats() | st.just("\ud800")
 
 
 def places(value: object, where: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -68,7 +76,12 @@ def at(root: Any, where: tuple[str | int, ...]) -> Any:  # noqa: ANN401 - any JS
 
 
 @st.composite
-def mutated(draw: st.DrawFn, specs: list[Mapping[str, Any]]) -> object:
+def mutated(
+    draw: st.DrawFn,
+    specs: list[Mapping[str, Any]],
+    values: st.SearchStrategy[object] = JSON,
+    keys: st.SearchStrategy[object] = KEYS,
+) -> object:
     """A spec of the tables with up to three changes: another value, a key more or less, an entry twice."""
     root: Any = {"spec": copy.deepcopy(draw(st.sampled_from(specs)))}
     for _ in range(draw(st.integers(1, 3))):
@@ -76,11 +89,11 @@ def mutated(draw: st.DrawFn, specs: list[Mapping[str, Any]]) -> object:
         parent: Any = at(root, where[:-1])
         match draw(st.sampled_from(["replace", "remove", "add", "twice", "move"])):
             case "replace":
-                parent[where[-1]] = draw(JSON)
+                parent[where[-1]] = draw(values)
             case "remove" if len(where) > 1:
                 del parent[where[-1]]
             case "add" if isinstance(parent[where[-1]], dict):
-                parent[where[-1]][draw(KEYS)] = draw(JSON)
+                parent[where[-1]][draw(keys)] = draw(values)
             case "twice" if isinstance(parent, list):
                 parent.append(copy.deepcopy(at(parent, where[-1:])))
             case "move":
@@ -105,6 +118,16 @@ def test_check_answers_for_any_document(document: object) -> None:
     assert isinstance(found, CheckedRun | CheckedExecutor) or found
     if isinstance(found, tuple):
         assert all("\n" not in problem.path for problem in found)
+
+
+@settings(max_examples=300)
+@given(mutated([*SPECS, *EXECUTORS], NO_JSON, NO_KEYS), st.sampled_from(["Run", "Executor"]))
+def test_check_answers_for_what_no_parser_of_json_would_give(spec: object, kind: str) -> None:
+    found = check({"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": "fuzz"}, "spec": spec})
+    if isinstance(found, CheckedRun):
+        assert all(setup_errors(found.spec))
+    elif isinstance(found, tuple):
+        assert all(str(problem) for problem in found)
 
 
 @settings(max_examples=400)
