@@ -35,6 +35,16 @@ class Bench:
     async def metrics(self) -> dict[str, float]:
         return await asyncio.to_thread(self.operator.metrics)
 
+    async def delete(self, name: str) -> None:
+        """Delete a Run, as the API server does with one that has a finalizer."""
+        body = self.run(name)
+        body["metadata"]["deletionTimestamp"] = now()
+        await self.fake.put("runs", body)
+
+    async def ready(self) -> str:
+        """Return what the operator's readiness probe says."""
+        return await asyncio.to_thread(self.operator.readiness)
+
     async def passes(self, number: int) -> None:
         """Return when the operator has begun so many passes."""
         async with asyncio.timeout(60):
