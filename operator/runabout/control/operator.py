@@ -38,8 +38,6 @@ STUCK_SECONDS = 5.0
 """Without an answer of etcd for this long, the replica is not ready."""
 SHUTDOWN_SECONDS = 2.0
 """For passes that are under way when the process is told to stop."""
-STORE_DEADLINE = 3600.0
-"""Seconds a commit waits for etcd: nothing can go on without it, and nothing is lost by waiting."""
 OPEN_AGAIN_SECONDS = 0.5
 
 T = TypeVar("T")
@@ -128,7 +126,9 @@ class Operator:
         try:
             while not stop.is_set():
                 try:
-                    opening = asyncio.create_task(open_store(etcd, number=settings.store, deadline=STORE_DEADLINE))
+                    opening = asyncio.create_task(
+                        open_store(etcd, number=settings.store, deadline=settings.store_deadline_seconds)
+                    )
                     store = await _unless(stop, opening)
                     break
                 except Unavailable as error:

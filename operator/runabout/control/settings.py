@@ -22,6 +22,10 @@ class Settings(BaseSettings):
     etcd_key_file: Path | None = None
     store: int = Field(default=0, ge=0, le=255, description="Number of the store that this replica writes.")
 
+    store_deadline_seconds: int = Field(
+        default=3600, ge=1, description="How long a commit waits for etcd before the process ends and another begins."
+    )
+
     ost: str = Field(default="file:///var/lib/runabout/ost", description="file:///DIR or s3://BUCKET/PREFIX")
     s3_endpoint: str = ""
     s3_region: str = "us-east-1"

@@ -79,4 +79,10 @@ class Upkeep:
             try:
                 await self._reporter.release_overdue(run)
             except KubeError as error:
-                log.info("finalizer not taken off", run=run.status.get("id"), namespace=run.namespace, name=run.name, error=str(error))
+                log.info(
+                    "finalizer not taken off",
+                    run=run.status.get("id"),
+                    namespace=run.namespace,
+                    name=run.name,
+                    error=str(error),
+                )

@@ -1,7 +1,7 @@
 """What survives crashes: of the operator at random moments, of the API server, of the store's etcd.
 
 Every run ends as the engine says, no attempt is executed twice, and every log is there. The seed is printed; set
-RUNABOUT_SEED to replay it, and RUNABOUT_ROUNDS for more or fewer rounds.
+RUNABOUT_SEED to replay it, and RUNABOUT_ROUNDS for more or fewer rounds (each takes most of a minute).
 """
 
 import asyncio

@@ -88,25 +88,18 @@ def test_a_suspended_run_waits_and_holds_no_place_in_its_group(runs: Runs) -> No
     assert runs.end(held) == ("finished", "success")
 
 
-def me(runs: Runs) -> str:
-    found = runs.kubectl.json("auth", "whoami")
-    status = found["status"]
-    assert isinstance(status, dict)
-    return str(status["userInfo"]["username"])
-
-
 def test_an_approval_in_ones_own_name_lets_a_task_start(runs: Runs) -> None:
     name = runs.create(task("build"), task("release", after=["build"], needsApproval=True))
     runs.waiting(name, "AwaitingApproval")
     assert len(runs.pods(name)) == 1
-    runs.patch(name, approvals=[{"task": "release", "by": me(runs), "verdict": "approved"}])
+    runs.answer(name, "release", "approved")
     assert runs.end(name) == ("finished", "success")
 
 
 def test_a_refusal_fails_the_task_before_it_starts(runs: Runs) -> None:
     name = runs.create(task("release", needsApproval=True))
     runs.waiting(name, "AwaitingApproval")
-    runs.patch(name, approvals=[{"task": "release", "by": me(runs), "verdict": "refused"}])
+    runs.answer(name, "release", "refused")
     assert runs.end(name) == ("finished", "failed")
     assert runs.pods(name) == []
     notable = runs.status(name)["notable"]

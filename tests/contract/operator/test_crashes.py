@@ -15,6 +15,7 @@ from fixtures.fake_kube import FakeKube, Fault, Kind
 from lab.kube_suite import until
 from lab.played import OUTPUT, Obj, played
 from runabout.executors.names import PodKey, parse_labels
+from runabout.handlers.process import EXIT_STORE
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -118,3 +119,18 @@ async def test_the_operator_ends_within_five_seconds_whatever_it_waits_for(tmp_p
             assert await asyncio.to_thread(bench.operator.terminate) < 5
         finally:
             bench.etcd.resume()
+
+
+async def test_after_a_commit_of_unknown_outcome_the_process_ends_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    async with played(tmp_path, environment={"RUNABOUT_STORE_DEADLINE_SECONDS": "2"}) as bench:
+        bench.etcd.pause()
+        try:
+            await bench.create("unknown", {"tasks": [task("a"), task("b", "a")]})
+            code = await asyncio.to_thread(bench.operator.ended, timeout=SECONDS)
+        finally:
+            bench.etcd.resume()
+        assert code == EXIT_STORE
+        await asyncio.to_thread(bench.operator.start)
+        await until(lambda: bench.status("unknown").get("result") == "success", seconds=SECONDS)
+        assert set(bench.fake.created.values()) == {1}
+        assert sorted(key_of(pod).task for pod in bench.fake.items("pods")) == ["a", "b"]

@@ -132,6 +132,21 @@ async def test_a_failing_key_comes_back_after_growing_delays_and_stops_nobody_el
     assert [key for key, _ in errors] == ["bad"] * 11
 
 
+async def test_an_error_that_nobody_can_go_on_with_ends_the_work() -> None:
+    work = queue()
+    work.add("a")
+
+    async def handle(_key: str) -> None:
+        raise ValueError("beyond repair")
+
+    def raise_again(_key: str, error: Exception) -> None:
+        raise error
+
+    with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="beyond repair")):
+        async with asyncio.timeout(3600):
+            await work.work(handle, workers=4, on_error=raise_again)
+
+
 async def test_a_success_ends_the_growth_of_delays() -> None:
     work, times = queue(), list[float]()
     outcomes = iter([False, False, True, False, True])
