@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from localcluster import docker, gobuild, native, nodeimages
-from localcluster.console import LocalClusterError, answer, say
+from localcluster.console import LocalClusterError, answer, duration, say
 from localcluster.settings import DEFAULT_NAME, Places, cluster_name
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _up(places: Places) -> None:
         docker.up(places)
     else:
         native.up(places)
-    say(f"  all of it took {time.monotonic() - begin:.1f} s")
+    say(f"  all of it took {duration(time.monotonic() - begin)}")
     say(f"next: export KUBECONFIG={places.kubeconfig}")
     kubectl = gobuild.KUBERNETES.folder / "kubectl"
     say(f"      {kubectl if kubectl.exists() else 'kubectl'} get nodes")

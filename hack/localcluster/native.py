@@ -100,6 +100,9 @@ def up(places: Places) -> None:
     preflight.ensure_programs()
     preflight.require_overlay()
     preflight.require_disk(places)
+    # Before the builds, which may take a quarter of an hour.
+    network.refuse_a_taken_range()
+    preflight.require_free_ports([one for one in components.all_components(places) if not one.alive(places)])
     for part in gobuild.CLUSTER_PARTS:
         gobuild.build(part)
     begin = time.monotonic()
@@ -110,6 +113,7 @@ def up(places: Places) -> None:
 
 def _start_everything(places: Places) -> None:
     _forget_another_boot(places)
+    _forget_pods_without_a_bridge(places)
     masquerade_all = not network.bridged_packets_pass_iptables()
     wanted = components.all_components(places)
     broken = [component for component in wanted if component.alive(places) and not _recovers(component)]
@@ -223,6 +227,16 @@ def _forget_another_boot(places: Places) -> None:
         leftovers.forget_containers(places)
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(processes.boot_id())
+
+
+def _forget_pods_without_a_bridge(places: Places) -> None:
+    # A new bridge would have none of their interfaces, and nobody would notice: the kubelet makes them again instead.
+    if network.bridge_exists() or not leftovers.shims(places.containerd_socket):
+        return
+    say(f"the bridge {BRIDGE} is gone, and with it the network of every pod: starting the pods again")
+    for name in ("kubelet", "containerd"):
+        processes.stop(places.pids / f"{name}.pid", number=signal.SIGKILL)
+    leftovers.forget_containers(places)
 
 
 def _clear_before_containerd(places: Places) -> None:

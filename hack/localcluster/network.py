@@ -62,6 +62,11 @@ def bridge_is_up() -> bool:
     return f" {BRIDGE_IP}/{POD_PREFIX_LENGTH} " in result.stdout
 
 
+def bridge_exists() -> bool:
+    """Whether the bridge is there, with an address or without."""
+    return _succeeds("ip", "link", "show", BRIDGE)
+
+
 def masquerade_rule() -> list[str]:
     """The one rule of ours: packets of pods that leave the machine carry its address."""
     match = ["-s", POD_CIDR, "!", "-d", POD_CIDR, "-m", "comment", "--comment", COMMENT]
@@ -77,8 +82,8 @@ def forward_rules() -> list[list[str]]:
 def set_up(places: Places) -> None:
     """Bridge, forwarding and our rules; harmless where they are there already."""
     if not bridge_is_up():
-        _refuse_a_taken_range()
-        if not _succeeds("ip", "link", "show", BRIDGE):
+        refuse_a_taken_range()
+        if not bridge_exists():
             run("ip", "link", "add", BRIDGE, "type", "bridge")
         run("ip", "addr", "replace", f"{BRIDGE_IP}/{POD_PREFIX_LENGTH}", "dev", BRIDGE)
     run("ip", "link", "set", BRIDGE, "up")
@@ -98,7 +103,8 @@ def bridged_packets_pass_iptables() -> bool:
     return (SYSCTL / BRIDGED).exists()
 
 
-def _refuse_a_taken_range() -> None:
+def refuse_a_taken_range() -> None:
+    """Say who has the pods' addresses, if anything but our bridge has."""
     found = subprocess.run(["ip", "-4", "-o", "addr"], capture_output=True, text=True, check=False).stdout
     for line in found.splitlines():
         if " 10.244.0." in line and f" {BRIDGE} " not in line:
@@ -176,6 +182,6 @@ def rules_left() -> int:
 def tear_down(places: Places) -> None:
     """Take everything back."""
     remove_rules()
-    if _succeeds("ip", "link", "show", BRIDGE):
+    if bridge_exists():
         run("ip", "link", "delete", BRIDGE)
     _restore_settings(places)

@@ -38,6 +38,7 @@ PROGRAMS = {
 }
 IMAGE_PROGRAMS = {"debootstrap": "debootstrap", "busybox": "busybox-static"}
 SPACE_GB = 1.5
+IP_FREEBIND = 15  # Linux; Python has no name for it
 
 
 def require_linux_and_root() -> None:
@@ -80,6 +81,8 @@ def require_free_ports(components: Iterable[Component]) -> None:
             with socket.socket() as probe:
                 # As the servers do: connections that wait for their last packets are no obstacle.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                # The bridge's address may not be there yet; who listens everywhere has its port all the same.
+                probe.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
                 try:
                     probe.bind((host, port))
                 except OSError as error:

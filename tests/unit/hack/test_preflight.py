@@ -63,6 +63,15 @@ def test_an_address_that_does_not_exist_yet_is_no_obstacle() -> None:
     preflight.require_free_ports([component(("192.0.2.1", 6443))])
 
 
+def test_who_listens_everywhere_is_found_before_the_bridge_has_its_address() -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(LocalClusterError, match=f"port {port} on 192.0.2.77, and it is taken"):
+            preflight.require_free_ports([component(("192.0.2.77", port))])
+
+
 def test_another_cluster_of_this_machine_is_named_while_it_lives(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
