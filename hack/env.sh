@@ -14,7 +14,8 @@ find_uv() {
     if ! python3 -m venv "$venv" 2>/dev/null; then
       if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "· python3-venv is missing: installing it"
-        apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null
+        DEBIAN_FRONTEND=noninteractive apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null
         rm -rf "$venv"
         python3 -m venv "$venv"
       else

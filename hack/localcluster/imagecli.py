@@ -35,6 +35,10 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("targets", nargs="*", choices=[*TARGETS, []], default=[], metavar="TARGET")
         if verb == "load":
             sub.add_argument("--name", help="name of the cluster (default: $RUNABOUT_CLUSTER or runabout)")
+    digest = verbs.add_parser(
+        "digest", help="Print the digest of an image that was built: another one, other contents."
+    )
+    digest.add_argument("target", choices=tuple(recipes.RECIPES))
     save = verbs.add_parser("save", help="Write an image as a docker-archive; prints the path.")
     save.add_argument("target", choices=tuple(recipes.RECIPES))
     save.add_argument("file", nargs="?", type=Path, help="default: a file in the cache")
@@ -47,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.verb == "save":
             _save(arguments.target, arguments.file)
+        elif arguments.verb == "digest":
+            answer(_digest(recipes.IMAGES[arguments.target]))
         else:
             chosen = arguments.targets or ["all"]
             targets = list(recipes.RECIPES) if "all" in chosen else list(dict.fromkeys(chosen))
@@ -91,6 +97,19 @@ def _docker_build(target: str) -> None:
     argv += ["--tag", recipes.IMAGES[target], str(REPOSITORY)]
     if subprocess.run(argv, check=False).returncode != 0:
         raise LocalClusterError(f"`{' '.join(argv)}` failed", "See Docker's words above.")
+
+
+def _digest(image_name: str) -> str:
+    if docker.available():
+        argv = ["docker", "image", "inspect", "--format={{.Id}}", image_name]
+        result = subprocess.run(argv, capture_output=True, text=True, check=False)
+        digest = result.stdout.strip() if result.returncode == 0 else ""
+    else:
+        image = archive.find(Store.of_user(), image_name)
+        digest = image.config.digest if image is not None else ""
+    if not digest:
+        raise LocalClusterError(f"{image_name} has not been built", "hack/images build")
+    return digest
 
 
 def _save(target: str, file: Path | None) -> None:

@@ -141,6 +141,15 @@ def test_docker_builds_every_image_and_kind_brings_it_to_the_nodes(machine: Mach
     assert machine.calls("kind") == [f"load docker-image {image} --name=runabout"]
 
 
+def test_an_image_has_dockers_digest_once_it_is_built(machine: Machine) -> None:
+    machine.docker([(("image", "inspect"), (0, "sha256:abc\n"))])
+    assert machine.hack("images", "digest", "operator").stdout == "sha256:abc\n"
+    machine.docker([(("image", "inspect"), (1, "\n"))])
+    answer = machine.hack("images", "digest", "operator")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert "runabout/operator:dev has not been built\n  hack/images build" in answer.stderr
+
+
 def test_an_archive_is_loaded_as_one(machine: Machine, tmp_path: Path) -> None:
     archive = tmp_path / "image.tar"
     archive.touch()
