@@ -144,6 +144,26 @@ func (c *Children) KillAll(childEnded <-chan os.Signal, patience time.Duration) 
 	}
 }
 
+// AwaitGroup waits, for a bounded time, until a group that was killed has no member left.
+func (c *Children) AwaitGroup(group int, childEnded <-chan os.Signal, patience time.Duration) {
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	again := time.NewTicker(5 * time.Millisecond) // a member can be somebody else's child
+	defer again.Stop()
+	for {
+		c.Reap()
+		if errors.Is(syscall.Kill(-group, 0), syscall.ESRCH) {
+			return
+		}
+		select {
+		case <-childEnded:
+		case <-again.C:
+		case <-deadline.C:
+			return
+		}
+	}
+}
+
 func killDescendants() {
 	self := os.Getpid()
 	if self == 1 {

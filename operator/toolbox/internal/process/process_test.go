@@ -186,6 +186,8 @@ func TestASignalReachesTheWholeGroup(t *testing.T) {
 	if code := ExitCode(ended(t, &children, childEnded)); code != 3 {
 		t.Errorf("it ended with %d", code)
 	}
+	// A sleeper that got the signal between its fork and its exec lives on.
+	SignalGroup(pid, syscall.SIGKILL)
 	<-output.Copied()
 	if got.String() != "ready\ninner\nouter\n" {
 		t.Errorf("got %q", got.String())

@@ -224,7 +224,8 @@ func (t *task) drain(pid int, output *process.Output) error {
 		failure = output.Cut(t.log)
 	}
 	// Also those that hold no output any more. The leader has been waited for, but the number of a group is not
-	// given to anybody else while it has members.
+	// given to anybody else while it has members. The next step finds none of them, nor what they kept open.
 	process.SignalGroup(pid, syscall.SIGKILL)
+	t.children.AwaitGroup(pid, t.childEnded, drainTime)
 	return failure
 }
