@@ -1,16 +1,21 @@
 """The native local cluster: bringing it up twice is harmless, and a half-dead one is named and repaired."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 
 from fixtures.tools import REPOSITORY
 from lab.waiting import eventually
 from localcluster import docker
+
+if TYPE_CHECKING:
+    from cluster.conftest import Kubectl
 
 pytestmark = [
     pytest.mark.skipif(
@@ -68,6 +73,28 @@ def test_what_has_died_is_named_and_started_again_and_nothing_else(killed: set[s
     assert (after.code, after.states) == (0, dict.fromkeys(PARTS, "healthy"))
     lost_their_server = {"controller-manager", "scheduler"}  # they end by themselves without an API server
     assert {name for name in PARTS if after.pids[name] != before.pids[name]} <= killed | lost_their_server
+
+
+def test_pods_have_their_network_again_when_the_bridge_was_lost(kubectl: "Kubectl", namespace: str) -> None:
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "talker", "namespace": namespace},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "main", "image": "runabout/steps:dev", "command": ["sleep", "600"]}],
+        },
+    }
+    where = ("--namespace", namespace)
+    kubectl("create", "-f", "-", stdin=json.dumps(body))
+    kubectl("wait", *where, "pod/talker", "--for=condition=Ready", "--timeout=60s")
+    connect = ("exec", *where, "talker", "--", "sh", "-c", "nc -w 2 kubernetes.default 443 </dev/null")
+    assert kubectl(*connect).returncode == 0
+    subprocess.run(["ip", "link", "delete", "runabout0"], check=True, timeout=10)
+    assert status().code == 1
+    assert cluster("up").returncode == 0
+    assert (status().code, status().states) == (0, dict.fromkeys(PARTS, "healthy"))
+    eventually(lambda: kubectl(*connect, check=False).returncode, lambda code: code == 0)
 
 
 def test_words_that_mean_nothing_are_answered_with_what_there_is() -> None:
