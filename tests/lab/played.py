@@ -45,10 +45,10 @@ class Bench:
         """Return what the operator's readiness probe says."""
         return await asyncio.to_thread(self.operator.readiness)
 
-    async def passes(self, number: int) -> None:
-        """Return when the operator has begun so many passes."""
+    async def reached(self, metric: str, value: float) -> None:
+        """Return when one of the operator's metrics has at least this value."""
         async with asyncio.timeout(60):
-            while (await self.metrics())["runabout_reconciles_total"] < number:  # noqa: ASYNC110 - another process's
+            while (await self.metrics())[metric] < value:  # noqa: ASYNC110 - another process's
                 await asyncio.sleep(TURN_SECONDS)
 
     def run(self, name: str) -> Obj:
@@ -124,9 +124,11 @@ async def played(
                 environment={"RUNABOUT_RELIST_SECONDS": "5", **(environment or {})},
             )
             await asyncio.to_thread(process.start)
+            bench = Bench(fake, process, etcd, folder)
+            await bench.reached("runabout_active", 1)  # a standby is ready, too
             kubelet = asyncio.create_task(play_kubelet(fake, exit_codes or {}, turn_seconds))
             try:
-                yield Bench(fake, process, etcd, folder)
+                yield bench
             finally:
                 kubelet.cancel()
                 await asyncio.gather(kubelet, return_exceptions=True)

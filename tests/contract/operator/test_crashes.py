@@ -114,7 +114,7 @@ async def test_the_operator_ends_within_five_seconds_whatever_it_waits_for(tmp_p
             bench.fake.faults.extend(Fault(*request, Kind.HANG) for request in requests * 20)
         for number in range(5):
             await bench.create(f"run-{number}", {"tasks": [task("a"), task("b", "a")]})
-        await bench.passes(5)
+        await bench.reached("runabout_reconciles_total", 5)
         try:
             assert await asyncio.to_thread(bench.operator.terminate) < 5
         finally:
