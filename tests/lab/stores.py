@@ -6,11 +6,14 @@ from typing import Self
 
 from lab.etcds import Lab
 from lab.faulty_etcd import FaultyEtcd
-from runabout.datamanager import Append, Delete, Put, Sequence, Store, Transaction, open_store
+from lab.faulty_ost import FaultyOst
+from runabout.datamanager import Append, Delete, Put, SealPolicy, Sequence, Store, Transaction, open_store
 from runabout.datamanager.batch import NO_CHAIN, Batch
 from runabout.datamanager.head import Head, Keys, decode_head
-from runabout.datamanager.log import read_log
+from runabout.datamanager.objects import read_history
 from runabout.etcd import Etcd
+from runabout.etcd import Put as EtcdPut
+from runabout.ost import ObjectStore
 
 View = dict[str, dict[str, bytes]]
 """Documents by type and key."""
@@ -22,16 +25,24 @@ NOTE = "note"
 class Stores:
     """All openings of one store; use as an async context manager."""
 
-    def __init__(self, lab: Lab, number: int) -> None:
+    def __init__(
+        self, lab: Lab, number: int, *, ost: ObjectStore | None = None, policy: SealPolicy | None = None
+    ) -> None:
         self.lab = lab
+        self.ost = ost
         self.faulty = FaultyEtcd(lab.etcd)
+        self.faulty_ost = None if ost is None else FaultyOst(ost)
+        self._policy = policy
         self.keys = Keys(number)
         self._stack = AsyncExitStack()
         self._opened: list[Store] = []
 
     async def open(self, *, etcd: Etcd | None = None, deadline: float = 30.0) -> Store:
-        """Open the store once more, as another process would."""
-        store = await open_store(etcd or self.faulty, number=self.keys.store, deadline=deadline)
+        """Open the store once more, as another process would; with an `etcd` of its own no call fails."""
+        ost = self.faulty_ost if etcd is None else self.ost
+        store = await open_store(
+            etcd or self.faulty, ost=ost, number=self.keys.store, deadline=deadline, policy=self._policy
+        )
         self._stack.push_async_callback(store.close)
         self._opened.append(store)
         return store
@@ -39,9 +50,10 @@ class Stores:
     async def crash(self) -> None:
         """End all openings where they are: nothing is sent any more, nothing is told to anybody."""
         for store in self._opened:
-            if store._flusher is not None:
-                store._flusher.cancel()
-                await asyncio.gather(store._flusher, return_exceptions=True)
+            for task in (store._flusher, store._sealing):
+                if task is not None:
+                    task.cancel()
+                    await asyncio.gather(task, return_exceptions=True)
 
     async def head(self) -> Head:
         """Return the head as it is in etcd."""
@@ -52,7 +64,23 @@ class Stores:
     async def log(self) -> list[Batch]:
         """Return all batches; the chain is checked from the first one to the head."""
         head = await self.head()
-        return [batch async for batch in read_log(self.lab.etcd, self.keys, after=0, chain=NO_CHAIN, head=head)]
+        log = read_history(self.lab.etcd, self.ost, self.keys, after=0, chain=NO_CHAIN, head=head)
+        return [batch async for batch in log]
+
+    async def wipe(self) -> None:
+        """Lose what etcd has, as with a volume that is gone."""
+        await self.lab.etcd.delete(b"store/%d/" % self.keys.store, b"store/%d0" % self.keys.store)
+
+    async def snapshot(self) -> dict[bytes, bytes]:
+        """Return what etcd has, to set it back to."""
+        page = await self.lab.etcd.range(b"store/%d/" % self.keys.store, b"store/%d0" % self.keys.store)
+        return {item.key: item.value for item in page.items}
+
+    async def set_back(self, snapshot: dict[bytes, bytes]) -> None:
+        """Have etcd as it was, as after the restore of a backup."""
+        await self.wipe()
+        for key, value in snapshot.items():
+            await self.lab.etcd.txn((), [EtcdPut(key, value)])
 
     async def __aenter__(self) -> Self:
         return self

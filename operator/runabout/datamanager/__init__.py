@@ -14,6 +14,8 @@ from runabout.datamanager.errors import (
     Unknown,
 )
 from runabout.datamanager.follow import Follower, follow_store
+from runabout.datamanager.recovery import Case, Recovery
+from runabout.datamanager.sealer import Sealer, SealPolicy
 from runabout.datamanager.store import Store, open_store
 from runabout.datamanager.transaction import Action, Append, Committed, Delete, Put, Sequence, Transaction
 
@@ -21,12 +23,16 @@ __all__ = [
     "Action",
     "Append",
     "BrokenLog",
+    "Case",
     "Committed",
     "Conflict",
     "Delete",
     "Fenced",
     "Follower",
     "Put",
+    "Recovery",
+    "SealPolicy",
+    "Sealer",
     "Sequence",
     "Store",
     "StoreError",

@@ -81,24 +81,44 @@ def encode_batch(
     return value + _CRC.pack(google_crc32c.value(value))
 
 
-def decode_batch(value: bytes, *, where: str) -> Batch:
-    """Return the batch in `value`; `where` names it in errors.
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a batch's bytes say about their place in the log, without unpacking them."""
+
+    sequence: int
+    previous: bytes
+    chain: bytes
+
+
+def link(value: bytes, *, where: str) -> Link:
+    """Return the place of the batch in `value`, whose checksum fits; `where` names it in errors.
 
     Raises:
-        BrokenLog: the bytes are not whole, not of this format, or say two things.
+        BrokenLog: the bytes are not whole, or not of this format.
     """
     if len(value) < _HEADER.size + _CRC.size:
         raise BrokenLog(f"{where} has {len(value)} bytes: too few for a batch")
     if google_crc32c.value(value[: -_CRC.size]) != _CRC.unpack(value[-_CRC.size :])[0]:
         raise BrokenLog(f"{where} is damaged: its checksum does not fit its bytes")
-    magic, sequence, previous, batch_id, count = _HEADER.unpack_from(value)
+    magic, sequence, previous, _, _ = _HEADER.unpack_from(value)
     if magic != _MAGIC:
         raise BrokenLog(f"{where} has the format {magic!r}, which this version cannot read")
+    return Link(sequence, previous, next_chain(previous, value))
+
+
+def decode_batch(value: bytes, *, where: str, known: Link | None = None) -> Batch:
+    """Return the batch in `value`; `where` names it in errors. `known` is its link, if that was asked for already.
+
+    Raises:
+        BrokenLog: the bytes are not whole, not of this format, or say two things.
+    """
+    found = known or link(value, where=where)
+    _, sequence, previous, batch_id, count = _HEADER.unpack_from(value)
     try:
         transactions = _transactions(_unpack(value[_HEADER.size : -_CRC.size]), count)
     except (zstandard.ZstdError, struct.error, UnicodeDecodeError, ValueError) as error:
         raise BrokenLog(f"{where} cannot be decoded: {error}") from error
-    return Batch(sequence, previous, next_chain(previous, value), batch_id, transactions)
+    return Batch(sequence, previous, found.chain, batch_id, transactions)
 
 
 def _unpack(frame: bytes) -> bytes:

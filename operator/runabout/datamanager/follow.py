@@ -14,9 +14,10 @@ from runabout.datamanager.batch import NO_CHAIN, Batch, decode_batch
 from runabout.datamanager.documents import Documents
 from runabout.datamanager.errors import BrokenLog, StoreError, Unavailable
 from runabout.datamanager.head import Head, Keys, decode_head
-from runabout.datamanager.log import read_log
+from runabout.datamanager.objects import read_history
 from runabout.datamanager.transaction import Sequence
 from runabout.etcd import Etcd, EtcdError, UnavailableError, WatchEvent
+from runabout.ost import ObjectStore, OstError
 
 INTERVAL = 1.0
 """Seconds between two reads of the head: the most that a silent watch can hide."""
@@ -28,8 +29,9 @@ MAX_EVENTS = 64
 class Follower:
     """One reader of one store; made by :func:`follow_store`. Reads go on, ever older, while etcd is away."""
 
-    def __init__(self, etcd: Etcd, keys: Keys, *, interval: float) -> None:
+    def __init__(self, etcd: Etcd, ost: ObjectStore | None, keys: Keys, *, interval: float) -> None:
         self._etcd = etcd
+        self._ost = ost
         self._keys = keys
         self._interval = interval
         self._documents = Documents()
@@ -128,7 +130,7 @@ class Follower:
         """Read the log up to its head, then follow it.
 
         Raises:
-            BrokenLog, errors of etcd
+            BrokenLog. Errors of etcd and of the object storage.
         """
         revision = await self._look()
         self._task = asyncio.create_task(self._follow(revision), name="store follower")
@@ -138,7 +140,7 @@ class Follower:
             while True:
                 try:
                     await self._watch(revision)
-                except EtcdError:
+                except (EtcdError, OstError):
                     # Compacted, cut or refused: the log itself says what the watch did not.
                     await asyncio.sleep(RETRY_SECONDS)
                 revision = await self._look_until_answered()
@@ -152,7 +154,7 @@ class Follower:
         while True:
             try:
                 return await self._look()
-            except EtcdError:
+            except (EtcdError, OstError):
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _watch(self, revision: int) -> None:
@@ -211,7 +213,7 @@ class Follower:
         """Read the head and all of the log up to it; return the revision from which a watch misses nothing.
 
         Raises:
-            BrokenLog, errors of etcd
+            BrokenLog. Errors of etcd and of the object storage.
         """
         loop = asyncio.get_running_loop()
         begin = loop.time()
@@ -220,7 +222,7 @@ class Follower:
         if head.sequence < self._sequence:
             raise BrokenLog(self._set_back(head, self._sequence))
         async with aclosing(
-            read_log(self._etcd, self._keys, after=self._sequence, chain=self._chain, head=head)
+            read_history(self._etcd, self._ost, self._keys, after=self._sequence, chain=self._chain, head=head)
         ) as log:
             async for batch in log:
                 await self._apply(batch)
@@ -250,15 +252,19 @@ class Follower:
             self._news.notify_all()
 
 
-async def follow_store(etcd: Etcd, *, number: int = 0, interval: float = INTERVAL) -> Follower:
+async def follow_store(
+    etcd: Etcd, *, ost: ObjectStore | None = None, number: int = 0, interval: float = INTERVAL
+) -> Follower:
     """Open a store for reading; it must have been opened for writing once. `interval` is in seconds.
+
+    `ost` is the object storage that it is written with.
 
     Raises:
         BrokenLog: there is no store, or its log cannot be continued. Unavailable: etcd does not answer.
     """
-    follower = Follower(etcd, Keys(number), interval=interval)
+    follower = Follower(etcd, ost, Keys(number), interval=interval)
     try:
         await follower.start()
-    except EtcdError as error:
+    except (EtcdError, OstError) as error:
         raise Unavailable(str(error)) from error
     return follower

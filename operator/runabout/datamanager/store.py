@@ -7,28 +7,19 @@ answer is definite, and can take effect at most once.
 
 import asyncio
 import secrets
-from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
-from runabout.datamanager.batch import (
-    APPEND,
-    DELETE,
-    MAX_BATCH,
-    NO_CHAIN,
-    PUT,
-    TARGET,
-    Batch,
-    Entry,
-    encode_batch,
-    next_chain,
-)
-from runabout.datamanager.documents import Documents
-from runabout.datamanager.errors import BrokenLog, Conflict, Fenced, StoreError, TooLarge, Unavailable, Unknown
-from runabout.datamanager.head import FORMAT, Head, Keys, decode_head
-from runabout.datamanager.log import read_log
-from runabout.datamanager.transaction import Append, Committed, Put, Sequence, Transaction, measure
+from runabout.datamanager.batch import APPEND, DELETE, PUT, Batch, Entry, encode_batch, next_chain
+from runabout.datamanager.errors import BrokenLog, Conflict, Fenced, StoreError, Unavailable, Unknown
+from runabout.datamanager.groups import Groups
+from runabout.datamanager.head import Head, Keys, decode_head
+from runabout.datamanager.opening import Opened, open_log
+from runabout.datamanager.recovery import Recovery
+from runabout.datamanager.sealer import Sealer, SealPolicy
+from runabout.datamanager.transaction import Append, Committed, Put, Sequence, Transaction
+from runabout.datamanager.waiting import Queue, Waiting
 from runabout.etcd import (
     Compare,
     Etcd,
@@ -39,30 +30,16 @@ from runabout.etcd import (
     UnavailableError,
 )
 from runabout.etcd import Put as EtcdPut
+from runabout.ost import ObjectStore, OstError
 
-MAX_WAITING = 64 * 1024 * 1024
-"""Bytes of transactions that may wait for etcd; more are refused."""
-MAX_QUEUE = 65_536
-"""Transactions that may wait; each takes about 1 KiB beside its bytes."""
-MAX_GROUPS = 100_000
-"""Change groups whose last write is remembered; what is older counts as written at the horizon."""
 RETRY_SECONDS = 0.1
-OPEN_TRIES = 10
 NUMBERED_PAGE = 1000
 """Numbered documents that a reader holds at a time."""
 
 
-@dataclass(slots=True)
-class _Waiting:
-    transaction: Transaction
-    future: asyncio.Future[Committed]
-    size: int
-    since: float
-
-
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    waiting: _Waiting
+    waiting: Waiting
     entries: tuple[Entry, ...]
     appended: tuple[int, ...]
 
@@ -70,22 +47,23 @@ class _Prepared:
 class Store:
     """One writer of one store; made by :func:`open_store`."""
 
-    def __init__(self, etcd: Etcd, keys: Keys, head: Head, *, deadline: float) -> None:
+    def __init__(self, etcd: Etcd, keys: Keys, opened: Opened, *, deadline: float) -> None:
         self._etcd = etcd
         self._keys = keys
-        self._head = head
+        self._head = opened.head
         self._deadline = deadline
-        self._documents = Documents()
-        self._queue: deque[_Waiting] = deque()
-        self._waiting_bytes = 0
+        self._documents = opened.documents
+        self._recovery = opened.recovery
+        self._queue = Queue()
         self._wake = asyncio.Event()
-        self._written: dict[str, int] = {}
-        self._horizon = head.sequence
+        self._groups = Groups(horizon=opened.head.sequence)
         self._failed: StoreError | None = None
         self._stuck_since: float | None = None
         self._closing = False
         self._news = asyncio.Condition()
+        self._sealer: Sealer | None = None
         self._flusher: asyncio.Task[None] | None = None
+        self._sealing: asyncio.Task[None] | None = None
 
     # reading
 
@@ -100,6 +78,11 @@ class Store:
         return self._head.epoch
 
     @property
+    def head(self) -> Head:
+        """The head as this writer knows it: after the last applied batch."""
+        return self._head
+
+    @property
     def failed(self) -> StoreError | None:
         """Why this writer had to stop, None while it works."""
         return self._failed
@@ -108,6 +91,16 @@ class Store:
     def stuck_seconds(self) -> float:
         """For how long etcd has not given a definite answer; 0 while it does."""
         return 0.0 if self._stuck_since is None else asyncio.get_running_loop().time() - self._stuck_since
+
+    @property
+    def recovery(self) -> Recovery | None:
+        """What had to be set right when the store was opened, None if nothing had to be."""
+        return self._recovery
+
+    @property
+    def sealer(self) -> Sealer | None:
+        """What moves the log to the object storage, None without one."""
+        return self._sealer
 
     def get(self, kind: str, key: str) -> bytes | None:
         """Return a document as of the last applied batch."""
@@ -168,26 +161,20 @@ class Store:
         """Write a transaction; returns when etcd has it and reads here see it.
 
         Raises:
-            Conflict, TooLarge, Unavailable (nothing was written), Unknown, Fenced
+            Conflict, TooLarge, Unavailable (nothing was written), Unknown, Fenced, BrokenLog
             ValueError: a type or key that no batch can hold.
         """
         if self._failed is not None:
             raise self._failed
         if self._closing:
             raise Unavailable("the store is being closed")
-        size = measure(transaction)
-        if size > MAX_BATCH:
-            raise TooLarge(f"a transaction of {size} bytes is over the limit of {MAX_BATCH}: split it")
-        if self._waiting_bytes + size > MAX_WAITING or len(self._queue) >= MAX_QUEUE:
+        if self._sealer is not None and self._sealer.full:
             raise Unavailable(
-                f"{len(self._queue)} transactions, {self._waiting_bytes} bytes, wait for etcd already: try again later"
+                f"{self._sealer.waiting_bytes} bytes of the log wait for the object storage: {self._sealer.trouble}"
             )
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(transaction, loop.create_future(), size, loop.time())
-        self._queue.append(waiting)
-        self._waiting_bytes += size
+        future = self._queue.add(transaction)
         self._wake.set()
-        return await waiting.future
+        return await future
 
     async def settled(self) -> None:
         """Return when no transaction is under way: after `Unknown`, reads then say what is true."""
@@ -204,22 +191,34 @@ class Store:
         """Write what waits, for at most a second, and stop."""
         self._closing = True
         self._wake.set()
+        tasks = [task for task in (self._flusher, self._sealing) if task is not None]
         if self._flusher is not None:
-            _, pending = await asyncio.wait((self._flusher,), timeout=1)
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(self._flusher, return_exceptions=True)
-        self._fail_all(Unavailable("the store was closed"))
+            await asyncio.wait((self._flusher,), timeout=1)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._queue.fail(Unavailable("the store was closed"))
         async with self._news:
             self._news.notify_all()
 
-    def start(self) -> None:
-        """Begin to write."""
+    def start(self, *, sealer: Sealer | None = None) -> None:
+        """Begin to write, and to seal what is written."""
+        self._sealer = sealer
         self._flusher = asyncio.create_task(self._flush(), name="store flusher")
+        if sealer is not None:
+            self._sealing = asyncio.create_task(self._seal(sealer), name="store sealer")
 
-    def replay(self, batch: Batch) -> None:
-        """Take a batch of the log, while the store is being opened."""
-        self._documents.apply(batch)
+    async def _seal(self, sealer: Sealer) -> None:
+        try:
+            await sealer.run()
+        except StoreError as error:
+            self._stop(error)
+        except Exception as error:
+            self._stop(BrokenLog(f"the store's sealer failed: {error!r}"))
+            raise
+        finally:
+            async with self._news:
+                self._news.notify_all()
 
     async def _flush(self) -> None:
         try:
@@ -264,16 +263,19 @@ class Store:
             raise
         self._documents.apply(Batch(sequence, self._head.chain, head.chain, batch_id, transactions))
         self._head = head
-        self._remember(prepared, sequence)
+        for item in prepared:
+            self._groups.remember(item.waiting.transaction.groups, sequence)
+        if self._sealer is not None:
+            self._sealer.added(len(value))
         await self._answer(prepared, None)
 
     async def _answer(self, prepared: list[_Prepared], error: StoreError | None) -> None:
         """Tell those in a batch what became of it, and all others that there is news."""
         for item in prepared:
             if error is not None:
-                _fail(item.waiting.future, error)
-            elif not item.waiting.future.done():
-                item.waiting.future.set_result(Committed(Sequence(self._head.sequence), item.appended))
+                item.waiting.fail(error)
+            else:
+                item.waiting.succeed(Committed(Sequence(self._head.sequence), item.appended))
         async with self._news:
             self._news.notify_all()
 
@@ -282,41 +284,17 @@ class Store:
         prepared: list[_Prepared] = []
         numbers: dict[str, int] = {}
         written: set[str] = set()
-        size = 0
-        while self._queue and size < TARGET:
-            waiting = self._queue[0]
-            if size and size + waiting.size > MAX_BATCH:
-                break
-            self._queue.popleft()
-            self._waiting_bytes -= waiting.size
-            if waiting.future.done():
-                continue
-            conflict = self._conflict(waiting.transaction, written)
-            if conflict is not None:
-                _fail(
-                    waiting.future,
-                    Conflict(f"group {conflict} was written after sequence {waiting.transaction.read_at}"),
-                )
+        for waiting in self._queue.take():
+            transaction = waiting.transaction
+            group = self._groups.conflict(transaction, written)
+            if group is not None:
+                waiting.fail(Conflict(f"group {group} was written after sequence {transaction.read_at}"))
                 continue
             prepared.append(self._resolve(waiting, numbers))
-            written |= waiting.transaction.groups
-            size += waiting.size
+            written |= transaction.groups
         return prepared
 
-    def _conflict(self, transaction: Transaction, written: set[str]) -> str | None:
-        if transaction.read_at is None:
-            return None
-        for group in transaction.groups:
-            if group in written or self._written.get(group, self._horizon_of(transaction)) > transaction.read_at:
-                return group
-        return None
-
-    def _horizon_of(self, transaction: Transaction) -> int:
-        """Return what to assume of a group without a remembered write: nothing, unless the read is too old to know."""
-        read_at = transaction.read_at or 0
-        return read_at + 1 if read_at < self._horizon else 0
-
-    def _resolve(self, waiting: _Waiting, numbers: dict[str, int]) -> _Prepared:
+    def _resolve(self, waiting: Waiting, numbers: dict[str, int]) -> _Prepared:
         entries: list[Entry] = []
         appended: list[int] = []
         for action in waiting.transaction.actions:
@@ -330,15 +308,6 @@ class Store:
             else:
                 entries.append(Entry(DELETE, action.type, action.key))
         return _Prepared(waiting, tuple(entries), tuple(appended))
-
-    def _remember(self, prepared: list[_Prepared], sequence: int) -> None:
-        for item in prepared:
-            for group in item.waiting.transaction.groups:
-                self._written.pop(group, None)
-                self._written[group] = sequence
-        while len(self._written) > MAX_GROUPS:
-            group = next(iter(self._written))
-            self._horizon = max(self._horizon, self._written.pop(group))
 
     async def _put(self, prepared: list[_Prepared], value: bytes, head: Head) -> None:
         """Write a batch; return when it is written.
@@ -400,70 +369,60 @@ class Store:
         before = asyncio.get_running_loop().time() - self._deadline
         late = [item for item in prepared if item.waiting.since < before]
         for item in late if unclear else ():
-            _fail(item.waiting.future, Unknown(f"no definite answer from etcd: {error}"))
-        while self._queue and self._queue[0].since < before:
-            waiting = self._queue.popleft()
-            self._waiting_bytes -= waiting.size
-            _fail(waiting.future, Unavailable(f"etcd gives no definite answer to an earlier transaction: {error}"))
+            item.waiting.fail(Unknown(f"no definite answer from etcd: {error}"))
+        self._queue.fail(
+            Unavailable(f"etcd gives no definite answer to an earlier transaction: {error}"), before=before
+        )
         if late and not unclear:
             raise Unavailable(f"etcd cannot be reached: {error}") from error
 
     def _stop(self, error: StoreError) -> None:
-        self._failed = error
-        self._fail_all(error)
-
-    def _fail_all(self, error: StoreError) -> None:
-        while self._queue:
-            _fail(self._queue.popleft().future, error)
-        self._waiting_bytes = 0
+        self._failed = self._failed or error
+        self._queue.fail(error)
 
 
-async def open_store(etcd: Etcd, *, number: int = 0, deadline: float = 30.0) -> Store:
+async def open_store(
+    etcd: Etcd,
+    *,
+    ost: ObjectStore | None = None,
+    number: int = 0,
+    deadline: float = 30.0,
+    policy: SealPolicy | None = None,
+) -> Store:
     """Open a store for writing and fence every earlier writer; create it if there is none.
 
-    `deadline` is in seconds: how long a commit waits for a definite answer before it fails as `Unknown`.
+    Args:
+        etcd: Where the log's end is.
+        ost: Where the log goes from there, to stay; None: it stays in etcd. Once a store has been opened with one, it
+            cannot be opened without. The caller closes both.
+        number: Which store.
+        deadline: In seconds: how long a commit waits for a definite answer before it fails as `Unknown`.
+        policy: When and how much is sealed.
 
     Raises:
-        BrokenLog: the log cannot be continued. Unavailable: etcd does not answer.
+        BrokenLog: the log cannot be continued. Unavailable: etcd or the object storage does not answer.
     """
     keys = Keys(number)
     try:
-        head = await _take_over(etcd, keys)
-        store = Store(etcd, keys, head, deadline=deadline)
-        async for batch in read_log(etcd, keys, after=0, chain=NO_CHAIN, head=head):
-            store.replay(batch)
-    except EtcdError as error:
+        opened = await open_log(etcd, ost, keys)
+    except (EtcdError, OstError) as error:
         raise Unavailable(str(error)) from error
-    store.start()
+    store = Store(etcd, keys, opened, deadline=deadline)
+    sealer = None
+    if ost is not None:
+        sealer = Sealer(
+            etcd,
+            ost,
+            keys,
+            meta=opened.meta,
+            sealed=opened.sealed,
+            in_etcd=opened.pointer,
+            waiting=opened.waiting,
+            head=lambda: store.head,
+            policy=policy or SealPolicy(),
+        )
+    store.start(sealer=sealer)
     return store
-
-
-async def _take_over(etcd: Etcd, keys: Keys) -> Head:
-    """Write a head with the next epoch; from here on every older writer fails its next compare."""
-    for _ in range(OPEN_TRIES):
-        # Both at one moment: between two reads another writer may create the store.
-        page = await etcd.range(keys.head, keys.meta + b"\x00")
-        found = {item.key: item.value for item in page.items}
-        meta, value = found.get(keys.meta), found.get(keys.head)
-        if (meta is None) != (value is None):
-            missing = keys.meta if meta is None else keys.head
-            raise BrokenLog(f"{missing.decode()} is missing, the other half of the store is there")
-        if meta is None or value is None:
-            head = Head(secrets.token_bytes(16), 1, 0, NO_CHAIN)
-            compares = (Compare(keys.meta, None), Compare(keys.head, None))
-            puts = [EtcdPut(keys.meta, FORMAT + head.incarnation), EtcdPut(keys.head, head.encode())]
-        else:
-            if not meta.startswith(FORMAT):
-                raise BrokenLog(f"{keys.meta.decode()} says {meta[:32]!r}: a format that this version cannot read")
-            before = decode_head(value, where=keys.head.decode())
-            head = Head(before.incarnation, before.epoch + 1, before.sequence, before.chain)
-            compares = (Compare(keys.meta, meta), Compare(keys.head, value))
-            puts = [EtcdPut(keys.head, head.encode())]
-        # An equal head that is found there is another's, who opened the store at the same moment: never ours.
-        result = await etcd.txn(compares, puts)
-        if result.succeeded:
-            return head
-    raise Unavailable(f"another writer keeps opening store {keys.store}: tried {OPEN_TRIES} times")
 
 
 def _who(found: bytes | None, keys: Keys, ours: Head) -> str:
@@ -475,8 +434,3 @@ def _who(found: bytes | None, keys: Keys, ours: Head) -> str:
     if head.incarnation != ours.incarnation:
         return "the store was made anew, with another incarnation, under this writer"
     return f"the store was opened by another writer (epoch {head.epoch}, ours is {ours.epoch})"
-
-
-def _fail(future: asyncio.Future[Committed], error: StoreError) -> None:
-    if not future.done():
-        future.set_exception(error)

@@ -1,19 +1,39 @@
-"""The etcds that stores are tested on; each test gets a store number of its own."""
+"""The etcds and object storages that stores are tested on; each test gets a store number of its own."""
 
+import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
+from fixtures import s3_server
 from fixtures.etcd_server import EtcdServer
+from fixtures.s3_server import S3Server
 from lab.etcds import GrpcLab, Lab, MemoryLab
 from lab.stores import Stores
+from runabout.datamanager import SealPolicy
+from runabout.ost import MemoryObjectStore, ObjectStore, OstSettings, open_ost
+
+BUCKET = "stores"
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
     with EtcdServer(tmp_path_factory.mktemp("etcd"), fsync=False) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_server.credentials().items():
+            patch.setenv(name, value)
+        with s3_server.versitygw(tmp_path_factory.mktemp("versitygw")) as started:
+            started.client().create_bucket(Bucket=BUCKET)
+            yield started
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +52,40 @@ async def stores(request: pytest.FixtureRequest, store_numbers: Iterator[int]) -
         lab = GrpcLab(server.endpoint)
     async with lab, Stores(lab, next(store_numbers)) as opened:
         yield opened
+
+
+Sealing = Callable[..., Stores]
+"""Makes an empty store on an object storage of its own; takes fields of `SealPolicy`."""
+
+
+@pytest.fixture(params=["memory", "etcd and a directory", "etcd and a bucket"])
+async def sealing(
+    request: pytest.FixtureRequest, store_numbers: Iterator[int], tmp_path: Path
+) -> AsyncIterator[Sealing]:
+    async with AsyncExitStack() as stack:
+        lab: Lab
+        if request.param == "memory":
+            lab = await stack.enter_async_context(MemoryLab())
+        else:
+            lab = await stack.enter_async_context(GrpcLab(request.getfixturevalue("server").endpoint))
+        if request.param == "etcd and a bucket":
+            bucket = await asyncio.to_thread(request.getfixturevalue, "versitygw")
+
+        async def place() -> ObjectStore:
+            if request.param == "memory":
+                return MemoryObjectStore()
+            if request.param == "etcd and a directory":
+                return await open_ost(OstSettings(f"file://{tmp_path}/{uuid.uuid4().hex}"))
+            return await open_ost(bucket.settings(BUCKET, uuid.uuid4().hex))
+
+        places = [await place() for _ in range(2)]
+        for each in places:
+            stack.push_async_callback(each.close)
+
+        def make(*, other: bool = False, number: int | None = None, **policy: float) -> Stores:
+            chosen = next(store_numbers) if number is None else number
+            made = Stores(lab, chosen, ost=places[other], policy=SealPolicy(**policy))  # type: ignore[arg-type]  # by name
+            stack.push_async_callback(made.__aexit__)
+            return made
+
+        yield make

@@ -25,7 +25,7 @@ from runabout.datamanager import (
     Unknown,
 )
 from runabout.datamanager.batch import MAX_BATCH, NO_CHAIN, encode_batch
-from runabout.datamanager.store import MAX_WAITING
+from runabout.datamanager.waiting import MAX_WAITING
 from runabout.etcd import EtcdError, FullError, PermanentEtcdError, UnavailableError, UnknownOutcomeError
 from runabout.etcd import Put as EtcdPut
 
@@ -614,7 +614,7 @@ async def test_when_too_much_waits_for_etcd_more_is_refused_until_it_answers_aga
 async def test_when_too_many_wait_for_etcd_more_are_refused_however_small_they_are(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runabout.datamanager.store.MAX_QUEUE", 10)
+    monkeypatch.setattr("runabout.datamanager.waiting.MAX_QUEUE", 10)
     store = await stores.open()
     begun, go_on = asyncio.Event(), asyncio.Event()
 

@@ -1,0 +1,378 @@
+"""Opening a store for writing: fencing every earlier writer, finding out what is true, and going on from there.
+
+What always holds: nothing is changed before etcd and the object storage are known to belong together; every opening has
+an epoch that no other one ever had, also if etcd goes back in time; and whatever is refused is kept and reported.
+"""
+
+import secrets
+from collections import OrderedDict
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from runabout.datamanager.batch import NO_CHAIN, Link, decode_batch, link
+from runabout.datamanager.documents import Documents
+from runabout.datamanager.errors import BrokenLog, Unavailable
+from runabout.datamanager.head import (
+    FORMAT,
+    NOTHING_SEALED,
+    Head,
+    Keys,
+    Meta,
+    Sealed,
+    decode_head,
+    decode_meta,
+    decode_sealed,
+    number_of,
+)
+from runabout.datamanager.log import PAGE, read_values
+from runabout.datamanager.objects import batches, last_epoch, list_segments, read_segments
+from runabout.datamanager.recovery import Case, Recovery, judge
+from runabout.datamanager.segment import TARGET_SEGMENT, encode_segment
+from runabout.etcd import Compare, Etcd, KeyRange, Put
+from runabout.ost import AlreadyExistsError, NotFoundError, ObjectStore
+
+TRIES = 100
+"""How often an opening begins again because others write at the same moment."""
+RECENT = 65_536
+"""Sequences of the sealed history whose chain is remembered while a store is opened, to compare with what etcd has."""
+ID_SIZE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """A store that is in etcd."""
+
+    meta: Meta
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What etcd says of a store at one moment."""
+
+    life: Life | None
+    pointer: Sealed | None
+    raw: dict[bytes, bytes]
+
+    def unchanged(self, *keys: bytes) -> list[Compare]:
+        """Return the condition that these keys are as they were."""
+        return [Compare(key, self.raw.get(key)) for key in keys]
+
+
+@dataclass(slots=True)
+class Opened:
+    """A store whose earlier writers are fenced, with everything that is committed."""
+
+    meta: Meta
+    head: Head
+    documents: Documents
+    sealed: Sealed
+    pointer: bytes | None
+    """The value of the sealed key."""
+    waiting: int = 0
+    """Bytes of batches that are in etcd alone."""
+    recovery: Recovery | None = None
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """The history on the object storage: its end, what it makes, and the chains after its last sequences."""
+
+    end: Sealed = NOTHING_SEALED
+    documents: Documents = field(default_factory=Documents)
+    chains: OrderedDict[int, bytes] = field(default_factory=OrderedDict)
+
+    def has(self, sequence: int, chain: bytes) -> bool:
+        """Return whether a batch with this chain is part of it, as far as that is remembered."""
+        known = self.chains.get(sequence)
+        return known == chain if known is not None else sequence <= self.end.last
+
+
+async def open_log(etcd: Etcd, ost: ObjectStore | None, keys: Keys) -> Opened:
+    """Take a store over; create it if there is none.
+
+    Raises:
+        BrokenLog: it cannot be continued. Unavailable: others keep opening it. Errors of etcd and the object storage.
+    """
+    for _ in range(TRIES):
+        opened = await (_open_alone(etcd, keys) if ost is None else _open_with(etcd, ost, keys))
+        if opened is not None:
+            return opened
+    raise Unavailable(f"another writer keeps opening store {keys.store}: tried {TRIES} times")
+
+
+async def read_state(etcd: Etcd, keys: Keys) -> State:
+    """Return what etcd says of a store.
+
+    Raises:
+        BrokenLog: it says two things, or is of another format. Errors of etcd.
+    """
+    # All at one moment: between two reads another writer may create the store.
+    page = await etcd.range(keys.head, keys.sealed + b"\x00")
+    raw = {item.key: item.value for item in page.items}
+    meta, head, pointer = raw.get(keys.meta), raw.get(keys.head), raw.get(keys.sealed)
+    if (meta is None) != (head is None):
+        missing = keys.meta if meta is None else keys.head
+        raise BrokenLog(f"{missing.decode()} is missing, the other half of the store is there")
+    found = None
+    if meta is not None and head is not None:
+        found = Life(decode_meta(meta, where=keys.meta.decode()), decode_head(head, where=keys.head.decode()))
+        if found.meta.incarnation != found.head.incarnation:
+            raise BrokenLog(f"{keys.meta.decode()} and {keys.head.decode()} are of two lives of the store")
+    sealed = None if pointer is None else decode_sealed(pointer, where=keys.sealed.decode())
+    return State(found, sealed, raw)
+
+
+# without an object storage
+
+
+async def _open_alone(etcd: Etcd, keys: Keys) -> Opened | None:
+    state = await read_state(etcd, keys)
+    if state.pointer is not None:
+        raise BrokenLog(
+            f"the log of store {keys.store} is on an object storage up to sequence {state.pointer.last}: "
+            "open it with that one"
+        )
+    if state.life is None:
+        return await _create(etcd, keys, state, secrets.token_bytes(ID_SIZE), epoch=1, loaded=_Loaded())
+    fenced = await _fence(etcd, keys, state, state.life, epoch=state.life.head.epoch + 1)
+    return None if fenced is None else await _replay(etcd, keys, fenced, state, _Loaded())
+
+
+# with one
+
+
+async def _open_with(etcd: Etcd, ost: ObjectStore, keys: Keys) -> Opened | None:
+    state = await read_state(etcd, keys)
+    store_id = await _identify(ost, keys, state)
+    if store_id is None:
+        return None
+    epoch, known = await _reserve_epoch(ost, keys, after=0 if state.life is None else state.life.head.epoch)
+    if state.life is None:
+        loaded = await _load(ost, keys, store_id)
+        recovery = None
+        if judge(keys, head=None, known=known, end=loaded.end, pointer=None, following=None) is Case.WIPED:
+            recovery = await _recovery(ost, keys, Case.WIPED, loaded, None)
+        return await _create(etcd, keys, state, store_id, epoch=epoch, loaded=loaded, recovery=recovery)
+    fenced = await _fence_at_last(etcd, keys, state, epoch=epoch)
+    # No batch is added from here on. Read again: the one who was fenced may have sealed some more.
+    state = await read_state(etcd, keys)
+    if fenced is None or state.life != fenced:
+        return None
+    try:
+        return await _go_on(etcd, ost, keys, state, fenced)
+    except BrokenLog:
+        if (await read_state(etcd, keys)).life == fenced:
+            raise
+        return None  # overtaken: what was missing is what the other one moved
+
+
+async def _go_on(etcd: Etcd, ost: ObjectStore, keys: Keys, state: State, life: Life) -> Opened | None:
+    """Read both places, and set etcd right if need be."""
+    loaded = await _load(ost, keys, life.meta.store_id)
+    following = None
+    if life.head.sequence > loaded.end.last:
+        key = keys.wal(loaded.end.last + 1)
+        value = await etcd.get(key)
+        following = None if value is None else link(value, where=key.decode())
+    case = judge(keys, head=life.head, known=True, end=loaded.end, pointer=state.pointer, following=following)
+    if case is Case.NORMAL:
+        return await _replay(etcd, keys, life, state, loaded)
+    return await _set_right(etcd, ost, keys, state, life, loaded)
+
+
+async def _identify(ost: ObjectStore, keys: Keys, state: State) -> bytes | None:
+    """Return the store's id, after making sure that both places have the same; None if somebody else was quicker.
+
+    Raises:
+        BrokenLog: they do not belong together.
+    """
+    where = keys.identity
+    try:
+        data = await ost.read(where)
+    except NotFoundError:
+        if state.pointer is not None:
+            raise BrokenLog(
+                f"the object storage does not know this store ({where} is missing), but etcd says that the log up to "
+                f"sequence {state.pointer.last} is there: it is another one, or it was emptied"
+            ) from None
+        store_id = secrets.token_bytes(ID_SIZE) if state.life is None else state.life.meta.store_id
+        try:
+            await ost.write(where, FORMAT + store_id, persist=True, create_only=True)
+        except AlreadyExistsError:
+            return None
+        return store_id
+    if not data.startswith(FORMAT) or len(data) != len(FORMAT) + ID_SIZE:
+        raise BrokenLog(f"the object {where} says {data[:32]!r}: damaged, or a format that this version cannot read")
+    store_id = data[len(FORMAT) :]
+    if state.life is not None and state.life.meta.store_id != store_id:
+        raise BrokenLog(
+            f"etcd has the store {state.life.meta.store_id.hex()}, the object storage {store_id.hex()}: "
+            "one of them belongs to another installation"
+        )
+    return store_id
+
+
+async def _reserve_epoch(ost: ObjectStore, keys: Keys, *, after: int) -> tuple[int, bool]:
+    """Return an epoch that nobody else has or will have, and whether there was one before."""
+    highest = await last_epoch(ost, keys, after=after)
+    epoch = highest + 1
+    while True:
+        try:
+            await ost.write(keys.epoch(epoch), b"", persist=True, create_only=True)
+        except AlreadyExistsError:
+            epoch += 1
+        else:
+            return epoch, highest > 0
+
+
+async def _load(ost: ObjectStore, keys: Keys, store_id: bytes) -> _Loaded:
+    loaded = _Loaded()
+    firsts = await list_segments(ost, keys)
+    segments = read_segments(ost, keys, firsts, store_id=store_id, after=0, chain=NO_CHAIN)
+    async with aclosing(segments):
+        async for segment, sealed in segments:
+            for batch in batches(segment, keys):
+                loaded.documents.apply(batch)
+                loaded.chains[batch.sequence] = batch.chain
+            while len(loaded.chains) > RECENT:
+                loaded.chains.popitem(last=False)
+            loaded.end = sealed
+    return loaded
+
+
+# changing etcd
+
+
+async def _fence(etcd: Etcd, keys: Keys, state: State, life: Life, *, epoch: int) -> Life | None:
+    """Write a head with our epoch, unless anything changed; from here on every older writer fails its next compare."""
+    head = Head(life.head.incarnation, epoch, life.head.sequence, life.head.chain)
+    puts = [Put(keys.head, head.encode())]
+    if state.raw[keys.meta] != life.meta.encode():  # the format before
+        puts.append(Put(keys.meta, life.meta.encode()))
+    # An equal head that is found there is another's, who opened the store at the same moment: never ours.
+    result = await etcd.txn(state.unchanged(keys.meta, keys.head), puts)
+    return Life(life.meta, head) if result.succeeded else None
+
+
+async def _fence_at_last(etcd: Etcd, keys: Keys, state: State, *, epoch: int) -> Life | None:
+    """Fence a writer that goes on committing meanwhile; None if somebody with a higher epoch was quicker."""
+    for _ in range(TRIES):
+        if state.life is None or state.life.head.epoch >= epoch:
+            return None
+        fenced = await _fence(etcd, keys, state, state.life, epoch=epoch)
+        if fenced is not None:
+            return fenced
+        state = await read_state(etcd, keys)
+    return None
+
+
+async def _create(
+    etcd: Etcd,
+    keys: Keys,
+    state: State,
+    store_id: bytes,
+    *,
+    epoch: int,
+    loaded: _Loaded,
+    recovery: Recovery | None = None,
+) -> Opened | None:
+    """Begin a life of a store: its first one, or one that goes on from the object storage's history."""
+    meta = Meta(store_id, epoch, secrets.token_bytes(16))
+    head = Head(meta.incarnation, epoch, loaded.end.last, loaded.end.chain)
+    pointer = loaded.end.encode() if loaded.end.last else None
+    puts = [Put(keys.meta, meta.encode()), Put(keys.head, head.encode())]
+    if pointer is not None:
+        puts.append(Put(keys.sealed, pointer))
+    result = await etcd.txn(
+        state.unchanged(keys.meta, keys.head, keys.sealed), puts, deletes=[KeyRange(keys.wal(0), keys.wal_end)]
+    )
+    if not result.succeeded:
+        return None
+    return Opened(meta, head, loaded.documents, loaded.end, pointer, recovery=recovery)
+
+
+async def _replay(etcd: Etcd, keys: Keys, life: Life, state: State, loaded: _Loaded) -> Opened:
+    """Take what etcd has beyond the object storage."""
+    opened = Opened(life.meta, life.head, loaded.documents, loaded.end, state.raw.get(keys.sealed))
+    log = read_values(etcd, keys, after=loaded.end.last, chain=loaded.end.chain, head=life.head)
+    async with aclosing(log):
+        async for value, found in log:
+            opened.documents.apply(decode_batch(value, where=keys.wal(found.sequence).decode(), known=found))
+            opened.waiting += len(value)
+    return opened
+
+
+# recovery
+
+
+async def _set_right(
+    etcd: Etcd, ost: ObjectStore, keys: Keys, state: State, life: Life, loaded: _Loaded
+) -> Opened | None:
+    """Go on from the object storage's history; what etcd has besides goes to quarantine first."""
+    refused = await _put_aside(etcd, ost, keys, life, loaded)
+    recovery = await _recovery(ost, keys, Case.SET_BACK, loaded, life.head, refused)
+    return await _create(etcd, keys, state, life.meta.store_id, epoch=life.head.epoch, loaded=loaded, recovery=recovery)
+
+
+async def _put_aside(
+    etcd: Etcd, ost: ObjectStore, keys: Keys, life: Life, loaded: _Loaded
+) -> list[tuple[int, int, str]]:
+    """Store the batches in etcd, up to its head, that are not part of the history; return sequences and objects."""
+    head = life.head
+    stored: list[tuple[int, int, str]] = []
+    values: list[bytes] = []
+    links: list[Link] = []
+
+    async def store() -> None:
+        if not values:
+            return
+        first, last = links[0], links[-1]
+        data = encode_segment(
+            values,
+            store_id=life.meta.store_id,
+            first=first.sequence,
+            epoch=head.epoch,
+            incarnation=head.incarnation,
+            previous=first.previous,
+            chain=last.chain,
+        )
+        key = keys.quarantine(head.epoch, first.sequence)
+        await ost.write(key, data, persist=True, create_only=True)
+        stored.append((first.sequence, last.sequence, key))
+        values.clear()
+        links.clear()
+
+    start = keys.wal(0)
+    while True:
+        page = await etcd.range(start, keys.wal(head.sequence + 1), limit=PAGE)
+        for item in page.items:
+            where = item.key.decode()
+            found = link(item.value, where=where)
+            if number_of(where, keys.wal(0).decode()[:-16]) != found.sequence:
+                raise BrokenLog(f"{where} holds sequence {found.sequence}")
+            if loaded.has(found.sequence, found.chain):
+                continue
+            if links and (links[-1].chain != found.previous or sum(map(len, values)) >= TARGET_SEGMENT):
+                await store()
+            values.append(item.value)
+            links.append(found)
+        if not page.more:
+            break
+        start = page.items[-1].key + b"\x00"
+    await store()
+    return stored
+
+
+async def _recovery(
+    ost: ObjectStore,
+    keys: Keys,
+    case: Case,
+    loaded: _Loaded,
+    head: Head | None,
+    refused: list[tuple[int, int, str]] | None = None,
+) -> Recovery:
+    at = (await ost.stat(keys.segment(loaded.end.first))).modified if loaded.end.last else None
+    parts = refused or []
+    span = (parts[0][0], parts[-1][1]) if parts else None
+    return Recovery(case, loaded.end.last, at, head, span, tuple(key for _, _, key in parts))

@@ -1,0 +1,495 @@
+"""The way of the log from etcd to the object storage, on both kinds of both."""
+
+import asyncio
+import random
+from contextlib import aclosing
+
+import pytest
+
+from contract.datamanager.conftest import Sealing
+from lab.stores import DOC, NOTE, Stores, note, put, view
+from runabout.datamanager import BrokenLog, Fenced, Store, StoreError, Unavailable, follow_store
+from runabout.datamanager.batch import encode_batch, next_chain
+from runabout.datamanager.head import Meta, decode_meta, decode_sealed
+from runabout.datamanager.objects import list_segments, read_segment
+from runabout.datamanager.segment import encode_segment
+from runabout.etcd import CompactedError, UnknownOutcomeError
+from runabout.etcd import Put as EtcdPut
+from runabout.ost import UnavailableError
+
+NEVER = 3600.0
+SOON = 0.01
+WAIT = 30.0
+
+
+async def write(store: Store, count: int, *, prefix: str = "") -> None:
+    for number in range(count):
+        await store.commit(put(f"{prefix}{number}", b"body of %d" % number))
+
+
+async def sealed(store: Store) -> None:
+    """Return when all that is committed is on the object storage, by the sealer itself."""
+    assert store.sealer is not None
+    async with asyncio.timeout(WAIT), store.sealer.changed:
+        await store.sealer.changed.wait_for(lambda: store.sealer is None or store.sealer.sealed >= store.sequence)
+
+
+async def seal(store: Store) -> None:
+    """Seal now what is committed."""
+    assert store.sealer is not None
+    await store.sealer.seal()
+
+
+async def segments(stores: Stores) -> list[tuple[int, int]]:
+    assert stores.ost is not None
+    firsts = await list_segments(stores.ost, stores.keys)
+    found = [await read_segment(stores.ost, stores.keys, first) for first in firsts]
+    return [(segment.first, segment.last) for segment, _ in found]
+
+
+async def in_etcd(stores: Stores) -> list[int]:
+    page = await stores.lab.etcd.range(stores.keys.wal(0), stores.keys.wal_end)
+    return [int(item.key.decode()[-16:], 16) for item in page.items]
+
+
+async def test_what_is_committed_is_sealed_a_little_later_and_trimmed(sealing: Sealing) -> None:
+    stores = sealing(interval=SOON, keep=3)
+    store = await stores.open()
+    for part in range(3):
+        await write(store, 10, prefix=f"{part} ")
+        await sealed(store)
+    assert store.sealer is not None
+    assert (store.sealer.sealed, store.sealer.waiting_bytes, store.sealer.trouble) == (30, 0, None)
+    found = await segments(stores)
+    assert found[0][0] == 1
+    assert found[-1][1] == 30
+    assert [first for first, _ in found[1:]] == [last + 1 for _, last in found[:-1]]
+    assert await in_etcd(stores) == [28, 29, 30]
+    pointer = await stores.lab.etcd.get(stores.keys.sealed)
+    assert pointer is not None
+    assert decode_sealed(pointer, where="sealed").last == 30
+    assert [batch.sequence for batch in await stores.log()] == list(range(1, 31))
+
+
+async def test_many_small_batches_share_a_segment_and_a_large_amount_is_split(sealing: Sealing) -> None:
+    stores = sealing(interval=NEVER, target=100_000)
+    store = await stores.open()
+    await write(store, 50)
+    await seal(store)
+    assert await segments(stores) == [(1, 50)]
+    store2 = await stores.open()
+    for number in range(6):
+        await store2.commit(put(f"large {number}", bytes([number]) * 1000 + b"".join(map(bytes, [range(256)])) * 150))
+    async with asyncio.timeout(WAIT):
+        await seal(store2)
+    assert (await segments(stores))[-1][1] == 56
+
+
+async def test_what_was_sealed_is_there_after_opening_again_and_so_is_the_rest(sealing: Sealing) -> None:
+    stores = sealing(interval=NEVER, keep=2)
+    store = await stores.open()
+    await write(store, 10)
+    await seal(store)
+    await write(store, 5, prefix="later ")
+    seen = view(store)
+    await store.close()
+    again = await stores.open()
+    assert (view(again), again.sequence, again.recovery) == (seen, 15, None)
+    assert again.sealer is not None
+    assert again.sealer.waiting_bytes > 0
+    await seal(again)
+    assert again.sealer.waiting_bytes == 0
+    assert await segments(stores) == [(1, 10), (11, 15)]
+    third = await stores.open()
+    assert view(third) == seen
+
+
+async def test_numbers_of_appends_go_on_over_sealed_and_trimmed_ones(sealing: Sealing) -> None:
+    stores = sealing(interval=NEVER, keep=0)
+    store = await stores.open()
+    for _ in range(3):
+        await store.commit(note(b"x"))
+    await seal(store)
+    assert await in_etcd(stores) == []
+    again = await stores.open()
+    assert (await again.commit(note(b"y"))).appended == (4,)
+    assert len(view(again)[NOTE]) == 4
+
+
+async def test_a_store_that_was_never_sealed_is_sealed_from_its_beginning(sealing: Sealing) -> None:
+    stores = sealing(interval=NEVER)
+    ost, stores.ost, stores.faulty_ost = (stores.ost, stores.faulty_ost), None, None
+    alone = await stores.open()
+    await write(alone, 5)
+    await alone.close()
+    stores.ost, stores.faulty_ost = ost
+    store = await stores.open()
+    await seal(store)
+    assert await segments(stores) == [(1, 5)]
+    stores.ost = stores.faulty_ost = None
+    with pytest.raises(BrokenLog, match="is on an object storage up to sequence 5: open it with that one"):
+        await stores.open()
+
+
+async def test_a_store_of_the_format_before_is_opened_and_has_this_one_from_then_on(sealing: Sealing) -> None:
+    stores = sealing(interval=NEVER)
+    store = await stores.open()
+    await write(store, 3)
+    head = await stores.head()
+    await store.close()
+    assert stores.ost is not None
+    await stores.ost.delete(stores.keys.identity)
+    await stores.lab.etcd.txn((), [EtcdPut(stores.keys.meta, b"runabout-store-1" + head.incarnation)])
+    again = await stores.open()
+    assert len(view(again)[DOC]) == 3
+    meta = await stores.lab.etcd.get(stores.keys.meta)
+    assert meta is not None
+    assert meta.startswith(b"runabout-store-2")
+    assert decode_meta(meta, where="meta") == Meta(head.incarnation, 1, head.incarnation)
+
+
+# unclear outcomes
+
+
+@pytest.mark.parametrize("call", ["ost write", "txn"])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_an_attempt_without_an_answer_is_made_again_and_there_is_one_segment(
+    sealing: Sealing, call: str, when: str
+) -> None:
+    stores = sealing(interval=SOON)
+    store = await stores.open()
+    left = [UnavailableError("lost") if call == "ost write" else UnknownOutcomeError("lost")]
+
+    async def lose(name: str, at: str) -> None:
+        if (name, at) == (call, when) and left:
+            raise left.pop()
+
+    assert stores.faulty_ost is not None
+    await store.commit(put("a"))
+    stores.faulty.fault = stores.faulty_ost.fault = lose
+    await sealed(store)
+    assert left == []
+    assert store.failed is None
+    assert await segments(stores) == [(1, 1)]
+
+
+async def test_a_segment_of_a_writer_that_died_before_it_told_etcd_is_adopted(sealing: Sealing) -> None:
+    stores = sealing(interval=NEVER)
+    store = await stores.open()
+    await write(store, 4)
+
+    async def die(name: str, at: str) -> None:
+        if (name, at) == ("txn", "before"):
+            raise asyncio.CancelledError
+
+    stores.faulty.fault = die
+    with pytest.raises(asyncio.CancelledError):
+        await seal(store)
+    await stores.crash()
+    again = await stores.open(etcd=stores.lab.etcd)
+    assert again.sequence == 4
+    await again.commit(put("b"))
+    await seal(again)
+    assert await segments(stores) == [(1, 4), (5, 5)]
+
+
+async def test_a_segment_that_a_replaced_writer_stores_late_is_adopted_by_the_next_one(sealing: Sealing) -> None:
+    stores = sealing(interval=NEVER)
+    first = await stores.open()
+    await write(first, 4)
+    paused, go_on = asyncio.Event(), asyncio.Event()
+
+    async def pause(name: str, at: str) -> None:
+        if (name, at) == ("ost write", "before"):
+            paused.set()
+            await go_on.wait()
+
+    assert stores.faulty_ost is not None
+    stores.faulty_ost.fault = pause
+    late = asyncio.ensure_future(seal(first))
+    await paused.wait()
+    second = await stores.open(etcd=stores.lab.etcd)
+    await write(second, 3, prefix="second ")
+    go_on.set()
+    await late  # its pointer is right, too: it says nothing that is not so
+    await seal(second)
+    assert await segments(stores) == [(1, 4), (5, 7)]
+    with pytest.raises(Fenced):
+        await first.commit(put("x"))
+    assert view(await stores.open(etcd=stores.lab.etcd)) == view(second)
+
+
+async def test_a_pointer_that_is_ahead_is_never_set_back_by_a_slower_sealer(sealing: Sealing) -> None:
+    stores = sealing(interval=NEVER)
+    first = await stores.open()
+    await write(first, 4)
+    paused, go_on = asyncio.Event(), asyncio.Event()
+
+    async def pause(name: str, at: str) -> None:
+        if (name, at) == ("txn", "before"):
+            paused.set()
+            await go_on.wait()
+
+    stores.faulty.fault = pause
+    late = asyncio.ensure_future(seal(first))
+    await paused.wait()
+    second = await stores.open(etcd=stores.lab.etcd)
+    await write(second, 3, prefix="second ")
+    await seal(second)
+    go_on.set()
+    await late
+    pointer = await stores.lab.etcd.get(stores.keys.sealed)
+    assert pointer is not None
+    assert decode_sealed(pointer, where="sealed").last == 7
+
+
+# what must stop
+
+
+async def test_two_histories_meet_at_the_name_of_a_segment_and_the_writer_stops(sealing: Sealing) -> None:
+    stores = sealing(interval=SOON)
+    store = await stores.open()
+    await store.commit(put("a"))
+    await sealed(store)
+    (batch,) = await stores.log()
+    assert stores.ost is not None
+    meta = decode_meta(await stores.lab.etcd.get(stores.keys.meta) or b"", where="meta")
+    foreign = encode_segment(
+        [_value(2, batch.chain)],
+        store_id=meta.store_id,
+        first=2,
+        epoch=9,
+        incarnation=b"x" * 16,
+        previous=batch.chain,
+        chain=_chain(2, batch.chain),
+    )
+    await stores.ost.write(stores.keys.segment(2), foreign, create_only=True)
+    await store.commit(put("b"))
+    async with asyncio.timeout(WAIT):
+        assert isinstance(await store.broken(), BrokenLog)
+    assert "is of another history of this store" in str(store.failed)
+    with pytest.raises(BrokenLog):
+        await store.commit(put("c"))
+    assert await stores.ost.read(stores.keys.segment(2)) == foreign
+
+
+def _value(sequence: int, previous: bytes) -> bytes:
+    return encode_batch(sequence=sequence, previous=previous, batch_id=b"f" * 16, transactions=())
+
+
+def _chain(sequence: int, previous: bytes) -> bytes:
+    return next_chain(previous, _value(sequence, previous))
+
+
+async def test_a_replaced_writer_seals_nothing_more(sealing: Sealing) -> None:
+    stores = sealing(interval=NEVER)
+    first = await stores.open()
+    await first.commit(put("a"))
+    await stores.open()
+    with pytest.raises(Fenced, match=r"epoch 2, ours is 1"):
+        await seal(first)
+    assert await segments(stores) == []
+
+
+async def test_etcd_that_was_wiped_or_set_back_stops_the_sealer(sealing: Sealing) -> None:
+    stores = sealing(interval=NEVER)
+    store = await stores.open()
+    await store.commit(put("a"))
+    snapshot = await stores.snapshot()
+    await store.commit(put("b"))
+    await stores.set_back(snapshot)
+    with pytest.raises(Fenced, match="was set back"):
+        await seal(store)
+    await stores.wipe()
+    with pytest.raises(Fenced, match="is gone from etcd"):
+        await seal(store)
+    assert await segments(stores) == []
+
+
+# an object storage that is away
+
+
+async def test_while_the_object_storage_is_away_commits_go_on_until_too_much_waits(sealing: Sealing) -> None:
+    stores = sealing(interval=SOON, most_waiting=50_000)
+    store = await stores.open()
+    away = True
+
+    tried = asyncio.Event()
+
+    async def fail(_name: str, at: str) -> None:
+        if away and at == "before":
+            tried.set()
+            raise UnavailableError("the bucket does not answer")
+
+    assert stores.faulty_ost is not None
+    assert store.sealer is not None
+    stores.faulty_ost.fault = fail
+    refused: StoreError | None = None
+    await store.commit(put("first"))
+    async with asyncio.timeout(WAIT):
+        await tried.wait()
+    committed = 1
+    for number in range(100):
+        try:
+            await store.commit(put(str(number), number.to_bytes(2, "big") + _noise(number)))
+            committed += 1
+        except Unavailable as error:
+            refused = error
+            break
+    assert committed > 10
+    assert "wait for the object storage" in str(refused)
+    assert "does not answer" in str(store.sealer.trouble)
+    assert len(view(store)[DOC]) == committed
+    away = False
+    await sealed(store)
+    await store.commit(put("again"))
+    assert store.failed is None
+
+
+def _noise(seed: int) -> bytes:
+    return random.Random(seed).randbytes(2000)
+
+
+# readers
+
+
+async def test_a_reader_that_begins_late_or_falls_behind_reads_from_the_object_storage(sealing: Sealing) -> None:
+    stores = sealing(interval=NEVER, keep=1)
+    store = await stores.open()
+    await write(store, 7)
+    await seal(store)
+    await write(store, 6, prefix="later ")
+    await seal(store)
+    await write(store, 2, prefix="last ")
+    follower = await follow_store(stores.faulty, ost=stores.faulty_ost, number=stores.keys.store, interval=SOON)
+    try:
+        assert (follower.sequence, dict(follower.scan(DOC))) == (15, view(store)[DOC])
+        silent = asyncio.Event()
+
+        async def mute(name: str, _at: str) -> None:
+            if name in {"range", "event"}:
+                await silent.wait()
+
+        stores.faulty.fault = mute
+        writer = await stores.open(etcd=stores.lab.etcd)
+        await write(writer, 9, prefix="behind ")
+        await seal(writer)
+        silent.set()
+        await follower.reached(writer.sequence, seconds=WAIT)
+        assert dict(follower.scan(DOC)) == view(writer)[DOC]
+        assert follower.failed is None
+    finally:
+        await follower.close()
+    with pytest.raises(BrokenLog, match="is missing"):
+        await follow_store(stores.lab.etcd, number=stores.keys.store)
+
+
+# damage
+
+
+async def _sealed_twice(sealing: Sealing) -> Stores:
+    stores = sealing(interval=NEVER, keep=0)
+    store = await stores.open()
+    for part in range(2):
+        await write(store, 3, prefix=f"{part} ")
+        await seal(store)
+    await store.close()
+    return stores
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("first missing", r"wal/0000000000000001 is missing: the next one is .*wal/0000000000000004"),
+        ("last missing", r"wal/0000000000000004 is missing: .* up to sequence 6, .* ends with 3"),
+        ("all missing", r"wal/0000000000000004 is missing"),
+        ("flipped", r"wal/0000000000000001 is damaged"),
+        ("cut", r"wal/0000000000000001 is damaged"),
+        ("empty", r"wal/0000000000000001 has 0 bytes"),
+        ("swapped", r"wal/0000000000000001 holds the segment that begins with 4"),
+        ("identity missing", r"does not know this store .* up to sequence 6 is there: it is another one, or it was"),
+        ("identity damaged", r"identity says .*: damaged"),
+        ("identity of another", r"one of them belongs to another installation"),
+    ],
+)
+async def test_objects_that_are_damaged_or_missing_are_named_and_the_store_is_not_opened(
+    sealing: Sealing, damage: str, message: str
+) -> None:
+    stores = await _sealed_twice(sealing)
+    ost, keys = stores.ost, stores.keys
+    assert ost is not None
+    one, two = await ost.read(keys.segment(1)), await ost.read(keys.segment(4))
+    identity = await ost.read(keys.identity)
+    changes: dict[str, dict[str, bytes | None]] = {
+        "first missing": {keys.segment(1): None},
+        "last missing": {keys.segment(4): None},
+        "all missing": {keys.segment(1): None, keys.segment(4): None},
+        "flipped": {keys.segment(1): one[:100] + bytes([one[100] ^ 4]) + one[101:]},
+        "cut": {keys.segment(1): one[:-1]},
+        "empty": {keys.segment(1): b""},
+        "swapped": {keys.segment(1): two},
+        "identity missing": {keys.identity: None},
+        "identity damaged": {keys.identity: identity[:-1]},
+        "identity of another": {keys.identity: identity[:-16] + b"x" * 16},
+    }
+    for key, value in changes[damage].items():
+        await (ost.delete(key) if value is None else ost.write(key, value))
+    before = await stores.snapshot()
+    with pytest.raises(BrokenLog, match=message):
+        await stores.open()
+    if damage.startswith("identity"):
+        assert await stores.snapshot() == before, "nothing is changed before both places are known to belong together"
+
+
+async def test_another_installations_object_storage_is_refused_and_nothing_is_changed(sealing: Sealing) -> None:
+    stores = await _sealed_twice(sealing)
+    other = sealing(other=True, number=stores.keys.store, interval=NEVER)
+    before = await stores.snapshot()
+    with pytest.raises(BrokenLog, match="does not know this store"):
+        await other.open()
+    assert other.ost is not None
+    assert await other.ost.list() == []
+    assert await stores.snapshot() == before
+
+
+async def test_bytes_that_were_damaged_on_the_way_are_read_once_more(sealing: Sealing) -> None:
+    stores = await _sealed_twice(sealing)
+    assert stores.faulty_ost is not None
+    read, left = stores.faulty_ost.read, [1]
+
+    async def flip(key: str, *args: object) -> bytes:
+        data = await read(key, *args)  # type: ignore[arg-type]  # passed on as they came
+        if key == stores.keys.segment(1) and left:
+            left.pop()
+            return data[:90] + b"?" + data[91:]
+        return data
+
+    stores.faulty_ost.read = flip  # type: ignore[method-assign,assignment]  # as damage on the way would
+    assert (await stores.open()).sequence == 6
+
+
+# etcd's own history
+
+
+async def test_etcd_is_compacted_now_and_then_and_not_at_every_seal(sealing: Sealing) -> None:
+    stores = sealing(interval=SOON, keep=0, compact_interval=0.05)
+    compactions = 0
+
+    async def count(name: str, at: str) -> None:
+        nonlocal compactions
+        compactions += (name, at) == ("compact", "after")
+
+    stores.faulty.fault = count
+    store = await stores.open()
+    begun = (await stores.lab.etcd.range(stores.keys.head, stores.keys.sealed)).revision
+    seals = 0
+    async with asyncio.timeout(WAIT):
+        while not compactions:
+            await store.commit(put("a"))
+            await sealed(store)
+            seals += 1
+    assert seals > 1
+    with pytest.raises(CompactedError):
+        async with aclosing(stores.lab.etcd.watch(stores.keys.wal(0), stores.keys.wal_end, revision=begun)) as events:
+            await anext(events)
+    assert store.failed is None
