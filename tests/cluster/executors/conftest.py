@@ -1,6 +1,5 @@
 """The cluster that is up, and a namespace with a bench for task pods in it."""
 
-import os
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -15,8 +14,8 @@ from runabout.kube.session import Session
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[Session]:
-    async with Session(connect(os.environ.get("KUBECONFIG"))) as opened:
+async def session(kubeconfig: str) -> AsyncIterator[Session]:
+    async with Session(connect(kubeconfig)) as opened:
         yield opened
 
 

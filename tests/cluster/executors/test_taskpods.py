@@ -201,6 +201,34 @@ async def test_a_pod_that_somebody_deletes_is_the_machinerys(lab: Lab) -> None:
     assert state.reason is Reason.POD_DELETED
 
 
+async def test_orphans_are_reaped_and_what_is_left_is_killed_with_its_step(lab: Lab) -> None:
+    """The toolbox is process 1 here, which the tests beside its sources cannot be."""
+    attempt = await lab.start(
+        task(
+            "for i in 1 2 3 4 5; do sh -c 'true & true &'; done; sleep 600 & setsid sleep 601 & echo begun",
+            "sleep 1; for s in /proc/[0-9]*/stat; do cut -d' ' -f2,3 $s; done | grep -v -e cut -e '(sh)'",
+        )
+    )
+
+    state = await attempt.until(over)
+
+    assert isinstance(state, Ended), state
+    assert state.outcome == "success", (state, await attempt.log())
+    left = (await attempt.log())[1].decode().splitlines()
+    assert not [process for process in left if process.endswith(" Z")]
+    assert [process.split()[0] for process in left].count("(sleep)") == 1
+
+
+async def test_a_home_is_that_of_the_user_in_the_image(lab: Lab) -> None:
+    attempt = await lab.start(task("pwd", {"run": "pwd", "user": "user"}, workingDir="~/src"))
+
+    state = await attempt.until(over)
+
+    assert isinstance(state, Ended), state
+    homes = [(await attempt.log())[step].decode().removesuffix("/src\n") for step in (0, 1)]
+    assert homes[0] != homes[1], homes
+
+
 async def test_a_stopped_task_gets_its_signal_and_keeps_its_log(lab: Lab) -> None:
     attempt = await lab.start(task("trap 'echo bye; exit 0' TERM; echo ready; sleep 600 & wait", "echo never"))
     await attempt.until(lambda state: isinstance(state, Running))
