@@ -77,7 +77,7 @@ def operator_kubeconfig(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFacto
         yield str(path)
     finally:
         kubectl("delete", "--filename", "-", "--ignore-not-found", stdin=rendered)
-        kubectl("delete", "namespace", name, "--wait=false")
+        kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
 
 @pytest.fixture(scope="session")

@@ -19,12 +19,12 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
 @pytest.fixture(scope="session")
 def operator(
     tmp_path_factory: pytest.TempPathFactory,
-    kubeconfig: str,
+    operator_kubeconfig: str,
     etcd: EtcdServer,
     definitions: None,  # noqa: ARG001 - only needed to be there
 ) -> Iterator[OperatorProcess]:
     folder: Path = tmp_path_factory.mktemp("operator")
-    with OperatorProcess(workdir=folder, kubeconfig=kubeconfig, etcd=etcd.endpoint) as process:
+    with OperatorProcess(workdir=folder, kubeconfig=operator_kubeconfig, etcd=etcd.endpoint) as process:
         yield process
 
 

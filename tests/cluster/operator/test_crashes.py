@@ -91,11 +91,12 @@ def store_etcd(tmp_path: Path) -> Iterator[EtcdServer]:
 @pytest.fixture
 def crashing(
     tmp_path: Path,
-    kubeconfig: str,
+    operator_kubeconfig: str,
     store_etcd: EtcdServer,
     definitions: None,  # noqa: ARG001 - only needed to be there
 ) -> Iterator[OperatorProcess]:
-    with OperatorProcess(workdir=tmp_path / "operator", kubeconfig=kubeconfig, etcd=store_etcd.endpoint) as process:
+    folder = tmp_path / "operator"
+    with OperatorProcess(workdir=folder, kubeconfig=operator_kubeconfig, etcd=store_etcd.endpoint) as process:
         yield process
 
 
