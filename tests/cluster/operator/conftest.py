@@ -1,4 +1,8 @@
-"""An operator as a process beside the cluster, with an etcd of its own, and hands to work with Runs."""
+"""An operator as a process beside the cluster, with an etcd of its own, and hands to work with Runs.
+
+It ends with the tests of its module: an operator works on all Runs there are, and two with different stores would share
+them by chance.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +14,13 @@ from fixtures.operator_process import OperatorProcess
 from lab.runs import Kubectl, Runs
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
     with EtcdServer(tmp_path_factory.mktemp("etcd")) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def operator(
     tmp_path_factory: pytest.TempPathFactory,
     operator_kubeconfig: str,
