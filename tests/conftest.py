@@ -1,9 +1,14 @@
 """What holds for all tests."""
 
 import asyncio
+import signal
 
 
 def pytest_configure() -> None:
     # Without this, Python 3.11 makes an event loop for the first plug-in that asks a synchronous test for one. Nobody
     # closes it, and the warning about it fails whichever test runs when it is collected.
     asyncio.set_event_loop(None)
+    # Whoever ends a run of the tests from outside wants the servers gone that they started, too. A shell that starts
+    # them in the background has SIGINT ignored, so that needs a handler as well.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
