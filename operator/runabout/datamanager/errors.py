@@ -27,3 +27,7 @@ class Fenced(StoreError):  # noqa: N818 - an outcome
 
 class BrokenLog(StoreError):  # noqa: N818 - an outcome
     """The log cannot be continued at some place; nothing is repaired silently. The message names the key."""
+
+
+class SplitHistory(BrokenLog):
+    """Two logs were continued from one place, and the object storage has the other one."""

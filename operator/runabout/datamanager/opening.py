@@ -162,9 +162,11 @@ async def _open_with(etcd: Etcd, ost: ObjectStore, keys: Keys) -> Opened | None:
     try:
         return await _go_on(etcd, ost, keys, state, fenced)
     except BrokenLog:
-        if (await read_state(etcd, keys)).life == fenced:
+        now = await read_state(etcd, keys)
+        if (now.life, now.pointer) == (fenced, state.pointer):
             raise
-        return None  # overtaken: what was missing is what the other one moved
+        # Overtaken, or the one who was fenced sealed once more: what is missing was moved meanwhile.
+        return None
 
 
 async def _go_on(etcd: Etcd, ost: ObjectStore, keys: Keys, state: State, life: Life) -> Opened | None:

@@ -14,7 +14,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from runabout.datamanager.batch import Link
-from runabout.datamanager.errors import BrokenLog, Fenced
+from runabout.datamanager.errors import BrokenLog, Fenced, SplitHistory
 from runabout.datamanager.head import Head, Keys, Meta, Sealed, decode_head, decode_meta, decode_sealed
 from runabout.datamanager.log import read_values
 from runabout.datamanager.objects import read_segment
@@ -199,6 +199,7 @@ class Sealer:
         An earlier attempt wrote it, or an earlier writer that has not noticed yet that it is none any more.
         """
         before = self._sealed
+        await self._check_owner()  # whoever has the store now says so better than its segments
         segment, sealed = await read_segment(self._ost, self._keys, before.last + 1)
         where = self._keys.segment(segment.first)
         if segment.store_id != self._meta.store_id:
@@ -256,5 +257,7 @@ class Sealer:
                 await self._etcd.compact(old)
 
 
-def _split(where: str) -> BrokenLog:
-    return BrokenLog(f"the object {where} is of another history of this store: two logs were continued from one place")
+def _split(where: str) -> SplitHistory:
+    return SplitHistory(
+        f"the object {where} is of another history of this store: two logs were continued from one place"
+    )

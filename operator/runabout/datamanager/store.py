@@ -12,10 +12,18 @@ from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
 from runabout.datamanager.batch import APPEND, DELETE, PUT, Batch, Entry, encode_batch, next_chain
-from runabout.datamanager.errors import BrokenLog, Conflict, Fenced, StoreError, Unavailable, Unknown
+from runabout.datamanager.errors import (
+    BrokenLog,
+    Conflict,
+    Fenced,
+    SplitHistory,
+    StoreError,
+    Unavailable,
+    Unknown,
+)
 from runabout.datamanager.groups import Groups
 from runabout.datamanager.head import Head, Keys, decode_head
-from runabout.datamanager.opening import Opened, open_log
+from runabout.datamanager.opening import TRIES, Opened, open_log
 from runabout.datamanager.recovery import Recovery
 from runabout.datamanager.sealer import Sealer, SealPolicy
 from runabout.datamanager.transaction import Append, Committed, Put, Sequence, Transaction
@@ -201,12 +209,22 @@ class Store:
         async with self._news:
             self._news.notify_all()
 
-    def start(self, *, sealer: Sealer | None = None) -> None:
-        """Begin to write, and to seal what is written."""
-        self._sealer = sealer
+    def start(self) -> None:
+        """Begin to write."""
         self._flusher = asyncio.create_task(self._flush(), name="store flusher")
-        if sealer is not None:
-            self._sealing = asyncio.create_task(self._seal(sealer), name="store sealer")
+
+    async def join(self, sealer: Sealer) -> None:
+        """Begin to write with a batch of our own, seal it, and go on sealing.
+
+        Raises:
+            SplitHistory: the object storage was continued by somebody else. What `commit` raises. Errors of etcd and of
+                the object storage.
+        """
+        self.start()
+        self._sealer = sealer
+        await self.commit(Transaction(()))
+        await sealer.seal()
+        self._sealing = asyncio.create_task(self._seal(sealer), name="store sealer")
 
     async def _seal(self, sealer: Sealer) -> None:
         try:
@@ -400,29 +418,54 @@ async def open_store(
         policy: When and how much is sealed.
 
     Raises:
-        BrokenLog: the log cannot be continued. Unavailable: etcd or the object storage does not answer.
+        BrokenLog: the log cannot be continued. Unavailable: etcd or the object storage does not answer. Fenced: another
+            one has opened it meanwhile.
     """
     keys = Keys(number)
-    try:
-        opened = await open_log(etcd, ost, keys)
-    except (EtcdError, OstError) as error:
-        raise Unavailable(str(error)) from error
+    for _ in range(TRIES):
+        try:
+            store, settled = await _joined(etcd, ost, keys, deadline=deadline, policy=policy or SealPolicy())
+        except (EtcdError, OstError) as error:
+            raise Unavailable(str(error)) from error
+        if settled:
+            return store
+    raise Unavailable(f"another writer keeps opening store {number}: tried {TRIES} times")
+
+
+async def _joined(
+    etcd: Etcd, ost: ObjectStore | None, keys: Keys, *, deadline: float, policy: SealPolicy
+) -> tuple[Store, bool]:
+    """Take the store over and, with an object storage, seal an empty batch of our own before anybody can commit.
+
+    The batch stands in the way of a writer that was paused while etcd was wiped or set back: what it still seals is
+    adopted if it belongs to our history, and else it cannot be sealed any more, or was sealed before and we begin
+    again. Without it, what we acknowledge could be refused by a later opening. False if we have to begin again.
+    """
+    opened = await open_log(etcd, ost, keys)
     store = Store(etcd, keys, opened, deadline=deadline)
-    sealer = None
-    if ost is not None:
-        sealer = Sealer(
-            etcd,
-            ost,
-            keys,
-            meta=opened.meta,
-            sealed=opened.sealed,
-            in_etcd=opened.pointer,
-            waiting=opened.waiting,
-            head=lambda: store.head,
-            policy=policy or SealPolicy(),
-        )
-    store.start(sealer=sealer)
-    return store
+    if ost is None:
+        store.start()
+        return store, True
+    sealer = Sealer(
+        etcd,
+        ost,
+        keys,
+        meta=opened.meta,
+        sealed=opened.sealed,
+        in_etcd=opened.pointer,
+        waiting=opened.waiting,
+        head=lambda: store.head,
+        policy=policy,
+    )
+    try:
+        await store.join(sealer)
+    except SplitHistory:
+        await store.close()
+        return store, False
+    except BaseException:
+        await store.close()
+        raise
+    return store, True
 
 
 def _who(found: bytes | None, keys: Keys, ours: Head) -> str:
