@@ -25,6 +25,10 @@ FORCE_MARGIN_MS = 30_000
 """Beyond the grace period, after which a pod that does not end is removed by force."""
 
 
+BEGUN_MS = 3_000
+"""After a stop, in which a pod that a node has may still turn out to have begun: then its log is kept."""
+
+
 class Actions:
     """Carries out what one run's records ask for; `now` gives milliseconds since 1970."""
 
@@ -112,13 +116,20 @@ class Actions:
             ref = PodRef(live.state.run.namespace, attempt.pod, attempt.uid)
             force_at = (attempt.stop_sent or now) + grace * 1000 + FORCE_MARGIN_MS
             if attempt.stop_sent is None:
-                answer = await self._driver.stop(ref, started=_started(attempt), grace_seconds=grace)
+                answer = await self._driver.stop(ref, started=_may_have_begun(attempt), grace_seconds=grace)
                 if isinstance(answer, Done):
                     attempt.stop_sent = now
                     attempt.gone = answer.gone
+                    force_at = now + BEGUN_MS if _may_have_begun(attempt) else force_at
                 else:
                     log.info("pod not stopped", run=live.id, task=name, pod=attempt.pod, why=answer.message)
                     force_at = now + RETRY_MS[0]
+            elif now < force_at and not _has_begun(attempt) and not _is_going(attempt):
+                delete_at = attempt.stop_sent + BEGUN_MS
+                if now >= delete_at:  # it waits for its image, perhaps: only its deletion ends that at once
+                    await self._driver.stop(ref, started=False, grace_seconds=grace)
+                    delete_at = now + RETRY_MS[0]
+                force_at = min(delete_at, force_at)
             elif now >= force_at and attempt.force_sent is None:
                 log.warning("pod does not end, removing it by force", run=live.id, task=name, pod=attempt.pod)
                 answer = await self._driver.remove(ref, force=True)
@@ -158,6 +169,16 @@ class Actions:
         attempt.since = self._now()
 
 
-def _started(attempt: Attempt) -> bool:
+def _has_begun(attempt: Attempt) -> bool:
     """Whether the pod's main container was seen to run."""
     return attempt.last is not None and pod_view(attempt.last).main.started is not None
+
+
+def _may_have_begun(attempt: Attempt) -> bool:
+    """Whether a node may have the pod: what we see may be older than what it does, and a deletion takes its log."""
+    return attempt.last is None or bool(pod_view(attempt.last).node)
+
+
+def _is_going(attempt: Attempt) -> bool:
+    """Whether the pod was seen to be deleted."""
+    return attempt.last is not None and pod_view(attempt.last).deleted is not None

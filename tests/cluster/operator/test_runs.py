@@ -187,7 +187,7 @@ def test_a_lost_pod_is_a_new_attempt_and_not_the_tasks_failure(runs: Runs) -> No
     runs.kubectl("-n", runs.namespace, "delete", "pod", str(metadata["name"]), "--grace-period=1", "--wait=false")
     assert runs.end(name) == ("finished", "success")
     assert str(metadata["name"]).removesuffix("1") + "2" in {str(pod["metadata"]["name"]) for pod in runs.pods(name)}  # type: ignore[index] # JSON
-    assert runs.log(name, "a", attempt=1).endswith(b"[runabout: stopped]\n")
+    assert runs.log(name, "a", attempt=1).endswith(b"PodDeleted: somebody deleted the pod]\n")
 
 
 def test_a_finished_run_is_held_by_nothing_and_goes_at_its_time(runs: Runs) -> None:

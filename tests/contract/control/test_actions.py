@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from fixtures.fake_kube import FakeKube, Fault
 from fixtures.states import NOW, RUN, created, live, running, task_spec, with_task
-from runabout.control.actions import FORCE_MARGIN_MS, Actions
+from runabout.control.actions import BEGUN_MS, FORCE_MARGIN_MS, Actions
 from runabout.control.attempts import Attempt, Creation
 from runabout.control.executors import Executors, executor_object
 from runabout.control.live import LiveRun
@@ -21,6 +22,7 @@ from runabout.records import Reason, Status
 
 POD = f"{RUN}-build-1"
 GRACE = 5
+RUNNING = {"containerStatuses": [{"name": "main", "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]}
 TRIES = 4
 """More than the session itself makes of one request."""
 
@@ -41,17 +43,26 @@ class Scene:
     def fail(self, code: int, reason: str = "InternalError") -> None:
         self.fake.faults.extend([Fault("delete", "pods", code=code, reason=reason)] * TRIES)
 
+    def begin(self) -> None:
+        """Show that the main container runs."""
+        self.attempt.last = {**(self.attempt.last or {}), "status": {"phase": "Running", **RUNNING}}
+
     def pods(self) -> int:
         self.fake.faults.clear()
         return len(self.fake.items("pods"))
 
 
+def spec_of(node: str) -> dict[str, Any]:
+    return {"containers": [{"name": "main"}], **({"nodeName": node} if node else {})}
+
+
 @asynccontextmanager
-async def scene() -> AsyncIterator[Scene]:
+async def scene(node: str = "") -> AsyncIterator[Scene]:
     async with FakeKube() as fake, Session(Connection(server=fake.url, ssl=False, authorize=dict)) as session:
         await fake.put("namespaces", {"metadata": {"name": "ci"}})
         pod = await fake.put(
-            "pods", {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": POD, "namespace": "ci"}, "spec": {}}
+            "pods",
+            {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": POD, "namespace": "ci"}, "spec": spec_of(node)},
         )
         state = with_task(
             running(created(task_spec("build"))), "build", status=Status.RUNNING, attempt=1, executor="linux", pod=POD
@@ -91,6 +102,37 @@ async def test_a_removal_that_is_forbidden_is_not_asked_for_again() -> None:
         assert (here.attempt.removed, here.pods()) == (True, 1)
 
 
+async def test_the_pod_of_a_stopped_run_is_deleted_at_once_only_if_no_node_has_it() -> None:
+    """A pod that a node has may have begun, although we have not seen it yet; a deletion would take its log along."""
+    async with scene() as here:
+        assert await here.actions.stop(here.live, ["build"]) == NOW + GRACE * 1000 + FORCE_MARGIN_MS
+        assert (here.attempt.stop_sent, here.pods()) == (NOW, 0)
+    async with scene(node="n1") as here:
+        assert await here.actions.stop(here.live, ["build"]) == NOW + BEGUN_MS
+        assert (here.attempt.stop_sent, here.pods()) == (NOW, 1)
+        [pod] = here.fake.items("pods")
+        assert pod["spec"]["activeDeadlineSeconds"] == 1
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_stopped_pod_that_has_not_begun_after_a_while_is_deleted(begun: bool) -> None:
+    async with scene(node="n1") as here:
+        await here.actions.stop(here.live, ["build"])
+        if begun:
+            here.begin()
+        here.time = NOW + BEGUN_MS - 1
+        await here.actions.stop(here.live, ["build"])
+        assert here.pods() == 1
+        here.time = NOW + BEGUN_MS
+        here.fail(500)
+        again = await here.actions.stop(here.live, ["build"])
+        assert here.pods() == 1
+        assert again is not None
+        here.time = min(again, NOW + GRACE * 1000)
+        await here.actions.stop(here.live, ["build"])
+        assert here.pods() == begun
+
+
 async def test_the_pod_of_a_lost_attempt_is_asked_to_go_until_it_is_gone_in_the_end_by_force() -> None:
     async with scene() as here:
         attempt = here.attempt
@@ -108,6 +150,7 @@ async def test_the_pod_of_a_lost_attempt_is_asked_to_go_until_it_is_gone_in_the_
 
 async def test_a_pod_that_does_not_end_is_removed_by_force_when_the_server_answers_again() -> None:
     async with scene() as here:
+        here.begin()
         here.attempt.stop_sent = NOW
         due = NOW + GRACE * 1000 + FORCE_MARGIN_MS
         assert await here.actions.stop(here.live, ["build"]) == due
