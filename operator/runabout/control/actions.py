@@ -147,7 +147,7 @@ class Actions:
 
         What the API server forbids is left to whoever deletes the Run; while it does not answer nothing is `removed`.
         The pod of a lost attempt has to go before the next one: it is asked for again until it is gone, in the end by
-        force.
+        force if no node has it. What a node has may still be executed, whatever the API server forgets.
         """
         for attempt in attempts:
             answer = await self._driver.remove(
@@ -160,7 +160,8 @@ class Actions:
             attempt.removed, attempt.gone = True, answer.gone
             if attempt.lost is not None and not attempt.force:
                 grace = self._executors.limits(live.state.tasks[attempt.task].executor or "").grace_seconds
-                attempt.force, attempt.cleanup_due = True, self._now() + grace * 1000 + FORCE_MARGIN_MS
+                attempt.force = not _may_have_begun(attempt)
+                attempt.cleanup_due = self._now() + grace * 1000 + FORCE_MARGIN_MS
 
     async def check(self, live: LiveRun, attempt: Attempt) -> None:
         """Ask the API server for a pod that was created but never seen; one that is gone is lost."""

@@ -102,7 +102,7 @@ class Observer:
         self, live: LiveRun, task: Task, attempt: Attempt, found: Observation, *, now: int, stop: bool
     ) -> None:
         limits = self._limits(live, task)
-        state = attempt.lost or self._state(live, task, attempt, limits, now=now)
+        state = self._verdict(attempt, self._state(live, task, attempt, limits, now=now))
         if isinstance(state, Absent):
             self._absent(task, attempt, found, now=now, stop=stop, limits=limits)
         elif isinstance(state, Pending):
@@ -114,6 +114,18 @@ class Observer:
             found.again(state.look_again)
         else:
             self._over(live, task, attempt, state, found, now=now, stop=stop)
+
+    def _verdict(self, attempt: Attempt, state: PodState) -> PodState:
+        """Return why an attempt was lost, whatever becomes of its pod since: that is our own doing.
+
+        A node that never says that the pod is gone is another matter: it may still execute it.
+        """
+        if attempt.lost is None:
+            return state
+        if isinstance(state, Ended) and state.reason is Reason.NODE_LOST:
+            attempt.lost, attempt.removed, attempt.cleanup_due = None, False, None
+            return state
+        return attempt.lost
 
     def _state(self, live: LiveRun, task: Task, attempt: Attempt, limits: Limits, *, now: int) -> PodState:
         return observe(

@@ -133,15 +133,18 @@ async def test_a_stopped_pod_that_has_not_begun_after_a_while_is_deleted(begun: 
         assert here.pods() == begun
 
 
-async def test_the_pod_of_a_lost_attempt_is_asked_to_go_until_it_is_gone_in_the_end_by_force() -> None:
-    async with scene() as here:
+@pytest.mark.parametrize(("node", "force"), [("", True), ("node-1", False)])
+async def test_the_pod_of_a_lost_attempt_is_asked_to_go_until_it_is_gone_and_forced_only_off_no_node(
+    node: str, force: bool
+) -> None:
+    async with scene(node) as here:
         attempt = here.attempt
         attempt.lost, attempt.cleanup_due = Machinery(Reason.MACHINERY_ERROR, "no toolbox"), NOW
         here.fail(403, "Forbidden")
         await here.actions.remove(here.live, [attempt])
         assert (attempt.removed, attempt.force, here.pods()) == (False, False, 1)
         await here.actions.remove(here.live, [attempt])
-        assert (attempt.removed, attempt.force, here.pods()) == (True, True, 0)
+        assert (attempt.removed, attempt.force, here.pods()) == (True, force, 0)
         assert attempt.cleanup_due == NOW + GRACE * 1000 + FORCE_MARGIN_MS
         assert not attempt.gone
         await here.actions.remove(here.live, [attempt])

@@ -414,6 +414,21 @@ async def test_the_next_attempt_opens_only_when_nothing_of_the_lost_one_can_begi
 
 
 @virtual
+async def test_the_pod_of_a_lost_attempt_that_its_node_never_ends_leaves_no_room_for_another() -> None:
+    ending = replace_metadata(BROKEN_TOOLBOX, deletionTimestamp=time(NOW))
+    given_up = NOW + (MARGIN_SECONDS + LOST_SECONDS) * 1000
+    async with scene() as here:
+        here.look(BROKEN_TOOLBOX)
+        here.attempt.removed = True
+        last = here.look(ending, at=given_up - 1)
+        assert (last.retry, last.ended) == ({}, {})
+        assert last.waits["build"].reason is Reason.MACHINERY_ERROR
+        found = here.look(at=given_up)
+        assert (found.retry, found.ended["build"].reason) == ({}, Reason.NODE_LOST)
+        assert (found.remove, here.attempt.force) == ([here.attempt], True)
+
+
+@virtual
 async def test_a_lost_pod_that_has_ended_after_all_needs_no_removal() -> None:
     async with scene() as here:
         here.look(BROKEN_TOOLBOX)
