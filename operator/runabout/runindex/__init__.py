@@ -1,5 +1,42 @@
 """The index of runs: which runs there are, found by group, namespace, phase, result, number and chosen labels.
 
-Files (Parquet) hold what is archived; they are decoded once into flat, memory-mapped columns. A small overlay holds what
-is newer. There is no object per archived run, no event loop and no clock in here.
+Files (Parquet) hold what is archived. Each is decoded once into flat, memory-mapped columns; a small overlay holds what
+is newer. There is no object per archived run, no event loop and no clock in here. docs/internals/run-index.md has
+the file format, what queries cost, and how the owner of the log uses this:
+
+- on start, `load` each file of the manifest (in a thread), `install` them all, then `put` and `delete` what the log has
+  beyond;
+- at a checkpoint, take `changes()` at one moment and its sequence, `plan` and `rewrite` (in a thread), store the new
+  files, `load` these, and `install` kept and new ones with that sequence once the manifest is published.
 """
+
+from runabout.runindex.archive import Archive
+from runabout.runindex.errors import BadCursor, DamagedIndex, NewerIndex, NotIndexed, RunIndexError
+from runabout.runindex.files import MAX_ROWS, FileInfo, NewFile
+from runabout.runindex.index import MAX_LIMIT, RunIndex, load
+from runabout.runindex.query import Page, Query
+from runabout.runindex.rewriting import Stretch, plan, rewrite
+from runabout.runindex.row import IndexRow
+from runabout.runindex.segment import Segment
+
+__all__ = [
+    "MAX_LIMIT",
+    "MAX_ROWS",
+    "Archive",
+    "BadCursor",
+    "DamagedIndex",
+    "FileInfo",
+    "IndexRow",
+    "NewFile",
+    "NewerIndex",
+    "NotIndexed",
+    "Page",
+    "Query",
+    "RunIndex",
+    "RunIndexError",
+    "Segment",
+    "Stretch",
+    "load",
+    "plan",
+    "rewrite",
+]

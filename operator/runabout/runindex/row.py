@@ -1,0 +1,63 @@
+"""A row of the index: what people look for in a run, and nothing else.
+
+Inside the index an id is its number (64 bits); :func:`number_of` and :func:`id_of` go between number and text.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from runabout.records import Phase, Result, RunId, parse_run_id
+
+PHASES = tuple(Phase)
+RESULTS = tuple(Result)
+MAX_ID = (1 << 64) - 1
+MAX_COUNTER = (1 << 32) - 1
+MAX_TIME = 1 << 53
+"""Milliseconds; far beyond any date, and the difference of two still fits 64 bits."""
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuv"
+_PAIRS = tuple(high + low for high in _DIGITS for low in _DIGITS)
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """One run. `group` is the effective one; `start` and `end` are milliseconds since 1970, None before they are.
+
+    `labels` are the indexed ones among the run's labels.
+
+    Raises:
+        ValueError: `group` does not begin with a slash or has a NUL, a number is out of range.
+    """
+
+    id: RunId
+    group: str
+    namespace: str
+    phase: Phase
+    result: Result
+    counter: int
+    start: int | None = None
+    end: int | None = None
+    labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
+
+    def __post_init__(self) -> None:
+        parse_run_id(self.id)
+        if not self.group.startswith("/") or "\0" in self.group:
+            raise ValueError(f"run {self.id}: the group {self.group!r} is no path; it begins with a slash")
+        if not 0 <= self.counter <= MAX_COUNTER:
+            raise ValueError(f"run {self.id}: the number {self.counter} is not between 0 and {MAX_COUNTER}")
+        for name, time in (("start", self.start), ("end", self.end)):
+            if time is not None and not 0 <= time <= MAX_TIME:
+                raise ValueError(f"run {self.id}: {name} {time} is no time in milliseconds since 1970")
+
+
+def number_of(run: RunId) -> int:
+    """Return a run id's number; ids sort as their numbers do."""
+    return int(run, 32)
+
+
+def id_of(number: int) -> RunId:
+    """Return the run id that has this number."""
+    tail = [_PAIRS[(number >> shift) & 1023] for shift in (50, 40, 30, 20, 10, 0)]
+    return RunId(_DIGITS[number >> 60] + "".join(tail))
