@@ -47,7 +47,7 @@ class Archive:
         bits = wanted.bits
         for place in range(end - 1, begin - 1, -1) if newest else range(begin, end):
             segment = self.segments[place]
-            if bits and not segment.may_have(bits):
+            if low > segment.last or not segment.may_have(bits):
                 continue
             first = 0 if low <= segment.first else segment.place(low)
             last = len(segment) if high > segment.last else segment.place(high)
