@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from runabout.runindex.errors import DamagedIndex
-from runabout.runindex.row import IndexRow, number_of
+from runabout.runindex.row import IndexRow, checked, number_of
 from runabout.runindex.words import Words
 
 EPOCH_MS = 1_577_836_800_000
@@ -117,8 +117,12 @@ class Columns:
 
 
 def columns_of(rows: Iterable[IndexRow], labels: tuple[str, ...]) -> Columns:
-    """Return rows by id as columns; of their labels only those that are indexed."""
-    ordered = sorted(rows, key=lambda row: row.id)
+    """Return rows by id as columns; of their labels only those that are indexed.
+
+    Raises:
+        ValueError: no index can hold one of these rows.
+    """
+    ordered = sorted(map(checked, rows), key=lambda row: row.id)
     ids = [number_of(row.id) for row in ordered]
     created = [(number >> int(TIME_SHIFT)) + EPOCH_MS for number in ids]
     values: dict[str, list[Any]] = {

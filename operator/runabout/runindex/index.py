@@ -18,7 +18,7 @@ from runabout.runindex.archive import Archive, Mask
 from runabout.runindex.files import FileInfo, read_file
 from runabout.runindex.overlay import Overlay
 from runabout.runindex.query import Cursor, Direction, Page, Query, Wanted, parse_cursor, wanted_of
-from runabout.runindex.row import MAX_ID, IndexRow, number_of
+from runabout.runindex.row import MAX_ID, IndexRow, checked, number_of
 from runabout.runindex.segment import Segment, build_segment
 from runabout.runindex.words import group_key
 
@@ -68,7 +68,12 @@ class RunIndex:
         return self._overlay.changes()
 
     def put(self, row: IndexRow, *, sequence: int) -> None:
-        """Take a new or changed run that was committed at `sequence`."""
+        """Take a new or changed run that was committed at `sequence`; of its labels only those that are indexed.
+
+        Raises:
+            ValueError: no index can hold this row.
+        """
+        checked(row)
         kept = {name: row.labels[name] for name in self.labels if name in row.labels}
         if kept != row.labels:
             row = replace(row, labels=kept)

@@ -26,9 +26,6 @@ class IndexRow:
     """One run. `group` is the effective one; `start` and `end` are milliseconds since 1970, None before they are.
 
     `labels` are the indexed ones among the run's labels.
-
-    Raises:
-        ValueError: `group` does not begin with a slash or has a NUL, a number is out of range.
     """
 
     id: RunId
@@ -41,15 +38,22 @@ class IndexRow:
     end: int | None = None
     labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
 
-    def __post_init__(self) -> None:
-        parse_run_id(self.id)
-        if not self.group.startswith("/") or "\0" in self.group:
-            raise ValueError(f"run {self.id}: the group {self.group!r} is no path; it begins with a slash")
-        if not 0 <= self.counter <= MAX_COUNTER:
-            raise ValueError(f"run {self.id}: the number {self.counter} is not between 0 and {MAX_COUNTER}")
-        for name, time in (("start", self.start), ("end", self.end)):
-            if time is not None and not 0 <= time <= MAX_TIME:
-                raise ValueError(f"run {self.id}: {name} {time} is no time in milliseconds since 1970")
+
+def checked(row: IndexRow) -> IndexRow:
+    """Return the row, which an index can hold.
+
+    Raises:
+        ValueError: the id is none, `group` does not begin with a slash or has a NUL, a number is out of range.
+    """
+    parse_run_id(row.id)
+    if not row.group.startswith("/") or "\0" in row.group:
+        raise ValueError(f"run {row.id}: the group {row.group!r} is no path; it begins with a slash")
+    if not 0 <= row.counter <= MAX_COUNTER:
+        raise ValueError(f"run {row.id}: the number {row.counter} is not between 0 and {MAX_COUNTER}")
+    for name, time in (("start", row.start), ("end", row.end)):
+        if time is not None and not 0 <= time <= MAX_TIME:
+            raise ValueError(f"run {row.id}: {name} {time} is no time in milliseconds since 1970")
+    return row
 
 
 def number_of(run: RunId) -> int:

@@ -15,13 +15,12 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from runabout.records import Phase, Result
 from runabout.runindex.columns import LABEL, Columns, Text
 from runabout.runindex.errors import DamagedIndex
 from runabout.runindex.files import ROOT_ELEMENTS, FileInfo
 from runabout.runindex.query import OUTCOMES, Wanted
 from runabout.runindex.row import PHASES, RESULTS, IndexRow, id_of
-from runabout.runindex.words import FILTER_BITS, Hashes, Words, buckets, group_of
+from runabout.runindex.words import FILTER_BITS, Hashes, Words, buckets
 
 Rows = npt.NDArray[np.int64]
 
@@ -96,6 +95,7 @@ class Segment:
             words = Words(next(arrays).view(np.uint32), next(arrays).view(np.uint8))
             codes, postings = next(arrays).view(np.uint16), next(arrays).view(np.uint16)
             self.columns[name] = Column(words, codes, postings, next(arrays).view(np.uint32))
+        self._texts = tuple((column.words, column.codes.data) for column in self.columns.values())
         self.first = int(self.ids[0])
         self.last = int(self.ids[-1])
 
@@ -113,21 +113,21 @@ class Segment:
 
     def row(self, place: int) -> IndexRow:
         """Return a row as an object."""
-        texts = {}
-        for name, column in self.columns.items():
-            code = int(column.codes[place])
-            texts[name] = column.words[code] if code < len(column.words) else None
-        outcome = int(self._outcomes[place])
-        start, end = int(self._starts[place]), int(self._ends[place])
-        group, namespace = texts.pop("group"), texts.pop("namespace")
-        labels = {name.removeprefix(LABEL): value.decode() for name, value in texts.items() if value is not None}
+        texts = []
+        for words, codes in self._texts:
+            code = codes[place]
+            texts.append(words.text(code) if code < len(words) else None)
+        outcome = self._outcomes.data[place]
+        start, end = self._starts.data[place], self._ends.data[place]
+        group, namespace, *values = texts
+        labels = {name: value for name, value in zip(self.labels, values, strict=True) if value is not None}
         return IndexRow(
-            id=id_of(int(self.ids[place])),
-            group=group_of(group or b""),
-            namespace=(namespace or b"").decode(),
-            phase=Phase(PHASES[outcome // len(RESULTS)]),
-            result=Result(RESULTS[outcome % len(RESULTS)]),
-            counter=int(self._counters[place]),
+            id=id_of(self.ids.data[place]),
+            group=(group or "").replace("\0", "/"),
+            namespace=namespace or "",
+            phase=PHASES[outcome // len(RESULTS)],
+            result=RESULTS[outcome % len(RESULTS)],
+            counter=self._counters.data[place],
             start=None if start < 0 else start,
             end=None if end < 0 else end,
             labels=MappingProxyType(labels),

@@ -29,11 +29,6 @@ def group_key(group: str) -> bytes:
     return group.replace("/", "\0").encode()
 
 
-def group_of(key: bytes) -> str:
-    """Return the group that has these bytes."""
-    return key.decode().replace("\0", "/")
-
-
 class Words(Sequence[bytes]):
     """Sorted, distinct strings: `data` holds their bytes without gaps, string i ends where string i + 1 begins."""
 
@@ -48,6 +43,10 @@ class Words(Sequence[bytes]):
 
     def __getitem__(self, place: int) -> bytes:  # type: ignore[override]  # slices of it are not needed
         return self._data[self._offsets[place] : self._offsets[place + 1]].tobytes()
+
+    def text(self, place: int) -> str:
+        """Return a string as one."""
+        return str(self._data[self._offsets[place] : self._offsets[place + 1]], "utf-8")
 
     def span(self, low: bytes, high: bytes) -> tuple[int, int]:
         """Return the range of strings that are at least `low` and below `high`."""
