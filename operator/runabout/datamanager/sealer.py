@@ -65,10 +65,13 @@ class Sealer:
         self._sealed = sealed
         self._in_etcd = in_etcd
         self._waiting = waiting
+        self._sealed_bytes = 0
+        self._told = sealed.last
         self._head = head
         self._policy = policy
         self._news = asyncio.Event()
         self._enough = asyncio.Event()
+        self._sealing = asyncio.Lock()
         self._trouble: Exception | None = None
         self._revisions: deque[tuple[float, int]] = deque()
         self._compacted_at = asyncio.get_running_loop().time()
@@ -79,7 +82,12 @@ class Sealer:
     @property
     def sealed(self) -> int:
         """The last sequence on the object storage, as far as etcd knows."""
-        return self._sealed.last
+        return self._told
+
+    @property
+    def sealed_bytes(self) -> int:
+        """Bytes of the segments that this writer has sealed."""
+        return self._sealed_bytes
 
     @property
     def waiting_bytes(self) -> int:
@@ -127,26 +135,30 @@ class Sealer:
                 pause = FIRST_PAUSE
 
     async def seal(self) -> None:
-        """Seal all that is committed now.
+        """Seal all that is committed now; one call works at a time.
 
         Raises:
             Fenced, BrokenLog. Errors of etcd and of the object storage: try again later.
         """
-        self._news.clear()
-        self._enough.clear()
-        try:
-            while True:
-                head = self._head()
-                if self._sealed.last < head.sequence:
-                    await self._seal_one(head)
-                elif self._pointed_at() < self._sealed.last:
-                    await self._point(self._sealed)
-                else:
-                    return
-        except BaseException:
-            self._news.set()
-            self._enough.set()  # it has waited long enough
-            raise
+        async with self._sealing:
+            self._news.clear()
+            self._enough.clear()
+            try:
+                await self._seal_up_to_now()
+            except BaseException:
+                self._news.set()
+                self._enough.set()  # it has waited long enough
+                raise
+
+    async def _seal_up_to_now(self) -> None:
+        while True:
+            head = self._head()
+            if self._pointed_at() < self._sealed.last:
+                await self._point(self._sealed)
+            elif self._sealed.last < head.sequence:
+                await self._seal_one(head)
+            else:
+                return
 
     async def _seal_one(self, head: Head) -> None:
         await self._check_owner()
@@ -177,8 +189,11 @@ class Sealer:
             await self._ost.write(key, data, size=len(data), persist=True, create_only=True)
         except AlreadyExistsError:
             sealed, size = await self._adopt(head)
-        await self._point(sealed)
+        # From here on: if etcd's answer to what follows is lost, it may have removed the batches all the same.
+        self._sealed = sealed
+        self._sealed_bytes += sealed.size
         self._waiting = max(0, self._waiting - size)
+        await self._point(sealed)
 
     async def _check_owner(self) -> None:
         """Find out whether this writer's log is still the one in etcd."""
@@ -234,7 +249,7 @@ class Sealer:
             if meta is None or decode_meta(meta, where=keys.meta.decode()) != self._meta:
                 raise Fenced("etcd was wiped or set back, or the store was made anew, under this writer")
             self._in_etcd = found
-        self._sealed = sealed
+        self._told = sealed.last
         async with self.changed:
             self.changed.notify_all()
 

@@ -155,7 +155,7 @@ async def test_a_store_of_the_format_before_is_opened_and_has_this_one_from_then
 async def test_an_attempt_without_an_answer_is_made_again_and_there_is_one_segment(
     sealing: Sealing, call: str, when: str
 ) -> None:
-    stores = sealing(interval=SOON)
+    stores = sealing(interval=SOON, keep=0)
     store = await stores.open()
     left = [UnavailableError("lost") if call == "ost write" else UnknownOutcomeError("lost")]
 
