@@ -1,13 +1,23 @@
 """Stores in tests: opened as often as a test likes, closed at its end, looked at from outside."""
 
-import asyncio
 from contextlib import AsyncExitStack
 from typing import Self
 
 from lab.etcds import Lab
 from lab.faulty_etcd import FaultyEtcd
 from lab.faulty_ost import FaultyOst
-from runabout.datamanager import Append, Delete, Put, SealPolicy, Sequence, Store, Transaction, open_store
+from runabout.datamanager import (
+    Append,
+    CheckpointPolicy,
+    Delete,
+    Put,
+    SealPolicy,
+    Sequence,
+    Store,
+    Tables,
+    Transaction,
+    open_store,
+)
 from runabout.datamanager.batch import NO_CHAIN, Batch
 from runabout.datamanager.head import Head, Keys, decode_head
 from runabout.datamanager.objects import read_history
@@ -26,13 +36,22 @@ class Stores:
     """All openings of one store; use as an async context manager."""
 
     def __init__(
-        self, lab: Lab, number: int, *, ost: ObjectStore | None = None, policy: SealPolicy | None = None
+        self,
+        lab: Lab,
+        number: int,
+        *,
+        ost: ObjectStore | None = None,
+        policy: SealPolicy | None = None,
+        checkpoints: CheckpointPolicy | None = None,
+        tables: Tables | None = None,
     ) -> None:
         self.lab = lab
         self.ost = ost
         self.faulty = FaultyEtcd(lab.etcd)
         self.faulty_ost = None if ost is None else FaultyOst(ost)
         self._policy = policy
+        self._checkpoints = checkpoints
+        self._tables = tables or {}
         self.keys = Keys(number)
         self._stack = AsyncExitStack()
         self._opened: list[Store] = []
@@ -41,7 +60,13 @@ class Stores:
         """Open the store once more, as another process would; with an `etcd` of its own no call fails."""
         ost = self.faulty_ost if etcd is None else self.ost
         store = await open_store(
-            etcd or self.faulty, ost=ost, number=self.keys.store, deadline=deadline, policy=self._policy
+            etcd or self.faulty,
+            ost=ost,
+            number=self.keys.store,
+            deadline=deadline,
+            policy=self._policy,
+            checkpoints=self._checkpoints,
+            tables=self._tables,
         )
         self._stack.push_async_callback(store.close)
         self._opened.append(store)
@@ -50,10 +75,7 @@ class Stores:
     async def crash(self) -> None:
         """End all openings where they are: nothing is sent any more, nothing is told to anybody."""
         for store in self._opened:
-            for task in (store._flusher, store._sealing):
-                if task is not None:
-                    task.cancel()
-                    await asyncio.gather(task, return_exceptions=True)
+            await store.halt()
 
     async def head(self) -> Head:
         """Return the head as it is in etcd."""

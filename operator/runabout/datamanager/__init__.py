@@ -4,6 +4,7 @@ A transaction is acknowledged when an etcd quorum has it; reads are from memory.
 safety rests on a compare in each commit, never on a lease or a clock. docs/internals/datamanager.md has the protocol.
 """
 
+from runabout.datamanager.checkpointer import Checkpointer, CheckpointPolicy
 from runabout.datamanager.errors import (
     BrokenLog,
     Conflict,
@@ -14,9 +15,11 @@ from runabout.datamanager.errors import (
     Unknown,
 )
 from runabout.datamanager.follow import Follower, follow_store
+from runabout.datamanager.joining import open_store
 from runabout.datamanager.recovery import Case, Recovery
 from runabout.datamanager.sealer import Sealer, SealPolicy
-from runabout.datamanager.store import Store, open_store
+from runabout.datamanager.store import Store
+from runabout.datamanager.tables import Column, Kind, Table, Tables
 from runabout.datamanager.transaction import Action, Append, Committed, Delete, Put, Sequence, Transaction
 
 __all__ = [
@@ -24,11 +27,15 @@ __all__ = [
     "Append",
     "BrokenLog",
     "Case",
+    "CheckpointPolicy",
+    "Checkpointer",
+    "Column",
     "Committed",
     "Conflict",
     "Delete",
     "Fenced",
     "Follower",
+    "Kind",
     "Put",
     "Recovery",
     "SealPolicy",
@@ -36,6 +43,8 @@ __all__ = [
     "Sequence",
     "Store",
     "StoreError",
+    "Table",
+    "Tables",
     "TooLarge",
     "Transaction",
     "Unavailable",

@@ -1,6 +1,6 @@
 """The documents of a store as they stand after a batch: what reads see. Types are apart; keys are sorted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sortedcontainers import SortedDict
 
@@ -19,6 +19,14 @@ class Documents:
         for transaction in batch.transactions:
             for entry in transaction:
                 self._apply(entry)
+
+    def load(self, kind: str, rows: Iterable[tuple[str, bytes]]) -> None:
+        """Take documents as they stand."""
+        self._types.setdefault(kind, SortedDict()).update(rows)
+
+    def set_number(self, kind: str, number: int) -> None:
+        """Take the last number given to an append of a type."""
+        self._numbers[kind] = number
 
     def _apply(self, entry: Entry) -> None:
         documents = self._types.get(entry.type)

@@ -14,7 +14,9 @@ from runabout.datamanager.batch import NO_CHAIN, Batch, decode_batch
 from runabout.datamanager.documents import Documents
 from runabout.datamanager.errors import BrokenLog, StoreError, Unavailable
 from runabout.datamanager.head import Head, Keys, decode_head
+from runabout.datamanager.loading import load_history
 from runabout.datamanager.objects import read_history
+from runabout.datamanager.opening import read_state
 from runabout.datamanager.transaction import Sequence
 from runabout.etcd import Etcd, EtcdError, UnavailableError, WatchEvent
 from runabout.ost import ObjectStore, OstError
@@ -132,8 +134,18 @@ class Follower:
         Raises:
             BrokenLog. Errors of etcd and of the object storage.
         """
+        if self._ost is not None:
+            await self._load(self._ost)
         revision = await self._look()
         self._task = asyncio.create_task(self._follow(revision), name="store follower")
+
+    async def _load(self, ost: ObjectStore) -> None:
+        """Begin with what the object storage has, if there is a checkpoint; the log says the rest."""
+        state = await read_state(self._etcd, self._keys)
+        if state.life is None or state.manifest is None:
+            return
+        loaded = await load_history(ost, self._keys, state.life.meta.store_id, pointer=state.manifest)
+        self._documents, self._sequence, self._chain = loaded.documents, loaded.end.last, loaded.end.chain
 
     async def _follow(self, revision: int) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The keys of a store in etcd and their small values: meta, the head that every commit compares, and what is sealed."""
+"""The keys of a store and its small values in etcd: meta, owner, the head that commits compare, what is sealed."""
 
 import struct
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ FORMAT_BEFORE = b"runabout-store-1"
 _META = struct.Struct(">16s16sQ16s")
 _META_BEFORE = struct.Struct(">16s16s")
 _HEAD = struct.Struct(">16sQQ16s")
+_OWNER = struct.Struct(">16sQ")
 _SEALED = struct.Struct(">5sQQ16sQ32s")
 _SEALED_MAGIC = b"RUNP\x01"
 _CRC = struct.Struct(">I")
@@ -126,6 +127,16 @@ class Keys:
         """See :class:`Sealed`."""
         return b"store/%d/sealed" % self.store
 
+    @property
+    def manifest(self) -> bytes:
+        """Names the newest manifest, see `manifest.Pointer`."""
+        return b"store/%d/manifest" % self.store
+
+    @property
+    def owner(self) -> bytes:
+        """Says who has opened the store last: incarnation and epoch, see :func:`owner_value`."""
+        return b"store/%d/owner" % self.store
+
     def wal(self, sequence: int) -> bytes:
         """Return the key of a batch; keys sort as their sequences do."""
         return b"store/%d/wal/%016x" % (self.store, sequence)
@@ -158,9 +169,24 @@ class Keys:
         """Return the key of the segment that begins with a sequence: two histories meet at the same key."""
         return f"{self.segments}{first:016x}"
 
+    @property
+    def manifests(self) -> str:
+        """The beginning of the keys of all manifests."""
+        return f"store/{self.store}/manifest/"
+
+    @property
+    def data(self) -> str:
+        """The beginning of the keys of all data files."""
+        return f"store/{self.store}/data/"
+
     def quarantine(self, epoch: int, first: int) -> str:
         """Return the key for batches, from sequence `first` on, that the opening of an epoch refused."""
         return f"store/{self.store}/quarantine/{epoch:016x}-{first:016x}"
+
+
+def owner_value(head: Head) -> bytes:
+    """Return the value of the owner key: like the head, without that which every commit changes."""
+    return _OWNER.pack(head.incarnation, head.epoch)
 
 
 def number_of(key: str, prefix: str) -> int | None:

@@ -5,16 +5,14 @@ an epoch that no other one ever had, also if etcd goes back in time; and whateve
 """
 
 import secrets
-from collections import OrderedDict
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from runabout.datamanager.batch import NO_CHAIN, Link, decode_batch, link
+from runabout.datamanager.batch import decode_batch, link
 from runabout.datamanager.documents import Documents
 from runabout.datamanager.errors import BrokenLog, Unavailable
 from runabout.datamanager.head import (
     FORMAT,
-    NOTHING_SEALED,
     Head,
     Keys,
     Meta,
@@ -22,19 +20,19 @@ from runabout.datamanager.head import (
     decode_head,
     decode_meta,
     decode_sealed,
-    number_of,
+    owner_value,
 )
-from runabout.datamanager.log import PAGE, read_values
-from runabout.datamanager.objects import batches, last_epoch, list_segments, read_segments
+from runabout.datamanager.loading import Base, Loaded, load_history
+from runabout.datamanager.log import read_values
+from runabout.datamanager.manifest import Pointer, decode_pointer
+from runabout.datamanager.objects import last_epoch
+from runabout.datamanager.quarantine import put_aside
 from runabout.datamanager.recovery import Case, Recovery, judge
-from runabout.datamanager.segment import TARGET_SEGMENT, encode_segment
 from runabout.etcd import Compare, Etcd, KeyRange, Put
 from runabout.ost import AlreadyExistsError, NotFoundError, ObjectStore
 
 TRIES = 100
 """How often an opening begins again because others write at the same moment."""
-RECENT = 65_536
-"""Sequences of the sealed history whose chain is remembered while a store is opened, to compare with what etcd has."""
 ID_SIZE = 16
 
 
@@ -52,6 +50,7 @@ class State:
 
     life: Life | None
     pointer: Sealed | None
+    manifest: Pointer | None
     raw: dict[bytes, bytes]
 
     def unchanged(self, *keys: bytes) -> list[Compare]:
@@ -72,20 +71,14 @@ class Opened:
     waiting: int = 0
     """Bytes of batches that are in etcd alone."""
     recovery: Recovery | None = None
-
-
-@dataclass(slots=True)
-class _Loaded:
-    """The history on the object storage: its end, what it makes, and the chains after its last sequences."""
-
-    end: Sealed = NOTHING_SEALED
-    documents: Documents = field(default_factory=Documents)
-    chains: OrderedDict[int, bytes] = field(default_factory=OrderedDict)
-
-    def has(self, sequence: int, chain: bytes) -> bool:
-        """Return whether a batch with this chain is part of it, as far as that is remembered."""
-        known = self.chains.get(sequence)
-        return known == chain if known is not None else sequence <= self.end.last
+    base: Base | None = None
+    """The manifest on which the documents rest."""
+    manifest: bytes | None = None
+    """The value of the manifest key."""
+    segment_bytes: int = 0
+    """Of the segments after the base."""
+    damage: tuple[str, ...] = ()
+    """What on the object storage did not hold, and was replaced by what says the same."""
 
 
 async def open_log(etcd: Etcd, ost: ObjectStore | None, keys: Keys) -> Opened:
@@ -120,7 +113,9 @@ async def read_state(etcd: Etcd, keys: Keys) -> State:
         if found.meta.incarnation != found.head.incarnation:
             raise BrokenLog(f"{keys.meta.decode()} and {keys.head.decode()} are of two lives of the store")
     sealed = None if pointer is None else decode_sealed(pointer, where=keys.sealed.decode())
-    return State(found, sealed, raw)
+    manifest = raw.get(keys.manifest)
+    newest = None if manifest is None else decode_pointer(manifest, where=keys.manifest.decode())
+    return State(found, sealed, newest, raw)
 
 
 # without an object storage
@@ -134,9 +129,9 @@ async def _open_alone(etcd: Etcd, keys: Keys) -> Opened | None:
             "open it with that one"
         )
     if state.life is None:
-        return await _create(etcd, keys, state, secrets.token_bytes(ID_SIZE), epoch=1, loaded=_Loaded())
+        return await _create(etcd, keys, state, secrets.token_bytes(ID_SIZE), epoch=1, loaded=Loaded())
     fenced = await _fence(etcd, keys, state, state.life, epoch=state.life.head.epoch + 1)
-    return None if fenced is None else await _replay(etcd, keys, fenced, state, _Loaded())
+    return None if fenced is None else await _replay(etcd, keys, fenced, state, Loaded())
 
 
 # with one
@@ -149,7 +144,7 @@ async def _open_with(etcd: Etcd, ost: ObjectStore, keys: Keys) -> Opened | None:
         return None
     epoch, known = await _reserve_epoch(ost, keys, after=0 if state.life is None else state.life.head.epoch)
     if state.life is None:
-        loaded = await _load(ost, keys, store_id)
+        loaded = await load_history(ost, keys, store_id, pointer=state.manifest)
         recovery = None
         if judge(keys, head=None, known=known, end=loaded.end, pointer=None, following=None) is Case.WIPED:
             recovery = await _recovery(ost, keys, Case.WIPED, loaded, None)
@@ -171,7 +166,7 @@ async def _open_with(etcd: Etcd, ost: ObjectStore, keys: Keys) -> Opened | None:
 
 async def _go_on(etcd: Etcd, ost: ObjectStore, keys: Keys, state: State, life: Life) -> Opened | None:
     """Read both places, and set etcd right if need be."""
-    loaded = await _load(ost, keys, life.meta.store_id)
+    loaded = await load_history(ost, keys, life.meta.store_id, pointer=state.manifest)
     following = None
     if life.head.sequence > loaded.end.last:
         key = keys.wal(loaded.end.last + 1)
@@ -228,28 +223,13 @@ async def _reserve_epoch(ost: ObjectStore, keys: Keys, *, after: int) -> tuple[i
             return epoch, highest > 0
 
 
-async def _load(ost: ObjectStore, keys: Keys, store_id: bytes) -> _Loaded:
-    loaded = _Loaded()
-    firsts = await list_segments(ost, keys)
-    segments = read_segments(ost, keys, firsts, store_id=store_id, after=0, chain=NO_CHAIN)
-    async with aclosing(segments):
-        async for segment, sealed in segments:
-            for batch in batches(segment, keys):
-                loaded.documents.apply(batch)
-                loaded.chains[batch.sequence] = batch.chain
-            while len(loaded.chains) > RECENT:
-                loaded.chains.popitem(last=False)
-            loaded.end = sealed
-    return loaded
-
-
 # changing etcd
 
 
 async def _fence(etcd: Etcd, keys: Keys, state: State, life: Life, *, epoch: int) -> Life | None:
     """Write a head with our epoch, unless anything changed; from here on every older writer fails its next compare."""
     head = Head(life.head.incarnation, epoch, life.head.sequence, life.head.chain)
-    puts = [Put(keys.head, head.encode())]
+    puts = [Put(keys.head, head.encode()), Put(keys.owner, owner_value(head))]
     if state.raw[keys.meta] != life.meta.encode():  # the format before
         puts.append(Put(keys.meta, life.meta.encode()))
     # An equal head that is found there is another's, who opened the store at the same moment: never ours.
@@ -276,27 +256,33 @@ async def _create(
     store_id: bytes,
     *,
     epoch: int,
-    loaded: _Loaded,
+    loaded: Loaded,
     recovery: Recovery | None = None,
 ) -> Opened | None:
     """Begin a life of a store: its first one, or one that goes on from the object storage's history."""
     meta = Meta(store_id, epoch, secrets.token_bytes(16))
     head = Head(meta.incarnation, epoch, loaded.end.last, loaded.end.chain)
     pointer = loaded.end.encode() if loaded.end.last else None
-    puts = [Put(keys.meta, meta.encode()), Put(keys.head, head.encode())]
-    if pointer is not None:
-        puts.append(Put(keys.sealed, pointer))
-    result = await etcd.txn(
-        state.unchanged(keys.meta, keys.head, keys.sealed), puts, deletes=[KeyRange(keys.wal(0), keys.wal_end)]
-    )
+    manifest = None if loaded.base is None else loaded.base.pointer.encode()
+    puts = [
+        Put(keys.meta, meta.encode()),
+        Put(keys.head, head.encode()),
+        Put(keys.owner, owner_value(head)),
+        *([] if pointer is None else [Put(keys.sealed, pointer)]),
+        *([] if manifest is None else [Put(keys.manifest, manifest)]),
+    ]
+    deletes = [KeyRange(keys.wal(0), keys.wal_end)]
+    if manifest is None:
+        deletes.append(KeyRange(keys.manifest, keys.manifest + b"\x00"))
+    result = await etcd.txn(state.unchanged(keys.meta, keys.head, keys.sealed, keys.manifest), puts, deletes=deletes)
     if not result.succeeded:
         return None
-    return Opened(meta, head, loaded.documents, loaded.end, pointer, recovery=recovery)
+    return _opened(Life(meta, head), loaded, pointer=pointer, manifest=manifest, recovery=recovery)
 
 
-async def _replay(etcd: Etcd, keys: Keys, life: Life, state: State, loaded: _Loaded) -> Opened:
+async def _replay(etcd: Etcd, keys: Keys, life: Life, state: State, loaded: Loaded) -> Opened:
     """Take what etcd has beyond the object storage."""
-    opened = Opened(life.meta, life.head, loaded.documents, loaded.end, state.raw.get(keys.sealed))
+    opened = _opened(life, loaded, pointer=state.raw.get(keys.sealed), manifest=state.raw.get(keys.manifest))
     log = read_values(etcd, keys, after=loaded.end.last, chain=loaded.end.chain, head=life.head)
     async with aclosing(log):
         async for value, found in log:
@@ -305,72 +291,40 @@ async def _replay(etcd: Etcd, keys: Keys, life: Life, state: State, loaded: _Loa
     return opened
 
 
+def _opened(
+    life: Life, loaded: Loaded, *, pointer: bytes | None, manifest: bytes | None, recovery: Recovery | None = None
+) -> Opened:
+    return Opened(
+        life.meta,
+        life.head,
+        loaded.documents,
+        loaded.end,
+        pointer,
+        recovery=recovery,
+        base=loaded.base,
+        manifest=manifest,
+        segment_bytes=loaded.segment_bytes,
+        damage=loaded.damage,
+    )
+
+
 # recovery
 
 
 async def _set_right(
-    etcd: Etcd, ost: ObjectStore, keys: Keys, state: State, life: Life, loaded: _Loaded
+    etcd: Etcd, ost: ObjectStore, keys: Keys, state: State, life: Life, loaded: Loaded
 ) -> Opened | None:
     """Go on from the object storage's history; what etcd has besides goes to quarantine first."""
-    refused = await _put_aside(etcd, ost, keys, life, loaded)
+    refused = await put_aside(etcd, ost, keys, life.meta, life.head)
     recovery = await _recovery(ost, keys, Case.SET_BACK, loaded, life.head, refused)
     return await _create(etcd, keys, state, life.meta.store_id, epoch=life.head.epoch, loaded=loaded, recovery=recovery)
-
-
-async def _put_aside(
-    etcd: Etcd, ost: ObjectStore, keys: Keys, life: Life, loaded: _Loaded
-) -> list[tuple[int, int, str]]:
-    """Store the batches in etcd, up to its head, that are not part of the history; return sequences and objects."""
-    head = life.head
-    stored: list[tuple[int, int, str]] = []
-    values: list[bytes] = []
-    links: list[Link] = []
-
-    async def store() -> None:
-        if not values:
-            return
-        first, last = links[0], links[-1]
-        data = encode_segment(
-            values,
-            store_id=life.meta.store_id,
-            first=first.sequence,
-            epoch=head.epoch,
-            incarnation=head.incarnation,
-            previous=first.previous,
-            chain=last.chain,
-        )
-        key = keys.quarantine(head.epoch, first.sequence)
-        await ost.write(key, data, persist=True, create_only=True)
-        stored.append((first.sequence, last.sequence, key))
-        values.clear()
-        links.clear()
-
-    start = keys.wal(0)
-    while True:
-        page = await etcd.range(start, keys.wal(head.sequence + 1), limit=PAGE)
-        for item in page.items:
-            where = item.key.decode()
-            found = link(item.value, where=where)
-            if number_of(where, keys.wal(0).decode()[:-16]) != found.sequence:
-                raise BrokenLog(f"{where} holds sequence {found.sequence}")
-            if loaded.has(found.sequence, found.chain):
-                continue
-            if links and (links[-1].chain != found.previous or sum(map(len, values)) >= TARGET_SEGMENT):
-                await store()
-            values.append(item.value)
-            links.append(found)
-        if not page.more:
-            break
-        start = page.items[-1].key + b"\x00"
-    await store()
-    return stored
 
 
 async def _recovery(
     ost: ObjectStore,
     keys: Keys,
     case: Case,
-    loaded: _Loaded,
+    loaded: Loaded,
     head: Head | None,
     refused: list[tuple[int, int, str]] | None = None,
 ) -> Recovery:

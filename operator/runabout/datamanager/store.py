@@ -7,25 +7,25 @@ answer is definite, and can take effect at most once.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
 from runabout.datamanager.batch import APPEND, DELETE, PUT, Batch, Entry, encode_batch, next_chain
+from runabout.datamanager.checkpointer import Checkpointer
 from runabout.datamanager.errors import (
     BrokenLog,
     Conflict,
     Fenced,
-    SplitHistory,
     StoreError,
     Unavailable,
     Unknown,
 )
 from runabout.datamanager.groups import Groups
 from runabout.datamanager.head import Head, Keys, decode_head
-from runabout.datamanager.opening import TRIES, Opened, open_log
+from runabout.datamanager.opening import Opened
 from runabout.datamanager.recovery import Recovery
-from runabout.datamanager.sealer import Sealer, SealPolicy
+from runabout.datamanager.sealer import Sealer
 from runabout.datamanager.transaction import Append, Committed, Put, Sequence, Transaction
 from runabout.datamanager.waiting import Queue, Waiting
 from runabout.etcd import (
@@ -38,7 +38,6 @@ from runabout.etcd import (
     UnavailableError,
 )
 from runabout.etcd import Put as EtcdPut
-from runabout.ost import ObjectStore, OstError
 
 RETRY_SECONDS = 0.1
 NUMBERED_PAGE = 1000
@@ -53,7 +52,7 @@ class _Prepared:
 
 
 class Store:
-    """One writer of one store; made by :func:`open_store`."""
+    """One writer of one store; made by `joining.open_store`."""
 
     def __init__(self, etcd: Etcd, keys: Keys, opened: Opened, *, deadline: float) -> None:
         self._etcd = etcd
@@ -62,6 +61,7 @@ class Store:
         self._deadline = deadline
         self._documents = opened.documents
         self._recovery = opened.recovery
+        self._damage = opened.damage
         self._queue = Queue()
         self._wake = asyncio.Event()
         self._groups = Groups(horizon=opened.head.sequence)
@@ -70,8 +70,9 @@ class Store:
         self._closing = False
         self._news = asyncio.Condition()
         self._sealer: Sealer | None = None
+        self._checkpointer: Checkpointer | None = None
         self._flusher: asyncio.Task[None] | None = None
-        self._sealing: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
 
     # reading
 
@@ -109,6 +110,16 @@ class Store:
     def sealer(self) -> Sealer | None:
         """What moves the log to the object storage, None without one."""
         return self._sealer
+
+    @property
+    def checkpointer(self) -> Checkpointer | None:
+        """What keeps openings short, None without an object storage."""
+        return self._checkpointer
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What on the object storage did not hold when the store was opened; something else said the same."""
+        return self._damage
 
     def get(self, kind: str, key: str) -> bytes | None:
         """Return a document as of the last applied batch."""
@@ -199,40 +210,45 @@ class Store:
         """Write what waits, for at most a second, and stop."""
         self._closing = True
         self._wake.set()
-        tasks = [task for task in (self._flusher, self._sealing) if task is not None]
         if self._flusher is not None:
             await asyncio.wait((self._flusher,), timeout=1)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.halt()
         self._queue.fail(Unavailable("the store was closed"))
         async with self._news:
             self._news.notify_all()
+
+    async def halt(self) -> None:
+        """Stop where we are, as a process does that is killed: nothing is sent any more, nobody is told anything."""
+        tasks = [*self._beside, *([] if self._flusher is None else [self._flusher])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def start(self) -> None:
         """Begin to write."""
         self._flusher = asyncio.create_task(self._flush(), name="store flusher")
 
-    async def join(self, sealer: Sealer) -> None:
-        """Begin to write with a batch of our own, seal it, and go on sealing.
+    async def join(self, sealer: Sealer, checkpointer: Checkpointer) -> None:
+        """Begin to write with a batch of our own, seal it, and go on sealing and making checkpoints.
 
         Raises:
             SplitHistory: the object storage was continued by somebody else. What `commit` raises. Errors of etcd and of
                 the object storage.
         """
         self.start()
-        self._sealer = sealer
+        self._sealer, self._checkpointer = sealer, checkpointer
         await self.commit(Transaction(()))
         await sealer.seal()
-        self._sealing = asyncio.create_task(self._seal(sealer), name="store sealer")
+        for name, work in (("sealer", sealer.run()), ("checkpointer", checkpointer.run())):
+            self._beside.append(asyncio.create_task(self._work(name, work), name=f"store {name}"))
 
-    async def _seal(self, sealer: Sealer) -> None:
+    async def _work(self, name: str, work: Coroutine[None, None, None]) -> None:
         try:
-            await sealer.run()
+            await work
         except StoreError as error:
             self._stop(error)
         except Exception as error:
-            self._stop(BrokenLog(f"the store's sealer failed: {error!r}"))
+            self._stop(BrokenLog(f"the store's {name} failed: {error!r}"))
             raise
         finally:
             async with self._news:
@@ -397,75 +413,6 @@ class Store:
     def _stop(self, error: StoreError) -> None:
         self._failed = self._failed or error
         self._queue.fail(error)
-
-
-async def open_store(
-    etcd: Etcd,
-    *,
-    ost: ObjectStore | None = None,
-    number: int = 0,
-    deadline: float = 30.0,
-    policy: SealPolicy | None = None,
-) -> Store:
-    """Open a store for writing and fence every earlier writer; create it if there is none.
-
-    Args:
-        etcd: Where the log's end is.
-        ost: Where the log goes from there, to stay; None: it stays in etcd. Once a store has been opened with one, it
-            cannot be opened without. The caller closes both.
-        number: Which store.
-        deadline: In seconds: how long a commit waits for a definite answer before it fails as `Unknown`.
-        policy: When and how much is sealed.
-
-    Raises:
-        BrokenLog: the log cannot be continued. Unavailable: etcd or the object storage does not answer. Fenced: another
-            one has opened it meanwhile.
-    """
-    keys = Keys(number)
-    for _ in range(TRIES):
-        try:
-            store, settled = await _joined(etcd, ost, keys, deadline=deadline, policy=policy or SealPolicy())
-        except (EtcdError, OstError) as error:
-            raise Unavailable(str(error)) from error
-        if settled:
-            return store
-    raise Unavailable(f"another writer keeps opening store {number}: tried {TRIES} times")
-
-
-async def _joined(
-    etcd: Etcd, ost: ObjectStore | None, keys: Keys, *, deadline: float, policy: SealPolicy
-) -> tuple[Store, bool]:
-    """Take the store over and, with an object storage, seal an empty batch of our own before anybody can commit.
-
-    The batch stands in the way of a writer that was paused while etcd was wiped or set back: what it still seals is
-    adopted if it belongs to our history, and else it cannot be sealed any more, or was sealed before and we begin
-    again. Without it, what we acknowledge could be refused by a later opening. False if we have to begin again.
-    """
-    opened = await open_log(etcd, ost, keys)
-    store = Store(etcd, keys, opened, deadline=deadline)
-    if ost is None:
-        store.start()
-        return store, True
-    sealer = Sealer(
-        etcd,
-        ost,
-        keys,
-        meta=opened.meta,
-        sealed=opened.sealed,
-        in_etcd=opened.pointer,
-        waiting=opened.waiting,
-        head=lambda: store.head,
-        policy=policy,
-    )
-    try:
-        await store.join(sealer)
-    except SplitHistory:
-        await store.close()
-        return store, False
-    except BaseException:
-        await store.close()
-        raise
-    return store, True
 
 
 def _who(found: bytes | None, keys: Keys, ours: Head) -> str:

@@ -1,0 +1,364 @@
+"""Writing down what the sealed log makes, so that opening a store need not read all of it.
+
+What always holds: a checkpoint is made from segments alone, and only of those that etcd says are sealed; every object
+is new; etcd is told of it by a compare on the owner of the store and on the manifest before; and what the manifest
+covers only grows. No commit and no seal waits for any of this, and whatever it leaves behind when it dies is collected.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field, replace
+
+from runabout.datamanager.batch import APPEND, DELETE, Batch
+from runabout.datamanager.collector import Collector
+from runabout.datamanager.datafile import MAX_FILE, ROW_GROUP, DataWriter, Written, read_rows
+from runabout.datamanager.errors import BrokenLog, Fenced
+from runabout.datamanager.head import Head, Keys, Meta, Sealed, owner_value
+from runabout.datamanager.loading import Base, read_files
+from runabout.datamanager.manifest import DataFile, Manifest, decode_pointer, folder_of, nothing_covered
+from runabout.datamanager.merge import Changes, Part, plan
+from runabout.datamanager.objects import batches, list_segments, read_segments
+from runabout.datamanager.sealer import FIRST_PAUSE, LONGEST_PAUSE, Sealer
+from runabout.datamanager.tables import NO_TABLES, PLAIN, Tables
+from runabout.etcd import Compare, Etcd, EtcdError, Put
+from runabout.ost import ObjectStore, OstError
+
+HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointPolicy:
+    """When checkpoints are made, of what size, and what is kept; times in seconds, sizes in bytes."""
+
+    interval: float = 900.0
+    """How long sealed batches wait for a checkpoint."""
+    target: int = 64 * 1024 * 1024
+    """Segments of this size do not wait."""
+    most_changes: int = 64 * 1024 * 1024
+    """Documents that one checkpoint takes into memory; if there are more, another one follows."""
+    file: int = MAX_FILE
+    """The largest data file."""
+    small: int = MAX_FILE // 4
+    """Smaller ones are merged with their neighbours."""
+    group: int = ROW_GROUP
+    """A row group."""
+    keep: int = 3
+    """Manifests before the newest that stay in any case."""
+    keep_seconds: float = 24 * HOUR
+    """How long others, and segments that they cover, stay for those who read them."""
+    orphan_seconds: float = HOUR
+    """How long objects stay that no manifest names."""
+    collect_interval: float = HOUR
+
+
+@dataclass(slots=True)
+class _Changes:
+    """What segments make of documents, and where they end."""
+
+    sealed: Sealed
+    size: int = 0
+    types: dict[str, dict[str, bytes | None]] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def apply(self, batch: Batch) -> None:
+        for transaction in batch.transactions:
+            for entry in transaction:
+                documents = self.types.setdefault(entry.type, {})
+                documents[entry.key] = None if entry.op == DELETE else entry.body
+                self.size += entry.size
+                if entry.op == APPEND:
+                    self.numbers[entry.type] = int(entry.key, 16)
+
+
+class Checkpointer:
+    """Makes the checkpoints of one writer, whose head is `head`, and collects what they make superfluous."""
+
+    def __init__(
+        self,
+        etcd: Etcd,
+        ost: ObjectStore,
+        keys: Keys,
+        *,
+        meta: Meta,
+        head: Head,
+        base: Base | None,
+        in_etcd: bytes | None,
+        segment_bytes: int,
+        sealer: Sealer,
+        tables: Tables = NO_TABLES,
+        policy: CheckpointPolicy,
+    ) -> None:
+        self._etcd = etcd
+        self._ost = ost
+        self._keys = keys
+        self._meta = meta
+        self._epoch = head.epoch
+        self._owner = owner_value(head)
+        self._base = base
+        self._in_etcd = in_etcd
+        self._tried: dict[bytes, Base] = {}
+        """What was asked for since then without a definite answer."""
+        self._sealer = sealer
+        self._tables = tables
+        self._policy = policy
+        self._collector = Collector(
+            etcd,
+            ost,
+            keys,
+            epoch=head.epoch,
+            owner=self._owner,
+            keep=policy.keep,
+            keep_seconds=policy.keep_seconds,
+            orphan_seconds=policy.orphan_seconds,
+        )
+        now = asyncio.get_running_loop().time()
+        self._made_at = self._collected_at = now
+        self._bytes_at = sealer.sealed_bytes - segment_bytes
+        self._trouble: Exception | None = None
+        self._working = asyncio.Lock()
+        self.changed = asyncio.Condition()
+
+    @property
+    def covers(self) -> int:
+        """The last sequence that need not be read from the log."""
+        return 0 if self._base is None else self._base.manifest.covers
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The newest one."""
+        return None if self._base is None else self._base.manifest
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of segments that an opening would have to read."""
+        return self._sealer.sealed_bytes - self._bytes_at
+
+    @property
+    def trouble(self) -> Exception | None:
+        """Why the last attempt failed, None if it did not."""
+        return self._trouble
+
+    async def run(self) -> None:
+        """Make checkpoints for ever.
+
+        Raises:
+            Fenced: another writer has taken over.
+        """
+        pause = FIRST_PAUSE
+        while True:
+            await self._due()
+            try:
+                await self.checkpoint()
+                now = asyncio.get_running_loop().time()
+                if now - self._collected_at >= self._policy.collect_interval:
+                    await self.collect()
+                    self._collected_at = now
+            except (OstError, EtcdError, BrokenLog) as error:
+                # Damage stops no commit: the log has everything. It is seen here, and when the store is opened.
+                self._trouble = error
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                self._trouble = None
+                pause = FIRST_PAUSE
+
+    async def _due(self) -> None:
+        """Return when there is something to cover, and it is large or old enough."""
+        loop = asyncio.get_running_loop()
+        async with self._sealer.changed:
+            while True:
+                something = self._sealer.sealed > self.covers
+                left = self._made_at + self._policy.interval - loop.time()
+                if something and (left <= 0 or self.waiting_bytes >= self._policy.target):
+                    return
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left if something else None):
+                        await self._sealer.changed.wait()
+
+    async def checkpoint(self) -> None:
+        """Cover all that is sealed now; one call works at a time.
+
+        Raises:
+            Fenced: another writer has taken over. BrokenLog: an object is missing or damaged. Errors of etcd and of the
+                object storage: try again later.
+        """
+        async with self._working:
+            until, size = self._sealer.sealed, self._sealer.sealed_bytes
+            while self.covers < until:
+                changes = await self._read(until)
+                await self._publish(await self._merge(changes))
+            self._bytes_at = size
+            self._made_at = asyncio.get_running_loop().time()
+
+    async def collect(self) -> None:
+        """Delete what no reader needs any more, if the newest manifest is one of this writer's.
+
+        Raises:
+            Fenced: another writer has taken over. BrokenLog. Errors of etcd and of the object storage.
+        """
+        async with self._working:
+            if self._base is not None and self._base.manifest.epoch == self._epoch:
+                await self._collector.collect(self._base)
+
+    async def _read(self, until: int) -> _Changes:
+        """Return what the next segments change, up to the bounds of memory."""
+        end = self._start().sealed
+        changes = _Changes(end)
+        firsts = await list_segments(self._ost, self._keys, after=end.first)
+        segments = read_segments(
+            self._ost,
+            self._keys,
+            [first for first in firsts if first <= until],
+            store_id=self._meta.store_id,
+            after=end.last,
+            chain=end.chain,
+        )
+        async with aclosing(segments):
+            async for segment, sealed in segments:
+                for batch in batches(segment, self._keys):
+                    changes.apply(batch)
+                changes.sealed = sealed
+                # Covers never goes back, also when the newest manifest was damaged and an older one is the base.
+                if changes.size >= self._policy.most_changes and sealed.last > self._pointed_at():
+                    break
+                await asyncio.sleep(0)
+        if changes.sealed == end:
+            raise BrokenLog(f"the object {self._keys.segment(end.last + 1)} is missing: {until} is said to be sealed")
+        return changes
+
+    def _pointed_at(self) -> int:
+        if self._in_etcd is None:
+            return 0
+        return decode_pointer(self._in_etcd, where=self._keys.manifest.decode()).covers
+
+    def _start(self) -> Manifest:
+        if self._base is None:
+            return nothing_covered(self._meta.store_id, self._meta.incarnation)
+        return self._base.manifest
+
+    async def _merge(self, changes: _Changes) -> Manifest:
+        """Write the data files of a new manifest."""
+        start = self._start()
+        files: list[DataFile] = []
+        for kind in sorted({each.type for each in start.files} | set(changes.types)):
+            parts = plan(start.of(kind), changes.types.get(kind, {}), small=self._policy.small)
+            for part in parts:
+                if isinstance(part, DataFile):
+                    files.append(part)
+                else:
+                    files += await self._write(kind, part, changes.types.get(kind, {}), changes.sealed.last)
+        return replace(
+            start,
+            epoch=self._epoch,
+            incarnation=self._meta.incarnation,
+            sealed=changes.sealed,
+            numbers={**start.numbers, **changes.numbers},
+            files=tuple(files),
+            previous=None if self._base is None else self._base.pointer,
+        )
+
+    async def _write(self, kind: str, part: Part, changes: Changes, covers: int) -> list[DataFile]:
+        writer = DataWriter(self._tables.get(kind, PLAIN), most=self._policy.file, group=self._policy.group)
+        found: list[DataFile] = []
+
+        async def store(written: Written) -> None:
+            name = f"{covers:016x}-{self._epoch:016x}-{uuid.uuid4().hex}.parquet"
+            file = written.described(f"{self._keys.data}{folder_of(kind)}/{name}", kind)
+            await self._ost.write(file.object, written.data, size=file.size, persist=True, create_only=True)
+            found.append(file)
+
+        async with aclosing(self._merged(part, changes)) as groups:
+            async for rows in groups:
+                for key, body in rows:
+                    full = writer.add(key, body)
+                    if full is not None:
+                        await store(full)
+                await asyncio.sleep(0)
+        for rest in writer.close():
+            await store(rest)
+        return found
+
+    async def _merged(self, part: Part, changes: Changes) -> AsyncGenerator[list[tuple[str, bytes]], None]:
+        """Return documents in the order of their keys, a row group at a time: those of files, and what changed."""
+        keys = _Cursor(part.keys)
+        async with aclosing(read_files(self._ost, part.files, ahead=1)) as files:
+            async for file, data in files:
+                for rows in read_rows(data, file):
+                    merged: list[tuple[str, bytes]] = []
+                    for key, body in rows:
+                        merged += _present(keys.before(key), changes)
+                        if keys.take(key):
+                            merged += _present((key,), changes)
+                        else:
+                            merged.append((key, body))
+                    yield merged
+        for key in keys.rest():
+            yield list(_present((key,), changes))
+
+    async def _publish(self, manifest: Manifest) -> None:
+        """Store a manifest and make it the newest, unless somebody else has the store.
+
+        If it turns out that an earlier one is, of which this writer has not heard, that one is the base from now on.
+        """
+        data = manifest.encode()
+        pointer = manifest.pointer(data, uuid.uuid4().bytes)
+        await self._ost.write(self._keys.manifests + pointer.name, data, size=len(data), persist=True, create_only=True)
+        keys, value = self._keys, pointer.encode()
+        self._tried[value] = Base(manifest, pointer)
+        result = await self._etcd.txn(
+            [
+                Compare(keys.owner, self._owner),
+                Compare(keys.meta, self._meta.encode()),
+                Compare(keys.manifest, self._in_etcd),
+            ],
+            [Put(keys.manifest, value)],
+            otherwise=[keys.owner, keys.meta, keys.manifest],
+        )
+        if not result.succeeded:
+            owner, meta, found = result.values
+            if owner != self._owner or meta != self._meta.encode():
+                raise Fenced("the store was opened by another writer, or etcd was wiped or set back")
+            if found is None or found not in self._tried:
+                raise Fenced(f"{keys.manifest.decode()} was changed by somebody else than this writer")
+            value = found
+        self._in_etcd, self._base = value, self._tried[value]
+        self._tried.clear()
+        async with self.changed:
+            self.changed.notify_all()
+
+
+class _Cursor:
+    """Sorted keys, taken from the front."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = keys
+        self._at = 0
+
+    def before(self, key: str) -> Iterator[str]:
+        """Take those that come before a key."""
+        while self._at < len(self._keys) and self._keys[self._at] < key:
+            self._at += 1
+            yield self._keys[self._at - 1]
+
+    def take(self, key: str) -> bool:
+        """Take a key, if it is the next one."""
+        if self._at < len(self._keys) and self._keys[self._at] == key:
+            self._at += 1
+            return True
+        return False
+
+    def rest(self) -> Iterator[str]:
+        """Take all that are left."""
+        while self._at < len(self._keys):
+            self._at += 1
+            yield self._keys[self._at - 1]
+
+
+def _present(keys: Iterator[str] | Sequence[str], changes: Changes) -> Iterator[tuple[str, bytes]]:
+    """Return changed documents that are not deleted."""
+    for key in keys:
+        body = changes[key]
+        if body is not None:
+            yield key, body

@@ -1,0 +1,112 @@
+"""Opening a store for writing, from outside: taking it over, then standing in the way of every earlier writer."""
+
+from runabout.datamanager.checkpointer import Checkpointer, CheckpointPolicy
+from runabout.datamanager.errors import SplitHistory, Unavailable
+from runabout.datamanager.head import Keys
+from runabout.datamanager.opening import TRIES, open_log
+from runabout.datamanager.sealer import Sealer, SealPolicy
+from runabout.datamanager.store import Store
+from runabout.datamanager.tables import NO_TABLES, Tables
+from runabout.etcd import Etcd, EtcdError
+from runabout.ost import ObjectStore, OstError
+
+
+async def open_store(
+    etcd: Etcd,
+    *,
+    ost: ObjectStore | None = None,
+    number: int = 0,
+    deadline: float = 30.0,
+    policy: SealPolicy | None = None,
+    checkpoints: CheckpointPolicy | None = None,
+    tables: Tables = NO_TABLES,
+) -> Store:
+    """Open a store for writing and fence every earlier writer; create it if there is none.
+
+    Args:
+        etcd: Where the log's end is.
+        ost: Where the log goes from there, to stay; None: it stays in etcd. Once a store has been opened with one, it
+            cannot be opened without. The caller closes both.
+        number: Which store.
+        deadline: In seconds: how long a commit waits for a definite answer before it fails as `Unknown`.
+        policy: When and how much is sealed.
+        checkpoints: When checkpoints are made, and what is kept of older ones.
+        tables: Columns of the data files, by type of document.
+
+    Raises:
+        BrokenLog: the log cannot be continued. Unavailable: etcd or the object storage does not answer. Fenced: another
+            one has opened it meanwhile.
+    """
+    keys = Keys(number)
+    for _ in range(TRIES):
+        try:
+            store, settled = await _joined(
+                etcd,
+                ost,
+                keys,
+                deadline=deadline,
+                policy=policy or SealPolicy(),
+                checkpoints=checkpoints or CheckpointPolicy(),
+                tables=tables,
+            )
+        except (EtcdError, OstError) as error:
+            raise Unavailable(str(error)) from error
+        if settled:
+            return store
+    raise Unavailable(f"another writer keeps opening store {number}: tried {TRIES} times")
+
+
+async def _joined(
+    etcd: Etcd,
+    ost: ObjectStore | None,
+    keys: Keys,
+    *,
+    deadline: float,
+    policy: SealPolicy,
+    checkpoints: CheckpointPolicy,
+    tables: Tables,
+) -> tuple[Store, bool]:
+    """Take the store over and, with an object storage, seal an empty batch of our own before anybody can commit.
+
+    The batch stands in the way of a writer that was paused while etcd was wiped or set back: what it still seals is
+    adopted if it belongs to our history, and else it cannot be sealed any more, or was sealed before and we begin
+    again. Without it, what we acknowledge could be refused by a later opening. False if we have to begin again.
+    """
+    opened = await open_log(etcd, ost, keys)
+    store = Store(etcd, keys, opened, deadline=deadline)
+    if ost is None:
+        store.start()
+        return store, True
+    sealer = Sealer(
+        etcd,
+        ost,
+        keys,
+        meta=opened.meta,
+        sealed=opened.sealed,
+        in_etcd=opened.pointer,
+        waiting=opened.waiting,
+        head=lambda: store.head,
+        policy=policy,
+    )
+    checkpointer = Checkpointer(
+        etcd,
+        ost,
+        keys,
+        meta=opened.meta,
+        head=opened.head,
+        base=opened.base,
+        in_etcd=opened.manifest,
+        segment_bytes=opened.segment_bytes,
+        sealer=sealer,
+        tables=tables,
+        policy=checkpoints,
+    )
+    try:
+        await store.join(sealer, checkpointer)
+    except SplitHistory:
+        await store.close()
+        return store, False
+    except BaseException:
+        await store.close()
+        raise
+    return store, True

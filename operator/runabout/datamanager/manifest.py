@@ -1,0 +1,216 @@
+"""A manifest: all documents of a store as they were after some batch, as a list of data files.
+
+    magic "RUNM" · format 1 (u8) · store id (16 B) · covers (u64) · epoch (u64) · incarnation (16 B)
+    · zstd frame of JSON · CRC32C of all that stands before it (u32)
+
+Integers are big-endian. Covers is the last sequence that is in the documents; it is always the end of a segment. Epoch
+and incarnation say who wrote it. The JSON has the segment with which it ends (`sealed`), the last numbers of appends
+(`numbers`), the data files (`files`), and the manifest before (`previous`); bytes are hexadecimal. What a manifest says
+follows from the log alone: two with the same covers, of one store, say the same.
+"""
+
+import hashlib
+import struct
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import google_crc32c
+import orjson
+import zstandard
+
+from runabout.datamanager.errors import BrokenLog
+from runabout.datamanager.head import NOTHING_SEALED, Sealed, decode_sealed
+
+MAX_MANIFEST = 64 * 1024 * 1024
+"""Bytes that a manifest may have, packed or not; more is damage. A data file takes about 400 of them."""
+LONGEST_FOLDER = 200
+"""Bytes of an element of a key; a longer type goes by its checksum."""
+_MAGIC = b"RUNM\x01"
+_HEADER = struct.Struct(">5s16sQQ16s")
+_POINTER_MAGIC = b"RUNC\x01"
+_POINTER = struct.Struct(">5sQQ16s16sQ32s")
+_CRC = struct.Struct(">I")
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One object with documents of one type, sorted by key; ranges of a type's files do not overlap."""
+
+    object: str
+    type: str
+    size: int
+    sha256: bytes
+    first: str
+    last: str
+    count: int
+
+    def check(self, data: bytes) -> None:
+        """Make sure that these are the bytes of the object.
+
+        Raises:
+            BrokenLog: they are not.
+        """
+        if len(data) != self.size:
+            raise BrokenLog(f"{self.object} has {len(data)} bytes, its manifest says {self.size}")
+        if hashlib.sha256(data).digest() != self.sha256:
+            raise BrokenLog(f"the SHA-256 of {self.object} is not the one in its manifest")
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """Names a manifest and says what its bytes are: the value of the manifest key in etcd."""
+
+    covers: int
+    epoch: int
+    id: bytes
+    chain: bytes
+    size: int
+    sha256: bytes
+
+    @property
+    def name(self) -> str:
+        """The end of the object's key."""
+        return f"{self.covers:016x}-{self.epoch:016x}-{self.id.hex()}"
+
+    def encode(self) -> bytes:
+        """Return the value of the manifest key."""
+        value = _POINTER.pack(_POINTER_MAGIC, self.covers, self.epoch, self.id, self.chain, self.size, self.sha256)
+        return value + _CRC.pack(google_crc32c.value(value))
+
+
+def decode_pointer(value: bytes, *, where: str) -> Pointer:
+    """Return the pointer in `value`.
+
+    Raises:
+        BrokenLog: it is damaged or of another format.
+    """
+    if len(value) != _POINTER.size + _CRC.size or not value.startswith(_POINTER_MAGIC):
+        raise BrokenLog(f"{where} says {value[:32]!r}: damaged, or a format that this version cannot read")
+    if google_crc32c.value(value[: -_CRC.size]) != _CRC.unpack(value[-_CRC.size :])[0]:
+        raise BrokenLog(f"{where} is damaged: its checksum does not fit its bytes")
+    return Pointer(*_POINTER.unpack(value[: -_CRC.size])[1:])
+
+
+def folder_of(kind: str) -> str:
+    """Return the element of a data file's key that stands for its type; any type has one of its own."""
+    quoted = quote(kind, safe="").replace(".", "%2E")
+    return quoted if len(quoted) <= LONGEST_FOLDER else f"%{hashlib.sha256(kind.encode()).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """What the end of a manifest's or data file's key says."""
+
+    covers: int
+    epoch: int
+    id: bytes
+
+
+def parse_name(text: str) -> Name | None:
+    """Return what the last element of a key says, None if it is not one of ours."""
+    parts = text.removesuffix(".parquet").split("-")
+    try:
+        name = Name(int(parts[0], 16), int(parts[1], 16), bytes.fromhex(parts[2]))
+    except (ValueError, IndexError):
+        return None
+    again = f"{name.covers:016x}-{name.epoch:016x}-{name.id.hex()}"
+    return name if len(name.id) == len(uuid.UUID(int=0).bytes) and text in {again, f"{again}.parquet"} else None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The documents after the segment `sealed`; `files` are sorted by type and key."""
+
+    store_id: bytes
+    epoch: int
+    incarnation: bytes
+    sealed: Sealed
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    """The last number of each type that was ever appended to."""
+    files: tuple[DataFile, ...] = ()
+    previous: Pointer | None = None
+
+    @property
+    def covers(self) -> int:
+        """The last sequence that is in the documents."""
+        return self.sealed.last
+
+    def of(self, kind: str) -> tuple[DataFile, ...]:
+        """Return the files of a type."""
+        return tuple(each for each in self.files if each.type == kind)
+
+    def encode(self) -> bytes:
+        """Return the bytes of the object."""
+        head = _HEADER.pack(_MAGIC, self.store_id, self.covers, self.epoch, self.incarnation)
+        body = {
+            "sealed": self.sealed.encode().hex(),
+            "numbers": dict(self.numbers),
+            "files": [
+                [each.object, each.type, each.size, each.sha256.hex(), each.first, each.last, each.count]
+                for each in self.files
+            ],
+            "previous": None if self.previous is None else self.previous.encode().hex(),
+        }
+        data = head + zstandard.ZstdCompressor().compress(orjson.dumps(body))
+        return data + _CRC.pack(google_crc32c.value(data))
+
+    def pointer(self, data: bytes, id: bytes) -> Pointer:  # noqa: A002 - the word for it
+        """Return what names this manifest, whose bytes are `data`."""
+        return Pointer(self.covers, self.epoch, id, self.sealed.chain, len(data), hashlib.sha256(data).digest())
+
+
+def nothing_covered(store_id: bytes, incarnation: bytes) -> Manifest:
+    """Return what stands for a manifest where there is none."""
+    return Manifest(store_id, 0, incarnation, NOTHING_SEALED)
+
+
+def decode_manifest(data: bytes, *, where: str) -> Manifest:
+    """Return the manifest in `data`; `where` names it in errors.
+
+    Raises:
+        BrokenLog: the bytes are not whole, not of this format, or say two things.
+    """
+    if len(data) < _HEADER.size + _CRC.size or len(data) > MAX_MANIFEST:
+        raise BrokenLog(f"{where} has {len(data)} bytes: no manifest has")
+    if google_crc32c.value(data[: -_CRC.size]) != _CRC.unpack(data[-_CRC.size :])[0]:
+        raise BrokenLog(f"{where} is damaged: its checksum does not fit its bytes")
+    magic, store_id, covers, epoch, incarnation = _HEADER.unpack_from(data)
+    if magic != _MAGIC:
+        raise BrokenLog(f"{where} has the format {magic!r}, which this version cannot read")
+    try:
+        found = _manifest(data[_HEADER.size : -_CRC.size], store_id, epoch, incarnation, where=where)
+    except (zstandard.ZstdError, orjson.JSONDecodeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise BrokenLog(f"{where} cannot be decoded: {error}") from error
+    if found.covers != covers:
+        raise BrokenLog(f"{where} says two things: covers {covers}, and {found.covers}")
+    return found
+
+
+def _manifest(frame: bytes, store_id: bytes, epoch: int, incarnation: bytes, *, where: str) -> Manifest:
+    # The size in the frame is what decompression makes room for, whatever limit it is given.
+    size = zstandard.frame_content_size(frame)
+    if not 0 <= size <= MAX_MANIFEST:
+        raise ValueError(f"a frame of {size} bytes, at most {MAX_MANIFEST} are possible")
+    body: dict[str, Any] = orjson.loads(
+        zstandard.ZstdDecompressor().decompress(frame, max_output_size=MAX_MANIFEST, allow_extra_data=False)
+    )
+    previous = body["previous"]
+    return Manifest(
+        store_id,
+        epoch,
+        incarnation,
+        decode_sealed(bytes.fromhex(body["sealed"]), where=f"the end of {where}"),
+        {str(kind): int(number) for kind, number in body["numbers"].items()},
+        tuple(_file(item) for item in body["files"]),
+        None if previous is None else decode_pointer(bytes.fromhex(previous), where=f"the one before {where}"),
+    )
+
+
+def _file(item: list[Any]) -> DataFile:
+    key, kind, size, sha256, first, last, count = item
+    if not all(isinstance(each, str) for each in (key, kind, first, last)) or size < 0 or count < 1 or first > last:
+        raise ValueError(f"a data file is described as {item!r}")
+    return DataFile(key, kind, int(size), bytes.fromhex(sha256), first, last, int(count))
