@@ -9,7 +9,6 @@ import numpy.typing as npt
 from runabout.runindex.errors import DamagedIndex
 from runabout.runindex.query import Wanted
 from runabout.runindex.segment import Segment
-from runabout.runindex.words import Hashes
 
 Mask = npt.NDArray[np.bool_]
 
@@ -59,19 +58,18 @@ def _lasts(segments: Sequence[Segment]) -> tuple[Mask, ...]:
     """Return for each segment which of its groups may have no newer segment; wrong only by naming too many."""
     if not segments:
         return ()
-    words = [segment.columns["group"].words for segment in segments]
-    hashes = np.concatenate([Hashes(each).whole() for each in words])
+    hashes = np.concatenate([segment.group_hashes for segment in segments])
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
     last = np.ones(len(order), np.bool_)
     last[:-1] = ordered[1:] != ordered[:-1]
     del hashes, ordered
     # Different strings with one hash would hide one another: a second hash tells them apart, and then all of them stay.
-    others = np.concatenate([Hashes(each, other=True).whole() for each in words])[order]
+    others = np.concatenate([segment.group_others for segment in segments])[order]
     run = np.cumsum(np.concatenate(([0], last[:-1])))
     begins = np.flatnonzero(np.concatenate(([True], last[:-1])))
     mixed = np.minimum.reduceat(others, begins) != np.maximum.reduceat(others, begins)
     last |= mixed[run]
     masks = np.zeros(len(order), np.bool_)
     masks[order] = last
-    return tuple(np.split(masks, np.cumsum([len(each) for each in words])[:-1]))
+    return tuple(np.split(masks, np.cumsum([len(segment.group_hashes) for segment in segments])[:-1]))

@@ -17,6 +17,7 @@ EPOCH_MS = 1_577_836_800_000
 TIME_SHIFT = np.uint64(23)
 """An id's time stands above its 23 bits of store and counter."""
 
+MAX_CODES = 1 << 16
 LABEL = "label."
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 
@@ -78,13 +79,16 @@ class Columns:
         Raises:
             DamagedIndex: two of the words are the same.
         """
-        column = self.table.column(name).unify_dictionaries().combine_chunks()
-        if isinstance(column, pa.ChunkedArray):
-            column = column.chunk(0) if column.num_chunks else pa.array([], _TEXT)
-        codes = np.asarray(column.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
+        column = self.table.column(name)
+        if column.num_chunks != 1:
+            column = column.unify_dictionaries().combine_chunks()
+        column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+        indices = column.indices.fill_null(-1) if column.null_count else column.indices
+        codes = np.asarray(indices.to_numpy(zero_copy_only=False), dtype=np.int32)
         words = column.dictionary
-        used = np.zeros(len(words), np.bool_)
-        used[codes[codes >= 0]] = True
+        used = np.zeros(len(words) + 1, np.bool_)
+        used[codes] = True
+        used = used[:-1]
         places = np.flatnonzero(used)
         if path:
             words = pc.replace_substring(words, "/", "\0")
@@ -96,9 +100,9 @@ class Columns:
             places = places[order]
             if not _ascending(words):
                 raise DamagedIndex(f"the column {name} names one string twice")
-        rank = np.full(len(used) + 1, len(places), np.int64)
-        rank[places] = np.arange(len(places))
-        return Text(_words(words), rank[codes].astype(np.uint16))
+        rank = np.full(len(used) + 1, len(places) & (MAX_CODES - 1), np.uint16)
+        rank[places] = np.arange(len(places), dtype=np.uint16)
+        return Text(_words(words), rank[codes])
 
     def without(self, ids: npt.NDArray[np.uint64]) -> "Columns":
         """Return the rows whose ids are not among `ids`."""

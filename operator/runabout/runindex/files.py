@@ -105,8 +105,10 @@ def _read(info: FileInfo, body: bytes, labels: Sequence[str]) -> pa.Table:
     texts = fields(labels)
     file = pq.ParquetFile(pa.BufferReader(body), read_dictionary=list(texts), pre_buffer=False)
     metadata = file.metadata.metadata or {}
-    if metadata.get(_FORMAT_KEY) != _FORMAT:
-        found = metadata.get(_FORMAT_KEY, b"none").decode(errors="replace")
+    if _FORMAT_KEY not in metadata:
+        raise DamagedIndex(f"index file {info.name} is no index of runs: it does not say its format")
+    if metadata[_FORMAT_KEY] != _FORMAT:
+        found = metadata[_FORMAT_KEY].decode(errors="replace")
         raise NewerIndex(f"index file {info.name} has the format {found}; this version reads {_FORMAT.decode()}")
     if not 0 < file.metadata.num_rows == info.rows <= MAX_ROWS:
         raise DamagedIndex(f"index file {info.name} has {file.metadata.num_rows} rows, not {info.rows}")

@@ -6,6 +6,7 @@ Rows are numbered by id. For each column of strings there are its sorted words, 
 
 import mmap
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,8 @@ class Segment:
         self._outcome_rows = next(arrays).view(np.uint16)
         self._outcome_ends = next(arrays).view(np.uint32).tolist()
         self._filter = next(arrays).view(np.uint8).data
+        self.group_hashes = next(arrays).view(np.uint64)
+        self.group_others = next(arrays).view(np.uint64)
         self._root_begins = next(arrays).view(np.uint32)
         self._root_low = next(arrays).view(np.uint32)
         self._root_high = next(arrays).view(np.uint32)
@@ -175,6 +178,8 @@ class Segment:
         spans = self.spans(wanted)
         if spans is None:
             return 0
+        if not spans and wanted.outcomes is None:
+            return len(self) - (0 if hidden is None else int(hidden.sum()))
         driver, fewest = self._narrowest(wanted, spans)
         if len(spans) + (wanted.outcomes is not None) > 1:
             return len(self._filtered(driver.astype(np.int64), wanted, spans, hidden))
@@ -253,7 +258,7 @@ def build_segment(info: FileInfo, columns: Columns, scratch: Path) -> Segment:
         DamagedIndex: two rows have one id, or a group is no path.
     """
     ids = columns.ids
-    order = np.argsort(ids)
+    order = _by_id(ids)
     ids = ids[order]
     if (ids[1:] == ids[:-1]).any():
         raise DamagedIndex(f"index file {info.name} has one run twice")
@@ -271,13 +276,15 @@ def build_segment(info: FileInfo, columns: Columns, scratch: Path) -> Segment:
         out.add(_ends(outcomes, OUTCOMES))
         bits = np.zeros(1 << FILTER_BITS, np.bool_)
         postings = {}
-        hashes = Hashes(group.words)
+        hashes = Hashes(group.words, twice=True)
         for name, text in texts.items():
             codes = text.codes[order]
             postings[name] = (codes, np.argsort(codes, kind="stable").astype(np.uint16), _ends(codes, len(text.words)))
             bits[buckets(name, (hashes if name == "group" else Hashes(text.words)).whole())] = True
         bits[buckets("group", hashes.prefixes())] = True
         out.add(np.packbits(bits, bitorder="little"))
+        out.add(hashes.whole())
+        out.add(hashes.others())
         roots = hashes.roots(ROOT_ELEMENTS)
         begins = np.flatnonzero(np.concatenate(([True], roots[1:] != roots[:-1]))).astype(np.uint32)
         _, rows, ends = postings["group"]
@@ -291,6 +298,19 @@ def build_segment(info: FileInfo, columns: Columns, scratch: Path) -> Segment:
         return Segment(info, columns.labels, out.mapped())
     finally:
         out.close()
+
+
+def _by_id(ids: npt.NDArray[np.uint64]) -> Rows:
+    """Return `np.argsort(ids)` in half the time: two radix sorts by the 32 bits in which ids differ most."""
+    after = ids - ids.min()
+    shift = max(0, int(after.max()).bit_length() - 32)
+    halves = (after >> np.uint64(shift)).astype(np.uint32).view(np.uint16).reshape(-1, 2)
+    low, high = (halves[:, 0], halves[:, 1]) if sys.byteorder == "little" else (halves[:, 1], halves[:, 0])
+    order = np.argsort(low, kind="stable")
+    order = order[np.argsort(high[order], kind="stable")]
+    ordered = after[order]
+    # ids of one moment may still stand the wrong way round; what is nearly sorted is sorted in no time
+    return order if (ordered[1:] >= ordered[:-1]).all() else order[np.argsort(ordered, kind="stable")]
 
 
 def _texts(labels: Sequence[str]) -> tuple[str, ...]:

@@ -79,25 +79,29 @@ def _salt(field: str) -> int:
 
 
 class Hashes:
-    """Hashes of words and of their beginnings, all computed at once."""
+    """Hashes of words and of their beginnings, all computed at once; a second hash of whole words if it is wanted."""
 
-    def __init__(self, words: Words, *, other: bool = False) -> None:
+    def __init__(self, words: Words, *, twice: bool = False) -> None:
         offsets = words.offsets.astype(np.int64)
         lengths = np.diff(offsets)
-        base = np.uint64(_OTHER_BASE if other else _BASE)
         longest = int(lengths.max(initial=0))
-        powers = np.ones(longest + 1, np.uint64)
-        np.cumprod(np.full(longest, base), out=powers[1:])
-        place = np.arange(len(words.data)) - np.repeat(offsets[:-1], lengths)
-        weighted = (words.data.astype(np.uint64) + np.uint64(1)) * powers[place]
-        self._sums = np.zeros(len(words.data) + 1, np.uint64)
-        np.cumsum(weighted, out=self._sums[1:])
+        place = np.arange(len(words.data), dtype=np.int32) - np.repeat(words.offsets[:-1].astype(np.int32), lengths)
+        values = words.data.astype(np.uint64)
+        values += np.uint64(1)
         self._offsets = offsets
         self._separators = np.flatnonzero(words.data == 0)
+        self._sums = _sums(values, place, _powers(_BASE, longest))
+        self._others = _sums(values, place, _powers(_OTHER_BASE, longest)) if twice else None
 
     def whole(self) -> U64:
         """Return the hash of each word."""
         return self._until(np.arange(len(self._offsets) - 1), self._offsets[1:])
+
+    def others(self) -> U64:
+        """Return the second hash of each word."""
+        if self._others is None:
+            raise ValueError("these words were hashed once")
+        return self._others[self._offsets[1:]] - self._others[self._offsets[:-1]]
 
     def prefixes(self) -> U64:
         """Return the hashes of what stands before a separator, of all words; those of nothing included."""
@@ -117,3 +121,17 @@ class Hashes:
 
     def _until(self, word: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> U64:
         return self._sums[end] - self._sums[self._offsets[word]]
+
+
+def _powers(base: int, count: int) -> U64:
+    powers = np.ones(count + 1, np.uint64)
+    np.cumprod(np.full(count, base, np.uint64), out=powers[1:])
+    return powers
+
+
+def _sums(values: U64, place: npt.NDArray[np.int32], powers: U64) -> U64:
+    weighted = powers[place]
+    weighted *= values
+    sums = np.zeros(len(values) + 1, np.uint64)
+    np.cumsum(weighted, out=sums[1:])
+    return sums
