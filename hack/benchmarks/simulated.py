@@ -23,6 +23,18 @@ NONCE = "0f3c9d2e8b7a65544332211000ffeea9"
 SETUP = b"toolbox, simulated\n"
 OUTPUT = b"a line of output\n"
 READY_SECONDS = 30
+_OPTIONS = {
+    "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
+    "kind": "KwokConfiguration",
+    # Without this document kwok has its defaults, with it none. Its default of 4 pods at once, for all nodes together,
+    # would be the limit: real nodes do not wait for each other.
+    "options": {
+        "enableDebuggingHandlers": True,
+        "nodeLeaseParallelism": 4,
+        "nodePlayStageParallelism": 4,
+        "podPlayStageParallelism": 64,
+    },
+}
 
 _NODES = {
     "apiVersion": "kwok.x-k8s.io/v1alpha1",
@@ -176,7 +188,9 @@ class SimulatedNodes:
             "spec": {"logs": [{"logsFile": str(log), "follow": False}]},
         }
         config = self._folder / "kwok.yaml"
-        config.write_text("\n---\n".join(json.dumps(part) for part in (_NODES, _RUNS, _SUCCEEDS, _GONE, logs)))
+        config.write_text(
+            "\n---\n".join(json.dumps(part) for part in (_OPTIONS, _NODES, _RUNS, _SUCCEEDS, _GONE, logs))
+        )
         with (self._folder / "kwok.log").open("wb") as output:
             self._process = subprocess.Popen(
                 [

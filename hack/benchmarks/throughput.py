@@ -2,13 +2,13 @@
 
 import asyncio
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import apiserver, leftovers, loads, process
 from benchmarks.figures import Figure
-from benchmarks.simulated import LABEL, SimulatedNodes
+from benchmarks.simulated import LABEL, OUTPUT, SETUP, SimulatedNodes
 from fixtures.etcd_server import EtcdServer
 from fixtures.operator_process import OperatorProcess
 from localcluster import processes
@@ -158,6 +158,7 @@ class Bench:
         cpu, server, metrics = process.cpu_seconds(operator.pid), self._server_seconds(), operator.metrics()
         timing, watched = await loads.runs(session, namespace, number, shape, self.say, at_once=at_once)
         await self._quiet(operator)
+        _check_logs(metrics, operator.metrics(), number * len(shape))
         usage = Usage(
             process.cpu_seconds(operator.pid) - cpu,
             self._server_seconds() - server,
@@ -187,6 +188,17 @@ class Bench:
     def _kubectl(self, *arguments: str) -> str:
         command = [str(self.kubectl), f"--kubeconfig={self.places.kubeconfig}", *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+def _check_logs(before: Mapping[str, float], after: Mapping[str, float], pods: int) -> None:
+    """Make sure that every log was read: a run whose logs cannot be had is another thing than what is measured."""
+    stored = after["runabout_log_bytes_total"] - before["runabout_log_bytes_total"]
+    expected = pods * (len(SETUP) + len(OUTPUT))
+    if stored != expected:
+        raise LocalClusterError(
+            f"the logs of {pods} simulated pods have {expected} bytes, and the operator stored {stored:.0f}",
+            "kwok does not serve them, or the operator gave some up: nothing measured here would be worth anything.",
+        )
 
 
 def _delays(when: str, seen: loads.Watched, target: float | None) -> list[Figure]:
