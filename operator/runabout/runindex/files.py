@@ -102,18 +102,20 @@ def read_file(info: FileInfo, body: bytes, labels: Sequence[str]) -> Columns:
 
 
 def _read(info: FileInfo, body: bytes, labels: Sequence[str]) -> pa.Table:
-    texts = fields(labels)
-    file = pq.ParquetFile(pa.BufferReader(body), read_dictionary=list(texts), pre_buffer=False)
-    metadata = file.metadata.metadata or {}
+    source = pa.BufferReader(body)
+    about = pq.read_metadata(source)
+    metadata = about.metadata or {}
     if _FORMAT_KEY not in metadata:
         raise DamagedIndex(f"index file {info.name} is no index of runs: it does not say its format")
     if metadata[_FORMAT_KEY] != _FORMAT:
         found = metadata[_FORMAT_KEY].decode(errors="replace")
         raise NewerIndex(f"index file {info.name} has the format {found}; this version reads {_FORMAT.decode()}")
-    if not 0 < file.metadata.num_rows == info.rows <= MAX_ROWS:
-        raise DamagedIndex(f"index file {info.name} has {file.metadata.num_rows} rows, not {info.rows}")
+    if not 0 < about.num_rows == info.rows <= MAX_ROWS:
+        raise DamagedIndex(f"index file {info.name} has {about.num_rows} rows, not {info.rows}")
     types = schema(labels)
-    there = set(file.schema_arrow.names)
+    there = set(about.schema.names)
+    texts = [name for name in fields(labels) if name in there]
+    file = pq.ParquetFile(source, metadata=about, read_dictionary=texts, pre_buffer=False)
     table = file.read(columns=[name for name in types.names if name in there], use_threads=False)
     for name in types.names:
         if name not in there and name.startswith("label."):
