@@ -101,7 +101,7 @@ async def test_small_files_become_one(sealing: Sealing) -> None:
     assert [(each.first, each.last, each.count) for each in made.files] == [("0 0000", "3 0002", 12)]
 
 
-async def test_what_is_more_than_memory_may_take_is_covered_in_steps(sealing: Sealing) -> None:
+async def test_more_than_one_checkpoint_takes_is_covered_in_steps(sealing: Sealing) -> None:
     stores = sealing(interval=NEVER, checkpoints=replace(SMALL, most_changes=500))
     store = await stores.open()
     for part in range(8):
