@@ -15,13 +15,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import engine, throughput
+from benchmarks import engine, index, throughput
 from benchmarks.figures import Figure, table
 from localcluster import gobuild, native
 from localcluster.console import LocalClusterError
 from localcluster.settings import Places, cluster_name
 
-PARTS = ("engine", "runs")
+PARTS = ("engine", "index", "runs")
 SAME_SIGNAL_SECONDS = 3.0
 """Signals within this time are one."""
 
@@ -31,7 +31,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="hack/bench",
         description=(
-            "Measures Runabout: the engine alone, and runs on simulated nodes of the local cluster beside bare pods. "
+            "Measures Runabout: engine and index of runs alone, and runs on simulated nodes of the local cluster "
+            "beside bare pods. "
             "Takes about five minutes; the cluster must be up (hack/cluster up) and have nothing else to do."
         ),
     )
@@ -42,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--diamonds", type=int, default=500, help="runs of four tasks (default: %(default)s)")
     top.add_argument("--idle", type=int, default=30, help="diamonds one after the other (default: %(default)s)")
     top.add_argument("--nodes", type=int, default=20, help="simulated nodes (default: %(default)s)")
+    top.add_argument("--index-rows", type=int, default=index.ROWS, help="runs in the index (default: %(default)s)")
     top.add_argument("--name", help="name of the cluster (default: $RUNABOUT_CLUSTER or runabout)")
     return top
 
@@ -57,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "engine" in parts:
             say("the engine …")
             figures += engine.measure()
+        if "index" in parts:
+            say(f"the index of {arguments.index_rows:,} runs …")
+            figures += index.measure(arguments.index_rows)
         if "runs" in parts:
             figures += _runs(arguments)
     except LocalClusterError as error:
