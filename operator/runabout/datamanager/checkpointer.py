@@ -19,7 +19,7 @@ from runabout.datamanager.head import Head, Keys, Meta, Sealed, owner_value
 from runabout.datamanager.loading import Base, read_files
 from runabout.datamanager.manifest import DataFile, Manifest, decode_pointer, folder_of, nothing_covered
 from runabout.datamanager.merge import Changes, Part, plan
-from runabout.datamanager.objects import batches, list_segments, read_segments
+from runabout.datamanager.objects import Breather, batches, list_segments, read_segments
 from runabout.datamanager.sealer import FIRST_PAUSE, LONGEST_PAUSE, Sealer
 from runabout.datamanager.tables import NO_TABLES, PLAIN, Tables
 from runabout.etcd import Compare, Etcd, EtcdError, Put
@@ -205,7 +205,7 @@ class Checkpointer:
     async def _read(self, until: int) -> _Changes:
         """Return what the next segments change, up to the bounds of memory."""
         end = self._start().sealed
-        changes = _Changes(end)
+        changes, breather = _Changes(end), Breather()
         firsts = await list_segments(self._ost, self._keys, after=end.first)
         segments = read_segments(
             self._ost,
@@ -219,11 +219,11 @@ class Checkpointer:
             async for segment, sealed in segments:
                 for batch in batches(segment, self._keys):
                     changes.apply(batch)
+                    await breather.breathe()
                 changes.sealed = sealed
                 # Covers never goes back, also when the newest manifest was damaged and an older one is the base.
                 if changes.size >= self._policy.most_changes and sealed.last > self._pointed_at():
                     break
-                await asyncio.sleep(0)
         if changes.sealed == end:
             raise BrokenLog(f"the object {self._keys.segment(end.last + 1)} is missing: {until} is said to be sealed")
         return changes

@@ -25,7 +25,7 @@ from runabout.datamanager.manifest import (
     decode_manifest,
     parse_name,
 )
-from runabout.datamanager.objects import batches, list_segments, read_segment, read_segments
+from runabout.datamanager.objects import Breather, batches, list_segments, read_segment, read_segments
 from runabout.ost import ByteRange, CorruptError, NotFoundError, ObjectStore, iterate
 
 T = TypeVar("T")
@@ -117,13 +117,14 @@ async def load_base(ost: ObjectStore, keys: Keys, name: str, store_id: bytes, *,
 
 async def _load_segments(ost: ObjectStore, keys: Keys, store_id: bytes, loaded: Loaded) -> None:
     """Add the segments after the base."""
-    end = loaded.end
+    end, breather = loaded.end, Breather()
     firsts = await list_segments(ost, keys, after=end.first)
     segments = read_segments(ost, keys, firsts, store_id=store_id, after=end.last, chain=end.chain)
     async with aclosing(segments):
         async for segment, sealed in segments:
             for batch in batches(segment, keys):
                 loaded.documents.apply(batch)
+                await breather.breathe()
             loaded.end = sealed
             loaded.segment_bytes += sealed.size
 

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
 from runabout.datamanager.batch import Batch, decode_batch
@@ -14,6 +14,8 @@ from runabout.datamanager.segment import MAX_SEGMENT, Segment, decode_segment
 from runabout.etcd import Etcd
 from runabout.ost import ByteRange, CorruptError, NotFoundError, ObjectStore, iterate
 
+LONGEST_WORK = 0.01
+"""Seconds after which others are let work; one batch may take as long again."""
 AHEAD = 8
 """Segments that are fetched at once: at most 64 MiB."""
 
@@ -92,18 +94,30 @@ async def read_segments(
         await asyncio.gather(*fetching, return_exceptions=True)
 
 
-def batches(segment: Segment, keys: Keys, *, after: int = 0) -> list[Batch]:
+def batches(segment: Segment, keys: Keys, *, after: int = 0) -> Iterator[Batch]:
     """Return the batches of a segment that come after a sequence.
 
     Raises:
         BrokenLog: one cannot be decoded.
     """
     where = keys.segment(segment.first)
-    return [
-        decode_batch(value, where=f"batch {found.sequence} in {where}", known=found)
-        for value, found in segment.values
-        if found.sequence > after
-    ]
+    for value, found in segment.values:
+        if found.sequence > after:
+            yield decode_batch(value, where=f"batch {found.sequence} in {where}", known=found)
+
+
+class Breather:
+    """Lets others work now and then, while much is computed."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._since = self._loop.time()
+
+    async def breathe(self) -> None:
+        """Let others work, if that was long ago."""
+        if self._loop.time() - self._since > LONGEST_WORK:
+            await asyncio.sleep(0)
+            self._since = self._loop.time()
 
 
 async def read_history(

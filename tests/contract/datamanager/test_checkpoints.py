@@ -21,7 +21,7 @@ from lab.checkpoints import (
     write,
 )
 from lab.stores import DOC, NOTE, Stores, delete, note, put, view
-from runabout.datamanager import BrokenLog, Case, CheckpointPolicy, Store, follow_store
+from runabout.datamanager import BrokenLog, Case, CheckpointPolicy, Delete, Store, Transaction, follow_store
 
 WAIT = 30.0
 
@@ -52,9 +52,14 @@ async def test_numbers_of_appends_go_on_over_a_checkpoint_also_if_all_were_delet
         await store.commit(note(b"x"))
     made = await checkpoint(store)
     assert (dict(made.numbers), [each.count for each in made.files]) == ({NOTE: 3}, [3])
+    await store.commit(Transaction(tuple(Delete(NOTE, f"{number:016x}") for number in (1, 2, 3))))
+    made = await checkpoint(store)
+    await store.commit(put("of another type"))
+    await checkpoint(store)
+    await remove_segments(stores, before=made.sealed.first)
     again = await stores.open()
+    assert view(again)[NOTE] == {}
     assert (await again.commit(note(b"y"))).appended == (4,)
-    assert len(view(again)[NOTE]) == 4
 
 
 async def test_a_reader_begins_with_the_checkpoint_and_follows(sealing: Sealing) -> None:
