@@ -20,7 +20,8 @@ from lab.checkpoints import (
 from lab.etcds import MemoryLab
 from lab.stores import DOC, Stores, put, view
 from runabout.datamanager import Fenced, Store, StoreError
-from runabout.etcd import EtcdError, UnknownOutcomeError
+from runabout.etcd import Compare, EtcdError, TxnResult, UnknownOutcomeError
+from runabout.etcd import Put as EtcdPut
 from runabout.ost import OstError, UnavailableError
 
 WAIT = 30.0
@@ -65,6 +66,31 @@ async def test_what_a_paused_checkpointer_covers_never_replaces_more(sealing: Se
     found = await objects(stores, "data/")
     assert found == sorted(each.object.removeprefix(f"store/{stores.keys.store}/") for each in newest.files)
     assert len(await objects(stores, "manifest/")) == 1
+
+
+async def test_a_publication_that_arrives_late_replaces_none_that_was_made_since(
+    sealing: Sealing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = sealing(interval=NEVER)
+    store = await stores.open()
+    await write(store, 3)
+    await seal(store)
+    held: list[tuple[list[Compare], list[EtcdPut]]] = []
+
+    async def hold(compares: list[Compare], puts: list[EtcdPut], **_: object) -> TxnResult:
+        held.append((compares, puts))
+        raise UnknownOutcomeError("it is on its way")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stores.faulty, "txn", hold)
+        with pytest.raises(UnknownOutcomeError):
+            await checkpointer(store).checkpoint()
+    await write(store, 3, prefix="later ")
+    made = await checkpoint(store)
+    ((compares, puts),) = held
+    assert not (await stores.lab.etcd.txn(compares, puts)).succeeded
+    assert await covered(stores) == made.covers
+    assert view(await stores.open()) == view(store)
 
 
 async def test_two_who_make_a_checkpoint_at_once_agree(sealing: Sealing) -> None:
