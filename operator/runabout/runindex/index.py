@@ -96,7 +96,7 @@ class RunIndex:
         for segment in archive.segments:
             if segment.labels != self.labels:
                 raise ValueError(f"index file {segment.info.name} was loaded for the labels {segment.labels}")
-        self._overlay.forget_through(covers)
+        self._overlay = self._overlay.newer_than(covers)
         self._archive = archive
         self._hidden = {}
         self._touched = set()
