@@ -20,7 +20,7 @@ from runabout.runindex.overlay import Overlay
 from runabout.runindex.query import Cursor, Direction, Page, Query, Wanted, parse_cursor, wanted_of
 from runabout.runindex.row import MAX_ID, IndexRow, checked, number_of
 from runabout.runindex.segment import Segment, build_segment
-from runabout.runindex.words import group_key
+from runabout.runindex.words import bucket, group_key
 
 EVERYTHING = Query()
 MAX_LIMIT = 1_000
@@ -48,7 +48,7 @@ class RunIndex:
         self._overlay = Overlay(labels)
         self._archive = Archive(())
         self._hidden: dict[int, Mask] = {}
-        self._touched: set[str] = set()
+        self._touched: dict[str, tuple[bytes, int]] = {}
 
     @property
     def archive(self) -> Archive:
@@ -99,7 +99,7 @@ class RunIndex:
         self._overlay = self._overlay.newer_than(covers)
         self._archive = archive
         self._hidden = {}
-        self._touched = set()
+        self._touched = {}
         for number in self._overlay.changes():
             self._hide(number)
 
@@ -205,13 +205,11 @@ class RunIndex:
 
     def _lasts(self, query: Query, wanted: Wanted, low: int, high: int, *, newest: bool) -> Iterator[int]:
         inside = [group for group in self._touched if query.prefix in {None, "/"} or covers(str(query.prefix), group)]
-        touched = [group_key(group) for group in inside]
+        touched = [self._touched[group] for group in inside]
         for place, begin, end in self._archive.covering(wanted, low, high, newest=newest):
             segment = self._archive.segments[place]
-            rows = segment.lasts(wanted, self._archive.lasts[place], touched)
+            rows = segment.lasts(wanted, self._hidden.get(place), self._archive.lasts[place], touched)
             rows = rows[(rows >= begin) & (rows < end)]
-            if place in self._hidden:
-                rows = rows[~self._hidden[place][rows]]
             yield from segment.ids[rows[::-1] if newest else rows].tolist()
 
     def _is_last(self, number: int) -> bool:
@@ -244,4 +242,7 @@ class RunIndex:
             mask = self._hidden[place] = np.zeros(len(segment), np.bool_)
         if not mask[row]:
             mask[row] = True
-            self._touched.add(segment.row(row).group)
+            group = segment.row(row).group
+            if group not in self._touched:
+                key = group_key(group)
+                self._touched[group] = (key, bucket("group", key))

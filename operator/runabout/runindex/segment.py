@@ -186,10 +186,17 @@ class Segment:
         gone = 0 if hidden is None else len(self._filtered(np.flatnonzero(hidden), wanted, spans, None))
         return fewest - gone
 
-    def lasts(self, wanted: Wanted, candidates: npt.NDArray[np.bool_], touched: Sequence[bytes]) -> Rows:
+    def lasts(
+        self,
+        wanted: Wanted,
+        hidden: npt.NDArray[np.bool_] | None,
+        candidates: npt.NDArray[np.bool_],
+        touched: Sequence[tuple[bytes, int]],
+    ) -> Rows:
         """Return wanted rows that may be the last ones of their groups, by id.
 
-        These are the last rows here of groups that are `candidates`, and all rows of groups that were `touched`.
+        These are the last rows here of groups that are `candidates`, and the last ones that are not hidden of groups
+        that were `touched` (key and bit of the filter).
         """
         spans = self.spans(wanted)
         if spans is None:
@@ -197,10 +204,11 @@ class Segment:
         group = self.columns["group"]
         codes = np.flatnonzero(candidates)
         parts = [group.postings[group.ends[codes + 1] - 1]]
-        for key in touched:
-            low, high = group.words.exact(key)
-            parts.append(group.rows(low, high))
-        return self._filtered(np.unique(np.concatenate(parts)).astype(np.int64), wanted, spans, None)
+        for key, bit in touched:
+            if self.may_have((bit,)):
+                rows = group.rows(*group.words.exact(key))
+                parts.append((rows if hidden is None else rows[~hidden[rows]])[-1:])
+        return self._filtered(np.unique(np.concatenate(parts)).astype(np.int64), wanted, spans, hidden)
 
     def numbered(self, wanted: Wanted, number: int) -> Rows:
         """Return the rows in a root group (the wanted term) that have this number, by id."""
