@@ -104,6 +104,17 @@ class Columns:
         rank[places] = np.arange(len(places), dtype=np.uint16)
         return Text(_words(words), rank[codes])
 
+    def with_sorted_words(self) -> "Columns":
+        """Return the same rows; the words of each column are numbered in their order, which spares readers a sort."""
+        table = self.table
+        for name in fields(self.labels):
+            text = self.text(name, path=name == "group")
+            words = [word.decode().replace("\0", "/") for word in text.words]
+            codes = pa.array(text.codes.astype(np.int32), mask=text.codes == len(words))
+            column = pa.DictionaryArray.from_arrays(codes, pa.array(words, pa.string()))
+            table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), column)
+        return Columns(table, self.labels)
+
     def without(self, ids: npt.NDArray[np.uint64]) -> "Columns":
         """Return the rows whose ids are not among `ids`."""
         stay = np.isin(self.ids, ids, invert=True)

@@ -62,7 +62,7 @@ def write_file(columns: Columns) -> NewFile:
     if not 0 < len(columns) <= MAX_ROWS:
         raise ValueError(f"an index file has 1 to {MAX_ROWS} rows, not {len(columns)}")
     ids = columns.ids
-    ordered = columns.taken(np.lexsort((ids, _roots(columns))))
+    ordered = columns.taken(np.lexsort((ids, _roots(columns)))).with_sorted_words()
     sink = io.BytesIO()
     with pq.ParquetWriter(
         sink,

@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from runabout.engine.groups import covers, root_group
 from runabout.records import RunId, parse_run_id
@@ -34,10 +33,7 @@ def load(info: FileInfo, body: bytes, *, labels: tuple[str, ...], scratch: Path)
         DamagedIndex: these are not the bytes that were stored.
         NewerIndex: the file was written by a newer version.
     """
-    try:
-        return build_segment(info, read_file(info, body, labels), scratch)
-    finally:
-        pa.default_memory_pool().release_unused()
+    return build_segment(info, read_file(info, body, labels), scratch)
 
 
 class RunIndex:

@@ -89,7 +89,7 @@ class Segment:
         self._outcome_ends = next(arrays).view(np.uint32).tolist()
         self._filter = next(arrays).view(np.uint8).data
         self.group_hashes = next(arrays).view(np.uint64)
-        self.group_others = next(arrays).view(np.uint64)
+        self.group_others = next(arrays).view(np.uint32)
         self._root_begins = next(arrays).view(np.uint32)
         self._root_low = next(arrays).view(np.uint32)
         self._root_high = next(arrays).view(np.uint32)
@@ -277,7 +277,8 @@ def build_segment(info: FileInfo, columns: Columns, scratch: Path) -> Segment:
     outcomes = (_known(texts.pop("phase"), PHASES) * len(RESULTS) + _known(texts.pop("result"), RESULTS))[order]
     out = _Scratch(scratch)
     try:
-        for array in (ids, columns.counters[order], columns.times("start")[order], columns.times("end")[order]):
+        counters = columns.counters[order]
+        for array in (ids, counters, columns.times("start")[order], columns.times("end")[order]):
             out.add(array)
         out.add(outcomes)
         out.add(np.argsort(outcomes, kind="stable").astype(np.uint16))
@@ -296,7 +297,7 @@ def build_segment(info: FileInfo, columns: Columns, scratch: Path) -> Segment:
         roots = hashes.roots(ROOT_ELEMENTS)
         begins = np.flatnonzero(np.concatenate(([True], roots[1:] != roots[:-1]))).astype(np.uint32)
         _, rows, ends = postings["group"]
-        by_group = columns.counters[order][rows]
+        by_group = counters[rows]
         out.add(begins)
         out.add(np.minimum.reduceat(by_group, ends[begins]))
         out.add(np.maximum.reduceat(by_group, ends[begins]))

@@ -7,6 +7,7 @@ whole elements, are neighbours, and a prefix is a range.
 import zlib
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import numpy.typing as npt
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
+Sums = TypeVar("Sums", U32, U64)
 
 FILTER_BITS = 18
 """log2 of a filter's bits: 32 KiB a file. With 8,000 strings 3 in 100 absent ones are not told apart."""
@@ -85,20 +87,18 @@ class Hashes:
         offsets = words.offsets.astype(np.int64)
         lengths = np.diff(offsets)
         longest = int(lengths.max(initial=0))
-        place = np.arange(len(words.data), dtype=np.int32) - np.repeat(words.offsets[:-1].astype(np.int32), lengths)
-        values = words.data.astype(np.uint64)
-        values += np.uint64(1)
+        place = np.arange(len(words.data)) - np.repeat(offsets[:-1], lengths)
         self._offsets = offsets
         self._separators = np.flatnonzero(words.data == 0)
-        self._sums = _sums(values, place, _powers(_BASE, longest))
-        self._others = _sums(values, place, _powers(_OTHER_BASE, longest)) if twice else None
+        self._sums = _sums(words.data, place, _powers(_BASE, longest))
+        self._others = _sums(words.data, place, _powers(_OTHER_BASE, longest).astype(np.uint32)) if twice else None
 
     def whole(self) -> U64:
         """Return the hash of each word."""
         return self._until(np.arange(len(self._offsets) - 1), self._offsets[1:])
 
-    def others(self) -> U64:
-        """Return the second hash of each word."""
+    def others(self) -> U32:
+        """Return the second hash of each word, of 32 bits."""
         if self._others is None:
             raise ValueError("these words were hashed once")
         return self._others[self._offsets[1:]] - self._others[self._offsets[:-1]]
@@ -129,9 +129,10 @@ def _powers(base: int, count: int) -> U64:
     return powers
 
 
-def _sums(values: U64, place: npt.NDArray[np.int32], powers: U64) -> U64:
-    weighted = powers[place]
-    weighted *= values
-    sums = np.zeros(len(values) + 1, np.uint64)
+def _sums(values: U8, place: npt.NDArray[np.int64], powers: Sums) -> Sums:
+    """Return the sums of all bytes before each place, each byte by the power for its place in its word."""
+    weighted = powers.take(place)
+    weighted += weighted * values
+    sums = np.zeros(len(values) + 1, powers.dtype)
     np.cumsum(weighted, out=sums[1:])
     return sums
