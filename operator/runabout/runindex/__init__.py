@@ -6,8 +6,8 @@ the file format, what queries cost, and how the owner of the log uses this:
 
 - on start, `load` each file of the manifest (in a thread), `install` them all, then `put` and `delete` what the log has
   beyond;
-- at a checkpoint, take `changes()` at one moment and its sequence, `plan` and `rewrite` (in a thread), store the new
-  files, `load` these, and `install` kept and new ones with that sequence once the manifest is published.
+- at a checkpoint, `plan` and `rewrite` (in a thread) with what it covers of runs, store the new files, `load` these,
+  and `install` kept and new ones with the sequence that is covered, once the manifest is published.
 """
 
 from runabout.runindex.archive import Archive
@@ -16,7 +16,7 @@ from runabout.runindex.files import MAX_ROWS, FileInfo, NewFile
 from runabout.runindex.index import MAX_LIMIT, RunIndex, load
 from runabout.runindex.query import Page, Query
 from runabout.runindex.rewriting import Stretch, plan, rewrite
-from runabout.runindex.row import IndexRow
+from runabout.runindex.row import IndexRow, number_of, row_of
 from runabout.runindex.segment import Segment
 
 __all__ = [
@@ -37,6 +37,8 @@ __all__ = [
     "Segment",
     "Stretch",
     "load",
+    "number_of",
     "plan",
     "rewrite",
+    "row_of",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from runabout.records import Phase, Result, RunId, parse_run_id
+from runabout.records import Phase, Result, Run, RunId, parse_run_id
 
 PHASES = tuple(Phase)
 RESULTS = tuple(Result)
@@ -37,6 +37,21 @@ class IndexRow:
     start: int | None = None
     end: int | None = None
     labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
+
+
+def row_of(run: Run, labels: Mapping[str, str] = _NO_LABELS) -> IndexRow:
+    """Return the row of a run as it is recorded; its labels stand in its configuration."""
+    return IndexRow(
+        id=run.id,
+        group=run.group,
+        namespace=run.namespace,
+        phase=run.phase,
+        result=run.result,
+        counter=run.counter,
+        start=run.started,
+        end=run.ended,
+        labels=labels,
+    )
 
 
 def checked(row: IndexRow) -> IndexRow:

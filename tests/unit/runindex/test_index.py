@@ -12,8 +12,8 @@ import pytest
 
 from benchmarks.synthetic import History
 from fixtures.tools import REPOSITORY
-from runabout.records import RunId
-from runabout.runindex import Archive, DamagedIndex, IndexRow, NewFile, Query, RunIndex, Segment, load
+from runabout.records import Phase, Result, Run, RunId
+from runabout.runindex import Archive, DamagedIndex, IndexRow, NewFile, Query, RunIndex, Segment, load, row_of
 
 Make = Callable[..., IndexRow]
 Index = Callable[..., RunIndex]
@@ -93,6 +93,46 @@ def test_what_a_checkpoint_covers_leaves_the_overlay_and_what_is_newer_stays(
     made.install(archive, covers=1)
     assert made.changed == 2
     assert [row.counter for row in made.page().rows] == [3, 2, 1]
+
+
+def test_a_row_has_what_the_record_says() -> None:
+    record = Run(
+        RunId("1il7g1c000001"),
+        "ci",
+        "web-118",
+        "c0ffee",
+        "/ci/project/web",
+        118,
+        Phase.FINISHED,
+        Result.FAILED,
+        started=1_762_000_000_000,
+        ended=1_762_000_060_000,
+    )
+    assert row_of(record, {"team": "shop"}) == IndexRow(
+        RunId("1il7g1c000001"),
+        "/ci/project/web",
+        "ci",
+        Phase.FINISHED,
+        Result.FAILED,
+        118,
+        1_762_000_000_000,
+        1_762_000_060_000,
+        {"team": "shop"},
+    )
+
+
+def test_an_older_state_in_a_file_does_not_come_back_after_a_checkpoint(
+    run: Make, files: Files, segments: Segments
+) -> None:
+    made = RunIndex(labels=("team",))
+    made.put(run(1, phase=Phase.QUEUED), sequence=1)
+    made.put(run(1, phase=Phase.RUNNING), sequence=2)
+    made.put(run(2, phase=Phase.QUEUED), sequence=3)
+    made.delete(run(2).id, sequence=4)
+    covered = [run(1, phase=Phase.QUEUED), run(2, phase=Phase.QUEUED)]
+    made.install(Archive(segments(files(covered))), covers=1)
+    assert [row.phase for row in made.page().rows] == [Phase.RUNNING]
+    assert made.count() == 1
 
 
 def test_files_for_other_labels_are_refused(run: Make, files: Files, segments: Segments) -> None:
