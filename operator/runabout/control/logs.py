@@ -4,7 +4,8 @@ One job for each attempt. A job reads the container's log until it is complete, 
 nothing more can be had; then it writes one object per step, `logs/<run>/<task>/<attempt>/<step>`, created once, never
 overwritten (an attempt that is read again after a restart keeps what was stored first). Output that cannot be had is a
 line in the log that says so. The object storage is tried until it takes the log; meanwhile the job says since when it
-waits, and nothing else is held up.
+waits, and nothing else is held up. What goes wrong in one job in a way that nobody thought of ends that job alone: the
+log says that its rest is lost, and why.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from typing import Protocol
 import structlog
 
 from runabout.control.metrics import Metrics
-from runabout.control.spool import Spool
+from runabout.control.spool import Budget, Spool
 from runabout.executors.markers import SETUP
 from runabout.executors.steplog import Chunk, StepLogSplitter
 from runabout.ost import AlreadyExistsError, ObjectStore, OstError
@@ -39,6 +40,9 @@ QUIET_SECONDS = 15.0
 """How long a log that is followed may say nothing once its container has ended: a node that died never closes it."""
 STORE_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Delays between tries of an object storage that does not take a log; the last one repeats."""
+
+LOST_CHARACTERS = 300
+"""Of an error in the line of a log that was lost by it."""
 
 
 class LogGoneError(Exception):
@@ -78,6 +82,11 @@ class LogJob:
     pod: str
     container: str
     steps: tuple[str, ...]
+
+    @property
+    def names(self) -> dict[str, str | int]:
+        """What our own log says of it."""
+        return {"run": self.run, "task": self.task, "attempt": self.attempt, "pod": self.pod}
 
     def key(self, step: int) -> str:
         """Return the object that holds the log of a step (-1: the setup)."""
@@ -123,6 +132,7 @@ class LogCollector:
         now: Callable[[], int],
         streams: int,
         max_bytes: int,
+        scratch_bytes: int,
     ) -> None:
         self._source = source
         self._ost = ost
@@ -134,6 +144,7 @@ class LogCollector:
         self._reads = asyncio.Semaphore(streams)
         """of containers that have ended, which takes moments"""
         self._max_bytes = max_bytes
+        self._budget = Budget(scratch_bytes)
         self._jobs: dict[str, _Job] = {}
         self._group: asyncio.TaskGroup | None = None
 
@@ -198,18 +209,31 @@ class LogCollector:
 
     async def _collect(self, job: _Job) -> None:
         what = job.what
-        with contextlib.closing(Spool(self._scratch, limit=self._max_bytes)) as spool:
+
+        def full(why: str) -> None:
+            log.warning("output is not kept from here on", why=why, **what.names)
+
+        spool = Spool(self._scratch, limit=self._max_bytes, budget=self._budget, on_full=full)
+        with contextlib.closing(spool):
             splitter = StepLogSplitter(what.steps)
-            reason = await self._read(job, splitter, spool)
-            _add(spool, splitter.finish(reason, job.sizes))
-            if reason is None:
-                await self._say_who_stopped(job, splitter, spool)
+            try:
+                await self._read_whole(job, splitter, spool)
+            except Exception as error:
+                log.exception("the rest of a log is lost", **what.names)
+                with contextlib.suppress(Exception):  # the splitter may be what is broken
+                    _add(spool, splitter.reconnected())
+                spool.note(max(spool.sizes, default=SETUP), _lost(error))
             for step, cut in sorted(spool.cut.items()):
-                line = f"[runabout: {cut} more bytes are not kept: the limit is {self._max_bytes} an attempt]\n"
-                spool.note(step, line.encode())
+                spool.note(step, f"[runabout: {cut} more bytes are not kept: {spool.full}]\n".encode())
             await self._store(job, spool)
         job.trouble_since = None
         self._on_change(what)
+
+    async def _read_whole(self, job: _Job, splitter: StepLogSplitter, spool: Spool) -> None:
+        reason = await self._read(job, splitter, spool)
+        _add(spool, splitter.finish(reason, job.sizes))
+        if reason is None:
+            await self._say_who_stopped(job, splitter, spool)
 
     async def _read(self, job: _Job, splitter: StepLogSplitter, spool: Spool) -> str | None:
         """Read until nothing more can come; return why the log breaks off, None if it is complete."""
@@ -310,19 +334,34 @@ class LogCollector:
         self._metrics.logs_waiting.inc()
         try:
             for step, size in sorted(spool.sizes.items()):
-                sizes[step] = await self._store_step(job, spool, step, size)
+                sizes[step] = await self._store_or_lose(job, spool, step, size)
                 self._metrics.log_bytes.inc(sizes[step])
         finally:
             self._metrics.logs_waiting.dec()
         job.stored = StoredLog(sizes)
 
-    async def _store_step(self, job: _Job, spool: Spool, step: int, size: int) -> int:
+    async def _store_or_lose(self, job: _Job, spool: Spool, step: int, size: int) -> int:
+        """Return how many bytes are stored: of the log, or of a line that says why it cannot be."""
+        try:
+            return await self._store_step(job, step, size, lambda: spool.read(step))
+        except Exception as error:
+            log.exception("the log of a step is lost", step=step, **job.what.names)
+            line = _lost(error)
+        try:
+            return await self._store_step(job, step, len(line), lambda: line)
+        except Exception:
+            log.exception("the log of a step is lost, and nothing says so there", step=step, **job.what.names)
+            return 0
+
+    async def _store_step(
+        self, job: _Job, step: int, size: int, data: Callable[[], bytes | AsyncIterator[bytes]]
+    ) -> int:
         """Return how many bytes are stored: those of an earlier process, if it got so far."""
         failures, key = 0, job.what.key(step)
         while True:
             try:
                 try:
-                    await self._ost.write(key, spool.read(step), size=size, persist=True, create_only=True)
+                    await self._ost.write(key, data(), size=size, persist=True, create_only=True)
                 except AlreadyExistsError:
                     return (await self._ost.stat(key)).size
             except OstError as error:
@@ -355,6 +394,12 @@ async def _limited_once_ended(job: _Job, seconds: float) -> AsyncIterator[asynci
             yield patience
         finally:
             ending.cancel()
+
+
+def _lost(error: Exception) -> bytes:
+    """Return the line that stands for what is lost by an error that nobody thought of."""
+    why = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"[runabout: the rest of the log is lost: {why[:LOST_CHARACTERS]}]\n".encode(errors="replace")
 
 
 def _add(spool: Spool, chunks: list[Chunk]) -> None:

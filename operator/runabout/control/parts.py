@@ -80,6 +80,7 @@ def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectSt
         now=now_ms,
         streams=settings.log_streams,
         max_bytes=settings.max_log_bytes,
+        scratch_bytes=settings.scratch_bytes,
     )
     reporter = Reporter(
         api=api,

@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     max_log_bytes: int = Field(
         default=2 * 1024**3, ge=1, description="Kept of one attempt's output; what follows is cut."
     )
+    scratch_bytes: int = Field(
+        default=6 * 1024**3,
+        ge=1,
+        description="All attempts' output in scratch_dir, less than the volume has; what exceeds it is cut.",
+    )
 
     health_port: int = Field(default=8080, ge=0, le=65535)
     metrics_port: int = Field(default=9090, ge=0, le=65535)

@@ -1,14 +1,17 @@
-"""Where an attempt's output waits until it is stored: in memory while small, in an unnamed file beyond that.
+"""Where an attempt's output waits until it is stored: its first bytes in memory, the rest in an unnamed file.
 
-Output arrives step after step, so each step is one range of the spool, and a few more where lines about it came later.
-What exceeds the limit is counted for its step, not kept.
+Output arrives step after step, so each step is a range or two of the spool, and a few more where lines about it came
+later. What exceeds a limit, or cannot be written, is counted for its step, not kept; nothing of the output is kept
+after that, so what is missing is always the end.
 """
 
+import errno
+import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 
 IN_MEMORY = 128 * 1024
 """Bytes of one attempt's output that are held without a file."""
@@ -16,23 +19,93 @@ PIECE = 1024 * 1024
 """Bytes read at a time when a range is uploaded."""
 
 
+class Budget:
+    """The bytes that the files of all spools may have together."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._left = total
+
+    @property
+    def left(self) -> int:
+        """Bytes that nobody has."""
+        return max(0, self._left)
+
+    def take(self, wanted: int) -> int:
+        """Return how many of the bytes wanted there are; they are taken."""
+        taken = min(wanted, self.left)
+        self._left -= taken
+        return taken
+
+    def overdraw(self, size: int) -> None:
+        """Take bytes whether or not there are any."""
+        self._left -= size
+
+    def give_back(self, size: int) -> None:
+        """Let others have bytes that were taken."""
+        self._left += size
+
+
+class ScratchFile(Protocol):
+    """What a spool needs of its file: one without a buffer, so that a write says at once that there is no room."""
+
+    def write(self, data: memoryview, /) -> int | None:
+        """Write some bytes of `data`; return how many."""
+        ...
+
+    def read(self, size: int, /) -> bytes | None:
+        """Return up to `size` bytes."""
+        ...
+
+    def seek(self, offset: int, /) -> int:
+        """Go to a place."""
+        ...
+
+    def close(self) -> None:
+        """Drop it."""
+        ...
+
+
+def scratch_file(directory: Path) -> ScratchFile:
+    """Return a file in `directory` that has no name and goes with the process."""
+    return tempfile.TemporaryFile(buffering=0, dir=str(directory), prefix="runabout-log-")
+
+
 @dataclass(slots=True)
 class _Range:
     """A part of a step's output, in bytes."""
 
+    in_file: bool
     start: int
     size: int
 
 
 class Spool:
-    """One attempt's output; `limit` bytes are kept, and every line of our own."""
+    """One attempt's output; `limit` bytes are kept, as far as `budget` has them, and every line of our own.
 
-    def __init__(self, directory: Path, *, limit: int) -> None:
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - lives as long as the spool
-            max_size=IN_MEMORY, dir=str(directory), prefix="runabout-log-"
-        )
+    `on_full` is called once, with the reason, when the first byte is not kept.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        limit: int,
+        budget: Budget,
+        on_full: Callable[[str], None] = lambda _why: None,
+        open_file: Callable[[Path], ScratchFile] = scratch_file,
+    ) -> None:
+        self._directory = directory
         self._limit = limit
+        self._budget = budget
+        self._on_full = on_full
+        self._open_file = open_file
+        self._memory = bytearray()
+        self._file: ScratchFile | None = None
+        self._in_file = 0
         self._size = 0
+        self._broken = False
+        self._full = ""
         self._cut: dict[int, int] = {}
         self._ranges: dict[int, list[_Range]] = {}
         self._open_lines: set[int] = set()
@@ -50,29 +123,81 @@ class Spool:
 
     @property
     def cut(self) -> dict[int, int]:
-        """Bytes of each step that were over the limit and are not kept."""
+        """Bytes of each step that are not kept."""
         return dict(self._cut)
 
+    @property
+    def full(self) -> str:
+        """Why bytes are not kept, empty if all are."""
+        return self._full
+
     def append(self, step: int, data: bytes) -> None:
-        """Add output of `step`; what is over the limit is cut off."""
-        kept = data[: max(0, self._limit - self._size)]
-        if len(kept) < len(data):
-            self._cut[step] = self._cut.get(step, 0) + len(data) - len(kept)
-        self._keep(step, kept)
+        """Add output of `step`; what cannot be kept is cut off."""
+        kept = self._keep_output(step, data) if not self._full else 0
+        if kept < len(data):
+            self._cut[step] = self._cut.get(step, 0) + len(data) - kept
 
     def note(self, step: int, line: bytes) -> None:
-        """Add a line about the output of `step`, on a line of its own, whatever the limit."""
+        """Add a line about the output of `step`, on a line of its own, whatever the limits."""
         begins = step in self._open_lines and not line.startswith(b"\n")
-        self._keep(step, b"\n" + line if begins else line)
+        data = b"\n" + line if begins else line
+        if len(self._memory) >= IN_MEMORY and not self._broken:
+            self._budget.overdraw(len(data))
+            data = data[self._write(step, data) :]
+        self._remember(step, data)
 
-    def _keep(self, step: int, data: bytes) -> None:
+    def _keep_output(self, step: int, data: bytes) -> int:
+        """Return how many bytes are kept."""
+        allowed = data[: max(0, self._limit - self._size)]
+        room = max(0, IN_MEMORY - len(self._memory))
+        self._remember(step, allowed[:room])
+        rest = allowed[room:]
+        taken = self._budget.take(len(rest))
+        written = self._write(step, rest[:taken])
+        if taken < len(rest):
+            self._fill(f"the limit is {self._budget.total} for all attempts that wait to be stored")
+        elif len(allowed) < len(data):
+            self._fill(f"the limit is {self._limit} an attempt")
+        return len(allowed) - len(rest) + written
+
+    def _remember(self, step: int, data: bytes) -> None:
+        self._kept(step, data, in_file=False, start=len(self._memory))
+        self._memory += data
+
+    def _write(self, step: int, data: bytes) -> int:
+        """Return how many bytes are in the file; those of the budget that are not are given back."""
+        if not data:
+            return 0
+        written = 0
+        try:
+            if self._file is None:
+                self._file = self._open_file(self._directory)
+            self._file.seek(self._in_file)
+            while written < len(data):
+                written += _write_some(self._file, memoryview(data)[written:])
+        except OSError as error:
+            self._broken = True
+            self._fill(f"they could not be written: {error.strerror or error}")
+        self._budget.give_back(len(data) - written)
+        self._kept(step, data[:written], in_file=True, start=self._in_file)
+        self._in_file += written
+        return written
+
+    def _fill(self, why: str) -> None:
+        """Keep no more output; the first reason counts."""
+        if not self._full:
+            self._full = why
+            self._on_full(why)
+
+    def _kept(self, step: int, data: bytes, *, in_file: bool, start: int) -> None:
         if not data:
             return
         parts = self._ranges.setdefault(step, [])
-        if not parts or parts[-1].start + parts[-1].size != self._size:
-            parts.append(_Range(self._size, 0))
-        self._file.write(data)
-        parts[-1].size += len(data)
+        last = parts[-1] if parts else None
+        if last is not None and last.in_file == in_file and last.start + last.size == start:
+            last.size += len(data)
+        else:
+            parts.append(_Range(in_file, start, len(data)))
         self._size += len(data)
         if data.endswith(b"\n"):
             self._open_lines.discard(step)
@@ -84,11 +209,33 @@ class Spool:
         for part in self._ranges[step]:
             position, end = part.start, part.start + part.size
             while position < end:
-                self._file.seek(position)
-                piece = self._file.read(min(PIECE, end - position))
+                piece = self._piece(part, position, min(PIECE, end - position))
                 position += len(piece)
                 yield piece
 
+    def _piece(self, part: _Range, position: int, size: int) -> bytes:
+        if not part.in_file or self._file is None:
+            return bytes(self._memory[position : position + size])
+        self._file.seek(position)
+        piece = self._file.read(size)
+        if not piece:
+            raise EOFError(f"the output that waited has no byte {position} any more")
+        return piece
+
     def close(self) -> None:
-        """Drop everything."""
-        self._file.close()
+        """Drop everything; again has no effect."""
+        self._budget.give_back(self._in_file)
+        self._in_file = 0
+        self._memory.clear()
+        self._ranges.clear()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _write_some(file: ScratchFile, data: memoryview) -> int:
+    """Return how many bytes are written, at least one."""
+    size = file.write(data)
+    if not size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return size

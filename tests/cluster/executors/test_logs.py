@@ -47,6 +47,7 @@ class Logs:
             now=lambda: 0,
             streams=4,
             max_bytes=10**9,
+            scratch_bytes=10**9,
         )
 
     def follow(self, attempt: Attempt) -> None:
