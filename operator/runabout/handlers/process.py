@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 
@@ -16,6 +17,7 @@ from runabout.control.operator import Operator
 from runabout.control.settings import Settings
 from runabout.datamanager import StoreError
 from runabout.handlers.shell import WatchError, watch
+from runabout.handlers.variables import unknown_variables
 from runabout.kube.connection import NoClusterError, connect
 from runabout.ost import OstError, OstSettings, open_ost
 
@@ -41,12 +43,15 @@ class NoScratchError(Exception):
 
 def run_operator() -> int:
     """Run until SIGTERM or SIGINT; return the process's exit code."""
+    settings, wrong = None, unknown_variables(os.environ)
     try:
         settings = Settings()
     except ValidationError as error:
         for item in error.errors():
             name = f"RUNABOUT_{'_'.join(str(part) for part in item['loc']).upper()}"
-            sys.stderr.write(f"{name}: {item['msg']}, found {item['input']!r}\n")
+            wrong.append(f"{name}: {item['msg']}, found {item['input']!r}")
+    if settings is None or wrong:
+        sys.stderr.writelines(f"{sentence}\n" for sentence in wrong)
         return EXIT_SETTINGS
     configure_logging(settings)
     sys.setrecursionlimit(NESTING)

@@ -67,6 +67,15 @@ def test_settings_that_are_wrong_are_all_named_and_nothing_begins(tmp_path: Path
     assert not (tmp_path / "scratch").exists()
 
 
+def test_a_setting_that_does_not_exist_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    ended = python("-m", "runabout", "operator", folder=tmp_path, RUNABOUT_WORKER="8", RUNABOUT_STORE="256")
+    assert ended.returncode == EXIT_SETTINGS
+    lines = ended.stderr.splitlines()
+    assert lines[0] == "RUNABOUT_WORKER: no setting has this name; the nearest one is RUNABOUT_WORKERS"
+    assert [line.partition(":")[0] for line in lines] == ["RUNABOUT_WORKER", "RUNABOUT_STORE"]
+    assert not (tmp_path / "scratch").exists()
+
+
 def test_without_a_cluster_the_process_says_so(tmp_path: Path) -> None:
     ended = python("-m", "runabout", "operator", folder=tmp_path)
     assert ended.returncode == EXIT_SETTINGS

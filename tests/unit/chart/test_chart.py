@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from fixtures.chart import CHART, Chart, Manifest, Rendered, at, helm
+from runabout.control.settings import Settings
 
 S3 = """
 ost:
@@ -57,7 +58,6 @@ def test_no_values_are_an_installation_with_everything(chart: Chart) -> None:
         "RUNABOUT_METRICS_PORT": "9090",
         "RUNABOUT_SCRATCH_DIR": "/var/lib/runabout/scratch",
         "RUNABOUT_LOG_LEVEL": "info",
-        "RUNABOUT_CLUSTER_DOMAIN": "cluster.local",
         "RUNABOUT_TTL_SECONDS_AFTER_FINISHED": "86400",
         "RUNABOUT_TOOLBOX_IMAGE": "runabout/toolbox:dev",
         "RUNABOUT_TOOLBOX_PULL_POLICY": "IfNotPresent",
@@ -210,6 +210,18 @@ def test_extra_environment_can_set_what_has_no_value(chart: Chart) -> None:
     assert environment(rendered)["RUNABOUT_WORKERS"] == "8"
 
 
+@pytest.mark.parametrize("values", ["", f"{S3}\ncaBundle: {{secret: ca}}\netcd: {{tlsSecret: tls}}"])
+def test_every_variable_of_the_operator_is_a_setting_that_exists(chart: Chart, values: str) -> None:
+    given = environment(chart.render(values))
+    names = {name.removeprefix("RUNABOUT_").lower() for name in given if name.startswith("RUNABOUT_")}
+    assert len(names) > 10
+    assert names <= Settings.model_fields.keys()
+
+
+def test_services_in_the_namespace_add_no_variables_to_the_operator(chart: Chart) -> None:
+    assert at(chart.render().one("Deployment", "runabout-operator"), "spec.template.spec.enableServiceLinks") is False
+
+
 def test_roles_are_added_to_those_of_people(chart: Chart) -> None:
     rendered = chart.render()
     edit = rendered.one("ClusterRole", "runabout-edit")
@@ -310,7 +322,10 @@ def test_a_long_release_name_makes_legal_names(chart: Chart) -> None:
         ("executors: [{name: a, spec: {archs: []}}]", ["/executors/0/spec/archs': minItems"]),
         ("settings: {ttlSecondsAfterFinished: -1}", ["/settings/ttlSecondsAfterFinished': minimum"]),
         ("caBundle: {pem: no certificate}", ["/caBundle/pem'"]),
-        ("caBundle: {configMap: a, secret: b}", ["caBundle: set only one of pem, configMap and secret"]),
+        (f"caBundle: {{configMap: a, secret: b}}\n{S3}", ["caBundle: set only one of pem, configMap and secret"]),
+        ("caBundle: {configMap: a}", ["/ost/type': value must be 's3'"]),
+        ("caBundle: {secret: a}", ["/ost/type': value must be 's3'"]),
+        ("caBundle: {pem: '-----BEGIN CERTIFICATE-----'}", ["/ost/type': value must be 's3'"]),
         ("serviceAccount: {create: false}", ["serviceAccount.name: needed"]),
     ],
 )

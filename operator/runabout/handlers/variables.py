@@ -1,0 +1,56 @@
+"""Variables in the environment that look like settings: a mistyped one must not be ignored silently.
+
+The prefix is shared: Runabout gives each task variables about its run, this repository's scripts and tests have
+switches of their own, and Kubernetes describes a Service called `runabout…` by variables. None of these is a mistake,
+so an operator can be started where they are set.
+"""
+
+import difflib
+from collections.abc import Collection, Iterable
+
+from runabout.control.settings import Settings
+
+PREFIX = "RUNABOUT_"
+TASK_VARIABLES = frozenset({"RUN_ID", "RUN", "NAMESPACE", "GROUP", "COUNTER", "TASK", "ATTEMPT"})
+"""What a task's containers are told about their run: an operator may be tried out inside one."""
+_TASK_VALUES = "ENV_"
+"""Begins the names of a task's variables that carry values of Secrets and ConfigMaps."""
+SCRIPT_VARIABLES = frozenset({"CLUSTER", "ENGINE", "SEED", "ROUNDS"})
+"""Switches of hack/ and of the tests."""
+_SERVICE_HOST = "_SERVICE_HOST"
+_OF_A_SERVICE = ("_SERVICE_", "_PORT")
+_LIKENESS = 0.5
+"""From 0 to 1; below, no known name is near enough to be suggested."""
+
+
+def unknown_variables(names: Iterable[str]) -> list[str]:
+    """Return a sentence for each name that begins with `RUNABOUT_` and is known to nobody, in the names' order.
+
+    Case does not count, as it does not where the settings are read.
+    """
+    given = {name.upper(): name for name in sorted(names) if name.upper().startswith(PREFIX)}
+    services = [name.removesuffix(_SERVICE_HOST) for name in given if name.endswith(_SERVICE_HOST)]
+    settings = sorted(f"{PREFIX}{field.upper()}" for field in Settings.model_fields)
+    return [
+        _sentence(shown, name, settings)
+        for name, shown in given.items()
+        if name not in settings and not _is_another_purpose(name, services)
+    ]
+
+
+def _is_another_purpose(name: str, services: Collection[str]) -> bool:
+    rest = name.removeprefix(PREFIX)
+    return (
+        rest in TASK_VARIABLES
+        or rest in SCRIPT_VARIABLES
+        or rest.startswith(_TASK_VALUES)
+        or any(name.startswith(f"{service}{part}") for service in services for part in _OF_A_SERVICE)
+    )
+
+
+def _sentence(shown: str, name: str, settings: list[str]) -> str:
+    near = difflib.get_close_matches(
+        name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in settings], 1, _LIKENESS
+    )
+    advice = f"the nearest one is {PREFIX}{near[0]}" if near else "none is like it; docs/guides/operating.md lists them"
+    return f"{shown}: no setting has this name; {advice}"
