@@ -81,7 +81,7 @@ def _problems(value: object, report: Report) -> Iterator[Problem | str]:
         yield from checked
     elif isinstance(checked, CheckedRun):
         report.runs += 1
-        yield from setup_errors(checked.spec)
+        yield from setup_errors(checked)
     else:
         report.executors += 1
 

@@ -1,14 +1,16 @@
 """From a Run to its configuration, with every setup error that can be found; nothing a user writes makes it raise.
 
 In this order: the client's own errors, what the schema refuses (the API server should have, but its definitions may
-be older than the operator), the graph, names and values that collide with ours, and what this version
-does not execute yet.
+be older than the operator), the graph, names and values that collide with ours, what this version
+does not execute yet, and a run that is too large for the store. Of that one only names and errors are kept.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from runabout.control.objects import RunObject
 from runabout.control.rules import own_rules
+from runabout.control.size import bare, shortened, too_large
 from runabout.engine.groups import check_group, default_group, effective_group, root_group
 from runabout.engine.matrix import Template, expand
 from runabout.records import (
@@ -24,13 +26,16 @@ from runabout.records import (
     TaskConfig,
     parse_run_id,
 )
-from runabout.resources import EnvironmentVariable, RunSpec, TaskSpec, not_yet
+from runabout.records.encoding import encode
+from runabout.resources import CheckedRun, EnvironmentVariable, RunSpec, TaskSpec, not_yet
 from runabout.resources.check import run_spec
 
 MAX_ERRORS = 1000
 """Setup errors that a record holds; a last line says how many more there are."""
 MAX_ERROR = 4096
 """Characters of one of them."""
+MAX_ERROR_BYTES = 512 * 1024
+"""Bytes of all of them together, as they are stored: half of what a transaction takes."""
 _BODY = {"containers", "steps", "environment", "working_dir", "shell", "user", "pod"}
 """Fields of a task that only an executor's driver looks at; they go into the record as they are."""
 
@@ -63,7 +68,9 @@ def run_config(
     annotations: Mapping[str, str],
     refused: Sequence[str] = (),
 ) -> RunConfig:
-    """Return the configuration of a run, effective groups, expanded tasks, setup errors and all.
+    """Return the configuration of a run, effective groups, expanded tasks, setup errors and all; it can be stored.
+
+    A run with setup errors never starts, so its tasks are not expanded.
 
     Args:
         spec: what was asked for.
@@ -80,9 +87,10 @@ def run_config(
     effective = effective_group(namespace, group)
     cache_group = spec.cache_group if spec.cache_group is not None and check_group(spec.cache_group) is None else None
     restart = spec.restart_from
-    expansion = expand(templates(spec))
+    plain = templates(spec)
+    expansion = expand(plain)
     errors = (*refused, *spec.setup_errors, *_group_errors(spec), *expansion.errors, *_own_errors(spec))
-    return RunConfig(
+    config = RunConfig(
         id=id,
         namespace=namespace,
         name=name,
@@ -90,7 +98,7 @@ def run_config(
         group=effective,
         cache_group=root_group(effective) if cache_group is None else effective_group(namespace, cache_group),
         created=created,
-        tasks=expansion.tasks,
+        tasks=tuple(template.task for template in plain) if errors else expansion.tasks,
         setup_errors=_bounded(errors),
         environment=_environment(spec.environment),
         static_environment=_environment(spec.static_environment),
@@ -103,6 +111,13 @@ def run_config(
         annotations=dict(annotations),
         pod=spec.pod.model_dump(mode="json", by_alias=True, exclude_unset=True) if spec.pod is not None else {},
     )
+    problem = too_large(config)
+    return config if problem is None else shortened(replace(config, setup_errors=_bounded((*errors, problem))))
+
+
+def refused_config(config: RunConfig, problem: str) -> RunConfig:
+    """Return the configuration of a run that the store does not take, so that it takes this one."""
+    return bare(replace(config, setup_errors=_bounded((*config.setup_errors, problem))))
 
 
 def templates(spec: RunSpec) -> tuple[Template, ...]:
@@ -110,11 +125,18 @@ def templates(spec: RunSpec) -> tuple[Template, ...]:
     return tuple(Template(_task(task), task.matrix or {}) for task in spec.tasks)
 
 
-def setup_errors(spec: RunSpec) -> tuple[str, ...]:
-    """Return everything the operator finds in a spec that the schema lets through, the client's own errors first."""
-    return _bounded(
-        (*spec.setup_errors, *_group_errors(spec), *expand(templates(spec)).errors, *_own_errors(spec)),
-    )
+def setup_errors(run: CheckedRun) -> tuple[str, ...]:
+    """Return everything the operator will find in a Run that the schema lets through, the client's own errors first."""
+    return run_config(
+        run.spec,
+        id=RunId(""),
+        namespace=run.namespace,
+        name=run.name,
+        uid="",
+        created=0,
+        labels=run.labels,
+        annotations=run.annotations,
+    ).setup_errors
 
 
 def _group_errors(spec: RunSpec) -> Iterator[str]:
@@ -135,10 +157,20 @@ def _client_errors(spec: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _bounded(errors: tuple[str, ...]) -> tuple[str, ...]:
-    cut = tuple(text if len(text) <= MAX_ERROR else f"{text[: MAX_ERROR - 1]}…" for text in dict.fromkeys(errors))
-    if len(cut) <= MAX_ERRORS:
-        return cut
-    return (*cut[: MAX_ERRORS - 1], f"… and {len(cut) - MAX_ERRORS + 1} more")
+    """Return each error once, the first ones if they are too many, and then how many more there are."""
+    every = tuple(text if len(text) <= MAX_ERROR else f"{text[: MAX_ERROR - 1]}…" for text in dict.fromkeys(errors))
+    kept = _fitting(every)
+    return every if kept == len(every) else (*every[:kept], f"… and {len(every) - kept} more")
+
+
+def _fitting(errors: tuple[str, ...]) -> int:
+    """Return how many errors can be kept; where that is not all of them, with one line more."""
+    size = 0
+    for place, text in enumerate(errors):
+        size += len(encode(text)) + 1
+        if size > MAX_ERROR_BYTES or (place == MAX_ERRORS - 1 and len(errors) > MAX_ERRORS):
+            return place
+    return len(errors)
 
 
 def _run_id(text: str) -> RunId | None:

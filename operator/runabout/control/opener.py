@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from runabout.control.config import checked_config
+from runabout.control.config import checked_config, refused_config
 from runabout.control.ledger import Ledger
 from runabout.control.live import LiveRun
 from runabout.control.objects import RunObject, Uid
@@ -41,6 +41,12 @@ class Opener:
         config = checked_config(run, id=self._ids.next(now), created=now)
         decision = create_run(config, counter=self._next_counter(config.group), now=now)
         return LiveRun(run.uid, decision.state, Graph(config.tasks), new=True, first_events=decision.events)
+
+    def refused(self, live: LiveRun, problem: str) -> LiveRun:
+        """Return a new run in place of one that the store does not take: over, with its setup errors and this one."""
+        config = refused_config(live.state.config, f"spec: {problem}")
+        decision = create_run(config, counter=live.state.run.counter, now=self._now())
+        return LiveRun(live.uid, decision.state, Graph(()), new=True, first_events=decision.events)
 
     def counter(self, group: str) -> Counter:
         """Return the counter of a group's root group, as far as numbers were given."""

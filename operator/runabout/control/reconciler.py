@@ -21,6 +21,7 @@ from runabout.control.order import Order
 from runabout.control.queue import WorkQueue
 from runabout.control.reporter import Reporter
 from runabout.control.status import Wait
+from runabout.datamanager import TooLarge
 from runabout.engine.decide import Assignment, Decision, Facts, decide
 from runabout.engine.state import State
 from runabout.executors.names import PodKey
@@ -136,7 +137,11 @@ class Reconciler:
         live.changed_at, changed_at = None, live.changed_at
         if not live.over or live.new or self._unstored(live):
             live.changed_at = changed_at
-            await self._advance(live, run)
+            try:
+                await self._advance(live, run)
+            except TooLarge as error:
+                live = self._refuse(live, error)
+                await self._advance(live, run)
             live.changed_at = None
         if run is not None:
             await self._report(live, run)
@@ -157,6 +162,20 @@ class Reconciler:
             self._order.arrive(live)
         self._metrics.live_runs.set(len(self.lives))
         return live
+
+    def _refuse(self, live: LiveRun, error: TooLarge) -> LiveRun:
+        """Return what is created in place of a new run that the store does not take: one with a setup error.
+
+        Raises:
+            TooLarge: the run is not new; it is tried again later, less and less often.
+        """
+        if not live.new:
+            raise error
+        log.warning("run too large to be stored", error=str(error))
+        self._order.leave(live)
+        refused = self._opener.refused(live, f"the run cannot be stored: {error}")
+        self.lives[live.uid] = refused
+        return refused
 
     def _leave(self, live: LiveRun, run: RunObject | None) -> None:
         """Let go of a run that is over and reported; its Run, if it still exists, is looked at again at its end."""

@@ -129,6 +129,23 @@ GARBAGE: dict[str, object] = {
     "approvals of nobody": {"tasks": [], "approvals": [None, 3, {"task": []}]},
     "verdicts that are none": {"tasks": [], "approvals": [{"task": "a", "by": "b", "verdict": "perhaps"}]},
     "a priority in words": {"tasks": [], "priority": "high"},
+    "more than the store takes at once": {
+        "group": "/test/large",
+        "tasks": [
+            {"name": f"t{place}", "containers": [{"image": "x"}], "steps": [{"run": "x" * 14_000}]}
+            for place in range(95)
+        ],
+    },
+    "a matrix that would be more than the store takes at once": {
+        "group": "/test/large",
+        "tasks": [
+            {
+                "name": "m",
+                "containers": [{"image": "x"}],
+                "matrix": {key: [f"{key}{value}" for value in range(100)] for key in "AB"},
+            }
+        ],
+    },
 }
 
 
@@ -162,9 +179,10 @@ async def test_whatever_a_run_says_it_ends_in_setuperror_with_reasons_and_nothin
         assert status["phase"] == "setuperror", (name, specs[name])
         assert status["setupErrors"]["count"] >= 1
         assert all(text.startswith("spec") for text in status["setupErrors"]["first"]), status["setupErrors"]
-    await bench.create("good", {"tasks": []})
-    await until(lambda: bench.status("good").get("phase") == "finished", seconds=SECONDS)
+    for name, value in (("good", {}), ("good-of-a-group", {"group": "/test/large"})):
+        await bench.create(name, {"tasks": [], **value})
+        await until(lambda name=name: bench.status(name).get("phase") == "finished", seconds=SECONDS)  # type: ignore[misc] # bound
     spent = Counter(bench.fake.requests)
     spent.subtract(before)
-    assert spent["apply", "runs"] + spent["patch", "runs"] <= 4 * (len(specs) + 1)
-    assert (await bench.metrics())["runabout_reconciles_total"] - passes <= 8 * (len(specs) + 1)
+    assert spent["apply", "runs"] + spent["patch", "runs"] <= 4 * (len(specs) + 2)
+    assert (await bench.metrics())["runabout_reconciles_total"] - passes <= 8 * (len(specs) + 2)

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from fixtures.states import NOW, RUN, task_spec
-from runabout.control.config import MAX_ERROR, MAX_ERRORS, checked_config, setup_errors
+from runabout.control.config import MAX_ERROR, MAX_ERROR_BYTES, MAX_ERRORS, checked_config, setup_errors
 from runabout.control.objects import run_object
 from runabout.control.rules import own_rules
 from runabout.records import Condition, Dependency, EnvVar, EnvVarSource, RunConfig
-from runabout.resources import RunSpec
+from runabout.records.encoding import encode
+from runabout.resources import CheckedRun, RunSpec
 from runabout.resources.check import run_spec
 
 
@@ -151,6 +152,13 @@ def test_a_record_holds_the_first_errors_and_says_how_many_more_there_are() -> N
     assert all(len(error) <= MAX_ERROR for error in errors)
 
 
+def test_errors_that_are_large_are_kept_as_far_as_a_transaction_has_room() -> None:
+    errors = config(setupErrors=[f"{number}{'é' * 4000}" for number in range(500)]).setup_errors
+    kept = len(errors) - 1
+    assert errors[-1] == f"… and {500 - kept} more"
+    assert MAX_ERROR_BYTES - 10_000 < len(encode(errors)) < MAX_ERROR_BYTES + 100
+
+
 # names and values that collide with ours
 
 
@@ -238,4 +246,4 @@ def test_an_approval_may_name_a_task_or_a_variant() -> None:
 
 def test_check_and_the_record_of_a_run_have_the_same_errors() -> None:
     fields = {"concurrency": "replaceQueued", "tasks": [task_spec("a", depends=[{"task": "b"}])]}
-    assert setup_errors(spec(**fields)) == config(**fields).setup_errors
+    assert setup_errors(CheckedRun("x", "", spec(**fields))) == config(**fields).setup_errors

@@ -19,7 +19,7 @@ LISTED = set(re.findall(r"^\| `([^`]+)` \|", GUIDE.split("## Not executed yet")[
 def errors(spec: Mapping[str, Any]) -> tuple[str, ...]:
     checked = check({"apiVersion": API_VERSION, "kind": "Run", "metadata": {"name": "a"}, "spec": spec})
     assert isinstance(checked, CheckedRun), checked
-    return setup_errors(checked.spec)
+    return setup_errors(checked)
 
 
 def in_task(**more: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of a task's spec

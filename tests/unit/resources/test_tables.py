@@ -36,7 +36,7 @@ def test_a_good_spec_is_accepted_by_all(case: Case) -> None:
     if isinstance(checked, CheckedRun):
         later = not_yet(checked.spec)
         assert tuple(path(error) for error in later) == case.later
-        assert setup_errors(checked.spec) == (*checked.spec.setup_errors, *later)
+        assert setup_errors(checked) == (*checked.spec.setup_errors, *later)
 
 
 @pytest.mark.parametrize("case", [case for case in BAD if case.by != "setup"], ids=named)
@@ -56,7 +56,7 @@ def test_what_only_the_operator_finds_becomes_setup_errors(case: Case) -> None:
     checked = check(case.document)
     assert isinstance(checked, CheckedRun), checked
     assert STRUCTURAL[case.kind].accepts(case.spec)
-    assert sorted(map(path, setup_errors(checked.spec))) == sorted(case.at)
+    assert sorted(map(path, setup_errors(checked))) == sorted(case.at)
 
 
 @pytest.mark.parametrize("case", [case for case in BAD if case.kind == "Run"], ids=named)
