@@ -2,6 +2,7 @@
 
 import pytest
 
+from models import store_checkpoints
 from models.store_protocol import MUTANTS, Bounds, explore
 
 SMALL = Bounds(transactions=1, epochs=2, losses=1)
@@ -17,3 +18,25 @@ def test_no_reachable_state_breaks_a_promise() -> None:
 @pytest.mark.parametrize("mutant", sorted(MUTANTS))
 def test_without_any_one_rule_a_promise_is_broken(mutant: str) -> None:
     assert explore(mutant=mutant, bounds=LARGE).promise != ""
+
+
+@pytest.mark.parametrize(
+    ("bounds", "states"),
+    [
+        (store_checkpoints.Bounds(), 15_000),
+        (store_checkpoints.Bounds(sealed=2, late=True), 8_000),
+        (store_checkpoints.Bounds(sealed=2, losses=1, collect=False), 6_000),
+    ],
+    ids=["collecting", "late publications", "losses of etcd"],
+)
+def test_no_reachable_state_of_checkpoints_breaks_a_promise(bounds: store_checkpoints.Bounds, states: int) -> None:
+    verdict = store_checkpoints.explore(bounds=bounds)
+    assert verdict.promise == "", verdict.way
+    assert verdict.states > states
+
+
+@pytest.mark.parametrize("mutant", sorted(store_checkpoints.MUTANTS))
+def test_without_any_one_rule_of_checkpoints_a_promise_is_broken(mutant: str) -> None:
+    publishing = mutant.startswith("publish")
+    bounds = store_checkpoints.Bounds(late=publishing, collect=not publishing)
+    assert store_checkpoints.explore(mutant=mutant, bounds=bounds).promise != ""
