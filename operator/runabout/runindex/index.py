@@ -163,7 +163,7 @@ class RunIndex:
         """Return how many runs a query has.
 
         One group, prefix, namespace or label, or any phases and results, are counted without looking at rows; several
-        together by looking at the rows of the narrowest one.
+        together by looking at the rows of the narrowest one; the last runs of groups by looking at each group.
         """
         if query.last_of_group:
             return sum(1 for _ in self._walk(query, 0, _BEYOND, newest=True))

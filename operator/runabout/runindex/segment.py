@@ -108,7 +108,10 @@ class Segment:
     def may_have(self, bits: Sequence[int]) -> bool:
         """Whether none of these words is known to be absent."""
         known = self._filter
-        return all(known[bit >> 3] >> (bit & 7) & 1 for bit in bits)
+        for bit in bits:  # noqa: SIM110 - twice as fast as all(), and this runs for each file and question
+            if not known[bit >> 3] >> (bit & 7) & 1:
+                return False
+        return True
 
     def place(self, number: int) -> int:
         """Return how many rows have smaller ids."""
@@ -138,6 +141,9 @@ class Segment:
 
     def spans(self, wanted: Wanted) -> list[tuple[Column, int, int]] | None:
         """Return the range of codes for each wanted word or prefix; None if there can be no row."""
+        ends = self._outcome_ends
+        if wanted.outcomes is not None and all(ends[code] == ends[code + 1] for code in wanted.outcomes):
+            return None
         found = []
         for term in wanted.terms:
             column = self.columns[term.field]
@@ -156,9 +162,12 @@ class Segment:
             return
         driver, fewest = self._narrowest(wanted, spans)
         if fewest * _SPARSE <= len(self):
-            ordered = np.sort(driver)
-            begin, end = np.searchsorted(ordered, (low, high))
-            rows = self._filtered(ordered[begin:end].astype(np.int64), wanted, spans, hidden)
+            rows = np.sort(driver).astype(np.int64)
+            if low > 0 or high < len(self):
+                begin, end = np.searchsorted(rows, (low, high))
+                rows = rows[begin:end]
+            if hidden is not None or len(spans) + (wanted.outcomes is not None) > 1:
+                rows = self._filtered(rows, wanted, spans, hidden)
             yield (rows[::-1] if newest else rows).tolist()
             return
         size = _CHUNK

@@ -160,7 +160,7 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestHistories.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 
 
 @given(st.lists(rows, max_size=40, unique_by=lambda row: row.id), identifiers)
