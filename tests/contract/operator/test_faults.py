@@ -186,3 +186,28 @@ async def test_whatever_a_run_says_it_ends_in_setuperror_with_reasons_and_nothin
     spent.subtract(before)
     assert spent["apply", "runs"] + spent["patch", "runs"] <= 4 * (len(specs) + 2)
     assert (await bench.metrics())["runabout_reconciles_total"] - passes <= 8 * (len(specs) + 2)
+
+
+async def test_a_run_that_turns_out_too_large_when_it_is_stored_ends_in_setuperror_and_its_group_goes_on(
+    bench: Bench,
+) -> None:
+    """Its tasks go to an executor whose name is as long as names can be, which nobody could know before."""
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    node = {"metadata": {"name": "n2", "labels": {"kubernetes.io/arch": "arm64"}}, "status": ready}
+    await bench.fake.put("nodes", node)
+    executor = {"metadata": {"name": "e" * 253, "generation": 1}, "spec": {"archs": ["arm64"]}}
+    await bench.fake.put("executors", executor)
+    await until(lambda: all("status" in item for item in bench.fake.items("executors")), seconds=SECONDS)
+    tasks = [
+        {"name": f"t{place}", "arch": "arm64", "containers": [{"image": "x"}], "steps": [{"run": "x" * 550}]}
+        for place in range(1000)
+    ]
+    before = (await bench.metrics())["runabout_reconciles_total"]
+    await bench.create("wide", {"group": "/test/wide", "tasks": tasks})
+    await until(lambda: "phase" in bench.status("wide"), seconds=SECONDS)
+    assert bench.status("wide")["phase"] == "setuperror", bench.status("wide")
+    [error] = bench.status("wide")["setupErrors"]["first"]
+    assert error.startswith("spec: the run cannot be stored: ")
+    await bench.create("wide-after", {"group": "/test/wide", "tasks": []})
+    await until(lambda: bench.status("wide-after").get("phase") == "finished", seconds=SECONDS)
+    assert (await bench.metrics())["runabout_reconciles_total"] - before <= 16
