@@ -278,6 +278,29 @@ async def test_in_place_of_what_is_damaged_the_log_says_the_same_and_it_is_repor
     assert (view(third), third.damage) == (seen | {DOC: seen[DOC] | {"new": b""}}, ())
 
 
+async def test_covers_does_not_go_back_while_a_damaged_manifest_is_replaced(sealing: Sealing) -> None:
+    stores = sealing(interval=NEVER)
+    store = await stores.open()
+    for part in range(3):
+        await write(store, 3, prefix=f"{part} ")
+        await seal(store)
+    before = (await checkpoint(store)).covers
+    newest = (await objects(stores, "manifest/"))[-1]
+    await _damaged(stores, f"store/{stores.keys.store}/{newest}", DAMAGES["changed"])
+    in_steps = sealing(number=stores.keys.store, interval=NEVER, checkpoints=replace(SMALL, most_changes=1))
+    again = await in_steps.open()
+    seen: list[int] = []
+
+    async def look(name: str, at: str) -> None:
+        if (name, at) == ("txn", "after"):
+            seen.append(await covered(in_steps))
+
+    in_steps.faulty.fault = look
+    await checkpoint(again)
+    assert min(seen) >= before
+    assert seen[-1] == again.sequence
+
+
 @pytest.mark.parametrize("kind", ["manifest", "data file"])
 @pytest.mark.parametrize("name", DAMAGES)
 async def test_what_is_damaged_without_a_second_copy_is_named_and_the_store_is_not_opened(
