@@ -26,7 +26,9 @@ class ValueSource(Model):
     schema_extra: ClassVar[Mapping[str, object]] = {"minProperties": 1, "maxProperties": 1}
 
     secret_key_ref: KeyRef | None = None
-    """A key of a Secret. Its value is masked in logs and never stored."""
+    """A key of a Secret. Kubernetes puts its value into the container: it is in no record and no argument. What a step
+    prints is stored as it is.
+    """
     config_map_key_ref: KeyRef | None = None
     """A key of a ConfigMap."""
 
