@@ -138,3 +138,9 @@ volumes:
     configMap: {name: {{ .configMap }}}
   {{- end }}
 {{- end -}}
+
+{{/* Whether the operator's image can only be one that was built here: not published, and of no registry. */}}
+{{- define "runabout.isUnpublished" -}}
+{{- $image := include "runabout.image" (list . .Values.images.operator) -}}
+{{- if eq $image "runabout/operator:dev" }}true{{ end -}}
+{{- end -}}

@@ -156,6 +156,22 @@ def test_a_registry_stands_before_every_image(chart: Chart) -> None:
     assert environment(rendered)["RUNABOUT_TOOLBOX_IMAGE"] == "registry.example.org/mirror/runabout/toolbox:dev"
 
 
+@pytest.mark.parametrize(
+    ("setting", "warned"),
+    [
+        ("image.registry=", True),
+        ("image.registry=registry.example.org/ci", False),
+        ("images.operator.repository=registry.example.org/operator", False),
+        ("images.operator.tag=v1", False),
+    ],
+)
+def test_the_notes_say_when_nobody_can_pull_the_images(setting: str, warned: bool) -> None:
+    result = helm("install", "runabout", str(CHART), "--dry-run=client", "--namespace", "ns", "--set", setting)
+    assert result.returncode == 0, result.stderr
+    assert "Wait until it works" in result.stdout
+    assert ("WARNING: the images" in result.stdout) is warned
+
+
 def test_a_digest_counts_instead_of_the_tag(chart: Chart) -> None:
     digest = f"sha256:{'a' * 64}"
     rendered = chart.render(f"images: {{operator: {{tag: x, digest: '{digest}'}}}}")
