@@ -6,13 +6,15 @@ counts in no executor's slots, so it is deleted as soon as it is seen.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol
 
 import structlog
 
 from runabout.control.ledger import Ledger
 from runabout.control.metrics import Metrics
-from runabout.executors.driver import Done, Driver, PodRef
+from runabout.executors.driver import Done, PodRef, Removal
 from runabout.executors.names import PodKey, parse_labels
 from runabout.executors.podview import pod_view
 from runabout.kube.objects import JsonObject, metadata, text
@@ -21,6 +23,14 @@ log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 10.0
 """Between two looks at all pods: one may have become a stray without changing."""
+
+
+class Remover(Protocol):
+    """What is needed of a driver."""
+
+    async def remove(self, pod: PodRef) -> Removal:
+        """See :class:`runabout.executors.driver.Driver`."""
+        ...
 
 
 class Strays:
@@ -35,7 +45,7 @@ class Strays:
         pods: Callable[[], Iterator[JsonObject]],
         in_hand: Callable[[PodKey], bool],
         ledger: Ledger,
-        driver: Driver,
+        driver: Remover,
         metrics: Metrics,
     ) -> None:
         self._pods = pods
@@ -44,26 +54,37 @@ class Strays:
         self._driver = driver
         self._metrics = metrics
         self._wake = asyncio.Event()
+        self._appeared: list[JsonObject] = []
+        """strays among the pods that came since the last look"""
 
     def appeared(self, pod: JsonObject) -> None:
-        """Look at a pod that was not there before."""
+        """Have a pod that was not there before removed if it is a stray; the others are not looked at for that."""
         if self._key(pod) is not None:
+            self._appeared.append(pod)
             self._wake.set()
 
     async def run(self) -> None:
         """Remove strays until cancelled."""
+        clock = asyncio.get_running_loop().time
+        due = clock()
         while True:
-            self._wake.clear()
-            await self.sweep()
-            try:
-                async with asyncio.timeout(SWEEP_SECONDS):
+            if clock() >= due:
+                await self.sweep()
+                due = clock() + SWEEP_SECONDS
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
                     await self._wake.wait()
-            except TimeoutError:
-                continue
+            self._wake.clear()
+            appeared, self._appeared = self._appeared, []
+            await self._look(appeared)
 
     async def sweep(self) -> None:
         """Remove those there are; what fails is tried the next time."""
-        for pod in self._pods():
+        self._appeared.clear()
+        await self._look(self._pods())
+
+    async def _look(self, pods: Iterable[JsonObject]) -> None:
+        for pod in pods:
             key = self._key(pod)
             if key is not None:
                 await self._remove(key, pod)

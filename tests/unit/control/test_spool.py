@@ -141,6 +141,18 @@ def test_output_that_the_disk_has_no_room_for_is_cut_and_lines_about_it_are_kept
     assert budget.left == PIECE
 
 
+def test_the_first_reason_to_cut_is_the_one_that_is_told() -> None:
+    told = list[str]()
+    spool = Spool(
+        HERE, limit=IN_MEMORY + 999, budget=Budget(PIECE), on_full=told.append, open_file=lambda _directory: FullDisk()
+    )
+    with contextlib.closing(spool):
+        spool.append(0, b"a" * (IN_MEMORY + 1200))
+        spool.note(0, b"[about it]\n")
+        assert spool.cut == {0: 201}
+        assert told == [spool.full] == [f"the limit is {IN_MEMORY + 999} an attempt"]
+
+
 def test_a_line_about_output_that_the_disk_has_no_room_for_is_whole() -> None:
     budget = Budget(PIECE)
     with contextlib.closing(
