@@ -1,4 +1,7 @@
-"""One real cluster for all tests here, kind's or the native one; see hack/kind. It stays up for the next time."""
+"""One real cluster for all tests here, kind's or the native one; see hack/kind. It stays up for the next time.
+
+What is put into it lasts no longer than a module: a test of the cluster itself takes it down and begins afresh.
+"""
 
 import json
 import os
@@ -52,7 +55,7 @@ def kubectl(kubeconfig: str) -> Kubectl:
     return Kubectl(kubeconfig)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def operator_kubeconfig(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A kubeconfig that may do what the chart lets the operator do, all over the cluster, and nothing else."""
     name = f"rights-{uuid.uuid4().hex[:8]}"
@@ -94,7 +97,7 @@ def no_other_operator(kubectl: Kubectl) -> None:
     assert answer.returncode == 0, f"the installation in namespace runabout cannot be removed: {answer.stderr}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def definitions(
     kubectl: Kubectl,
     no_other_operator: None,  # noqa: ARG001 - it would work on the tests' Runs
