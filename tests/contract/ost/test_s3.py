@@ -248,7 +248,7 @@ async def test_nobody_listening_is_said_after_the_time_for_tries() -> None:
     nowhere = S3Server(f"http://127.0.0.1:{free_port()}")
     async with asyncio.timeout(DEADLINE):
         with pytest.raises(UnavailableError, match="Could not connect"):
-            await open_ost(settings(nowhere, retry_seconds=0.5))
+            await open_ost(settings(nowhere, retry_seconds=5))
 
 
 @pytest.mark.parametrize(
