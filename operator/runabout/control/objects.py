@@ -1,11 +1,12 @@
 """Runs as the API server shows them: the cache that the watch fills and the reconciler reads.
 
-Only what reconciling needs is kept; what is large and not needed again (the spec of a run that has its record) can be
-dropped. Objects are known by uid, so a Run that is deleted and created again under the same name is another one.
+Only what reconciling needs is kept: of a Run that is over, whose record has all that was asked for, the spec is cut
+down to the few fields that a pass still looks at, for as long as the Run exists. Objects are known by uid, so a Run
+that is deleted and created again under the same name is another one.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NewType
 
@@ -13,6 +14,9 @@ Uid = NewType("Uid", str)
 
 FINALIZER = "runabout.dev/record"
 """Holds a Run until its record and logs are stored."""
+
+_KEPT = ("stop", "suspend", "approvals", "priority", "ttlSecondsAfterFinished")
+"""Fields of the spec that a pass looks at even if the run has its record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ class RunObjects:
 
     def __init__(self) -> None:
         self._by_uid: dict[Uid, RunObject] = {}
+        self._over: set[Uid] = set()
 
     def __len__(self) -> int:
         return len(self._by_uid)
@@ -113,15 +118,27 @@ class RunObjects:
         known = self._by_uid.get(run.uid)
         if known is not None and _older(run.resource_version, known.resource_version):
             return
-        self._by_uid[run.uid] = run
+        self._by_uid[run.uid] = _small(run) if run.uid in self._over else run
+
+    def over(self, uid: Uid) -> None:
+        """Keep little of a Run whose run is over and recorded, now and whenever it is shown again."""
+        run = self._by_uid.get(uid)
+        if run is not None and uid not in self._over:
+            self._over.add(uid)
+            self._by_uid[uid] = _small(run)
 
     def remove(self, uid: Uid) -> None:
         """Forget a Run that is gone."""
         self._by_uid.pop(uid, None)
+        self._over.discard(uid)
 
     def uids(self) -> Iterable[Uid]:
         """Return the uids of all known Runs, a snapshot."""
         return tuple(self._by_uid)
+
+
+def _small(run: RunObject) -> RunObject:
+    return replace(run, spec={name: run.spec[name] for name in _KEPT if name in run.spec})
 
 
 def _older(one: str, other: str) -> bool:

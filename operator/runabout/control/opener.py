@@ -19,6 +19,7 @@ class Opener:
         self._ledger = ledger
         self._ids = IdGenerator(store=store, last=ledger.last_id())
         self._counters: dict[str, int] = {}
+        """by root group; only of groups whose last number is not in the store yet"""
         self._now = now
 
     def recorded(self, uid: Uid) -> LiveRun | None:
@@ -52,6 +53,12 @@ class Opener:
         """Return the counter of a group's root group, as far as numbers were given."""
         root = root_group(group)
         return Counter(root, max(self._counters.get(root, 0), self._ledger.counter(root)))
+
+    def committed(self, group: str) -> None:
+        """Leave the counter of a group's root group to the store, once it has the last number given."""
+        root = root_group(group)
+        if self._counters.get(root, 0) <= self._ledger.counter(root):
+            self._counters.pop(root, None)
 
     def _next_counter(self, group: str) -> int:
         """Return the next number of a group's root group; numbers are unique, gaps allowed."""

@@ -145,8 +145,10 @@ class Reconciler:
             live.changed_at = None
         if run is not None:
             await self._report(live, run)
-        if live.over and not self._unstored(live):
-            self._leave(live, run)
+        if live.over:
+            self._objects.over(live.uid)
+            if not self._unstored(live):
+                self._leave(live, run)
 
     def _open(self, uid: Uid, run: RunObject | None) -> LiveRun | None:
         if run is None:
@@ -254,6 +256,8 @@ class Reconciler:
             self._order.withdraw(live, done.assigned)
             raise
         self._metrics.commits.inc()
+        if live.new:
+            self._opener.committed(config.group)
         live.new = False
 
     def _after(self, live: LiveRun, done: _Pass, found: Observation) -> None:
