@@ -31,3 +31,7 @@ class BrokenLog(StoreError):  # noqa: N818 - an outcome
 
 class SplitHistory(BrokenLog):
     """Two logs were continued from one place, and the object storage has the other one."""
+
+
+class MissingBatch(BrokenLog):
+    """A batch that should be in etcd is not there: lost, or moved on by an earlier writer that is not yet fenced."""

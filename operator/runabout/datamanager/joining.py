@@ -1,7 +1,7 @@
 """Opening a store for writing, from outside: taking it over, then standing in the way of every earlier writer."""
 
 from runabout.datamanager.checkpointer import Checkpointer, CheckpointPolicy
-from runabout.datamanager.errors import SplitHistory, Unavailable
+from runabout.datamanager.errors import MissingBatch, SplitHistory, Unavailable
 from runabout.datamanager.head import Keys
 from runabout.datamanager.opening import TRIES, open_log
 from runabout.datamanager.sealer import Sealer, SealPolicy
@@ -105,6 +105,13 @@ async def _joined(
         await store.join(sealer, checkpointer)
     except SplitHistory:
         await store.close()
+        return store, False
+    except MissingBatch:
+        # A writer that was sealing when we took over goes on to the end of that: what it then removes from etcd is in
+        # its segment, and the next opening begins behind it.
+        await store.close()
+        if await etcd.get(keys.sealed) == opened.pointer:
+            raise
         return store, False
     except BaseException:
         await store.close()

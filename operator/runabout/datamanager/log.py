@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from runabout.datamanager.batch import NO_CHAIN, Batch, Link, decode_batch, link
-from runabout.datamanager.errors import BrokenLog
+from runabout.datamanager.errors import BrokenLog, MissingBatch
 from runabout.datamanager.head import Head, Keys
 from runabout.etcd import Etcd
 
@@ -24,11 +24,11 @@ async def read_values(
     while sequence < head.sequence:
         page = await etcd.range(keys.wal(sequence + 1), keys.wal_end, limit=PAGE)
         if not page.items:
-            raise BrokenLog(f"{keys.wal(sequence + 1).decode()} is missing: the head says {head.sequence}")
+            raise MissingBatch(f"{keys.wal(sequence + 1).decode()} is missing: the head says {head.sequence}")
         for item in page.items:
             where = item.key.decode()
             if item.key != keys.wal(sequence + 1):
-                raise BrokenLog(f"{keys.wal(sequence + 1).decode()} is missing: the next one is {where}")
+                raise MissingBatch(f"{keys.wal(sequence + 1).decode()} is missing: the next one is {where}")
             found = link(item.value, where=where)
             if found.sequence != sequence + 1 or found.previous != chain:
                 raise BrokenLog(f"{where} does not continue the log: its sequence or its chain is another one's")
