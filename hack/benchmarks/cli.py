@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"{', '.join(PARTS)}; default: all")
     top.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE, too")
+    top.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     top.add_argument("--bare", type=int, default=2000, help="bare pods (default: %(default)s)")
     top.add_argument("--one-pod", type=int, default=2000, help="runs of one task (default: %(default)s)")
     top.add_argument("--diamonds", type=int, default=500, help="runs of four tasks (default: %(default)s)")
@@ -82,7 +83,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"next: {arguments.json} has the figures; docs/benchmarks.md says what they mean")
     else:
         say("next: --json FILE keeps the figures; docs/benchmarks.md says what they mean")
-    return 0
+    return exit_code(figures, check=arguments.check)
+
+
+def exit_code(figures: Sequence[Figure], *, check: bool) -> int:
+    """Return 1 if it is asked for and a target is missed, else 0."""
+    return int(check and any(figure.met is False for figure in figures))
 
 
 def say(text: str) -> None:
