@@ -29,6 +29,10 @@ LASTED_SECONDS = 60.0
 """A watch that has lasted so long was none of the failures in a row."""
 END_SECONDS = 2.0
 """Which kopf has to end when it is told to."""
+HANGS_SECONDS = 15.0
+"""After one of its parts has failed, kopf ends, or it never will: seen when a watch was refused while another one was
+being connected again. It then watches nothing any more and says nothing.
+"""
 AGAIN_SECONDS = 0.1
 """Before a failed watch begins again; doubles with each failure in a row."""
 
@@ -161,17 +165,50 @@ async def _watch_once(
     kopf has a thread and an event loop of its own: when it ends, it cancels every task of its loop that is younger than
     itself, and takes the process's signals where it can.
     """
-    thread = _KopfThread(_Bridge(asyncio.get_running_loop(), sink), connection)
+    loop = asyncio.get_running_loop()
+    bridge = _Bridge(loop, sink)
+    failing: asyncio.Future[None] = loop.create_future()
+    alarm = _Alarm(loop, failing)
+    logging.getLogger("kopf").addHandler(alarm)
+    thread = _KopfThread(bridge, connection)
     stopping = asyncio.create_task(stop.wait())
     ended = asyncio.wrap_future(thread.ended)
-    waiting: set[asyncio.Future[Any]] = {stopping, ended}
+    ends: set[asyncio.Future[Any]] = {stopping, ended}
     try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(ends | {failing}, return_when=asyncio.FIRST_COMPLETED)
+        if failing.done():
+            await asyncio.wait(ends, timeout=HANGS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        logging.getLogger("kopf").removeHandler(alarm)
         stopping.cancel()
         thread.stop()
         await asyncio.wait({ended}, timeout=END_SECONDS)
-    return ended.result() if ended.done() and not ended.cancelled() else None
+        bridge.close()
+    if ended.done() and not ended.cancelled():
+        return ended.result()
+    return WatchError(f"kopf has failed and does not end: {alarm.words}") if failing.done() else None
+
+
+class _Alarm(logging.Handler):
+    """Hears from kopf's own log that one of its parts has failed: there is no other word of it until kopf has ended."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, failing: asyncio.Future[None]) -> None:
+        super().__init__(logging.ERROR)
+        self.words = ""
+        self._loop = loop
+        self._failing = failing
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a line of kopf's log, in whatever thread."""
+        words = record.getMessage()
+        if " has failed: " in words:
+            self.words = words
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is interested any more
+                self._loop.call_soon_threadsafe(self._tell)
+
+    def _tell(self) -> None:
+        if not self._failing.done():
+            self._failing.set_result(None)
 
 
 class _Bridge:
@@ -180,6 +217,11 @@ class _Bridge:
     def __init__(self, loop: asyncio.AbstractEventLoop, sink: Sink) -> None:
         self._loop = loop
         self._sink = sink
+        self._closed = False
+
+    def close(self) -> None:
+        """Let nothing through any more: a thread that hangs may come to itself long after another one took over."""
+        self._closed = True
 
     def run_seen(self, body: Mapping[str, object], *, deleted: bool) -> None:
         self._carry(functools.partial(self._sink.run_seen, body, deleted=deleted))
@@ -191,8 +233,9 @@ class _Bridge:
         self._carry(functools.partial(self._sink.executor_seen, body, deleted=deleted))
 
     def _carry(self, call: Callable[[], None]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is interested any more
-            self._loop.call_soon_threadsafe(call)
+        if not self._closed:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is interested any more
+                self._loop.call_soon_threadsafe(call)
 
 
 class _KopfThread:

@@ -1,6 +1,9 @@
 """kopf as the shell: what is in the API server reaches the sink whatever its watches go through; nothing is written."""
 
 import asyncio
+import contextlib
+import logging
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,6 +15,7 @@ import pytest
 from fixtures.fake_kube import FakeKube, Fault, Kind
 from fixtures.scripted_kube import Reply, ScriptedKube
 from lab.kube_suite import until
+from runabout.handlers import shell
 from runabout.handlers.shell import WatchError, watch
 from runabout.kube.objects import key_of, metadata
 
@@ -155,3 +159,31 @@ async def test_a_login_that_is_refused_for_good_is_said_and_not_repeated() -> No
             async with asyncio.timeout(30):
                 await watch(View(), stop=asyncio.Event(), connection=connection)
     assert len(server.asked) <= 10
+
+
+async def test_a_kopf_that_has_failed_and_does_not_end_is_left_behind(
+    fake: FakeKube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays like that for ever, sees nothing any more and says so nowhere but in its log."""
+    release, operator, begun = threading.Event(), kopf.operator, []
+
+    async def hangs(**options: Any) -> None:  # noqa: ANN401 - kopf's
+        begun.append(options)
+        if len(begun) > 1:
+            return await operator(**options)
+        logging.getLogger("kopf.reactor").error("%s has failed: %r", "Watcher", "too old resource version")
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.05)
+        return None
+
+    monkeypatch.setattr(shell, "HANGS_SECONDS", 0.1)
+    monkeypatch.setattr(shell, "END_SECONDS", 0.1)
+    monkeypatch.setattr(kopf, "operator", hangs)
+    await fake.put("runs", run("a"))
+    try:
+        async with watching(fake) as view:
+            await until(lambda: "a" in view.runs)
+    finally:
+        release.set()
+    assert len(begun) == 2
