@@ -145,7 +145,7 @@ class Runs:
         assert isinstance(items, list)
         return items
 
-    def log(self, name: str, task_name: str, *, attempt: int = 1, step: int = 0) -> bytes:
+    def log(self, name: str, task_name: str, *, attempt: int = 1, step: int | str = 0) -> bytes:
         """Return the stored log of a step; posix keys carry a plus sign behind each folder."""
         run = self.status(name)["id"]
         folder = self.operator.ost / "objects" / "logs+" / f"{run}+" / f"{task_name}+" / f"{attempt}+"
