@@ -70,7 +70,10 @@ class Placement:
         return self._load[executor]
 
     def waiting(self, executor: str) -> int:
-        """Return how many waiting tasks this executor could take if it had a slot."""
+        """Return how many waiting tasks this executor could take if it had slots.
+
+        Of a run with a limit these are at least as many as it may have more on executors, and not all that wait.
+        """
         return sum(len(line) for places, line in self._lines.items() if executor in places)
 
     def __len__(self) -> int:

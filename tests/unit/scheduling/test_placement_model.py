@@ -94,6 +94,16 @@ class PlacementAgainstModel(RuleBasedStateMachine):
     def is_full(self, ask: Ask) -> bool:
         return ask.run_limit > 0 and sum(1 for run, _ in self.on if run == ask.run) >= ask.run_limit
 
+    def could_take(self, name: str) -> int:
+        """At least as many of each run as it may have more on executors."""
+        fitting = Counter(ask.run for ask in self.waiting.values() if name in self.fitting(ask))
+        active = Counter(run for run, _ in self.on)
+        return sum(
+            min(count, RUNS[run][2] - active[run]) if RUNS[run][2] else count
+            for run, count in fitting.items()
+            if not RUNS[run][2] or active[run] < RUNS[run][2]
+        )
+
     def choose(self) -> tuple[Ask, str] | None:
         load, groups = self.load(), Counter(group for _, group in self.on.values())
         able = [ask for ask in self.waiting.values() if self.free(ask) and not self.is_full(ask)]
@@ -176,7 +186,7 @@ class PlacementAgainstModel(RuleBasedStateMachine):
         assert all(self.real.active(name) == load[name] for name in "xyz")
         for name in "xyz":
             fitting = [ask for ask in self.waiting.values() if name in self.fitting(ask)]
-            assert sum(not self.is_full(ask) for ask in fitting) <= self.real.waiting(name) <= len(fitting)
+            assert self.could_take(name) <= self.real.waiting(name) <= len(fitting)
 
     @invariant()
     def every_reason_is_the_model_s(self) -> None:
