@@ -30,3 +30,9 @@ find_uv() {
 }
 
 find_uv
+
+# The distribution's Python is the one in the operator's image, and it is built with optimization by profile, which one
+# that somebody has compiled for himself often is not.
+if [ -z "${UV_PYTHON:-}" ] && /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+  export UV_PYTHON=/usr/bin/python3
+fi

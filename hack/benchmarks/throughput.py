@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import apiserver, leftovers, loads, process
+from benchmarks.account import account
 from benchmarks.figures import Figure
 from benchmarks.simulated import LABEL, OUTPUT, SETUP, SimulatedNodes
 from fixtures.etcd_server import EtcdServer
@@ -61,19 +62,20 @@ class Bench:
             kwok=self.kwok, kubeconfig=kubeconfig, pki=self.places.pki, folder=self.folder, number=self.nodes
         )
         self._kubectl("apply", "--server-side", "--force-conflicts", "-f", str(REPOSITORY / "crds"))
-        async with Session(connect(str(kubeconfig))) as session:
-            with nodes:
-                try:
-                    await leftovers.refuse_company(session)
-                    await leftovers.remove(session, self.say)
-                    await nodes.create(session)
-                    self.say(f"{self.nodes} simulated nodes are ready")
-                    return await self._figures(session)
-                finally:
-                    await leftovers.remove(session, self.say)
-                    await nodes.remove(session)
+        with account(self.kubectl, kubeconfig, self.folder) as client:
+            async with Session(connect(str(client))) as session:
+                with nodes:
+                    try:
+                        await leftovers.refuse_company(session)
+                        await leftovers.remove(session, self.say)
+                        await nodes.create(session)
+                        self.say(f"{self.nodes} simulated nodes are ready")
+                        return await self._figures(session, client)
+                    finally:
+                        await leftovers.remove(session, self.say)
+                        await nodes.remove(session)
 
-    async def _figures(self, session: Session) -> list[Figure]:
+    async def _figures(self, session: Session, client: Path) -> list[Figure]:
         sizes = self.sizes
         bare, server = await self._bare(session)
         figures = [
@@ -82,9 +84,7 @@ class Bench:
         ]
         with (
             EtcdServer(self.folder / "etcd") as etcd,
-            OperatorProcess(
-                workdir=self.folder / "operator", kubeconfig=str(self.places.kubeconfig), etcd=etcd.endpoint
-            ) as operator,
+            OperatorProcess(workdir=self.folder / "operator", kubeconfig=str(client), etcd=etcd.endpoint) as operator,
         ):
             await session.create(EXECUTORS, loads.executor(leftovers.EXECUTOR, LABEL))
             one, usage, _ = await self._load(session, operator, "one", sizes.one, loads.ONE)

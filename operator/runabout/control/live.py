@@ -28,6 +28,8 @@ class LiveRun:
     run_wait: Wait | None = None
     reported: JsonDict | None = None
     reported_at: float = 0.0
+    turn: float | None = None
+    """when it may show its progress, if it waits for that; seconds of the monotonic clock"""
     storing_since: float | None = None
     """when it was first seen that all tasks have ended; seconds of the monotonic clock"""
     changed_at: float | None = None

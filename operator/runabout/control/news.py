@@ -20,6 +20,9 @@ from runabout.kube.objects import JsonObject, metadata, text
 ARRIVAL_SECONDS = 0.3
 """A listing has come to its end when nothing new was in it for so long."""
 
+BEGINNING_SECONDS = 1.0
+"""A pod that has come no further than this after it was created, or bound to a node, is looked at."""
+
 
 class News:
     """Takes what is seen of Runs, Executors (the shell's sink), pods, nodes, namespaces and logs."""
@@ -115,7 +118,9 @@ class News:
         if key is None or self._reconciler is None or self._strays is None:
             return
         uid = self._reconciler.uid_of(key.run)
-        if uid is not None:
+        if uid is not None and after is not None and _is_beginning(after):
+            self._queue.add_after(uid, BEGINNING_SECONDS)
+        elif uid is not None:
             self._reconciler.heard(uid)
             self._queue.add(uid)
         if before is None:
@@ -154,6 +159,22 @@ class News:
 def _says_more(known: RunObject, run: RunObject) -> bool:
     """Whether a Run changed in a way that a pass looks at; our own writes are none."""
     return (known.generation, known.deleted) != (run.generation, run.deleted)
+
+
+def _is_beginning(pod: JsonObject) -> bool:
+    """Whether nothing can be said of a pod yet: it exists, and perhaps a node has it, but has not begun with it."""
+    status = pod.get("status")
+    if metadata(pod).get("deletionTimestamp") is not None or not isinstance(status, Mapping):
+        return False
+    if text(status, "phase") not in ("", "Pending"):
+        return False
+    if status.get("initContainerStatuses") or status.get("containerStatuses"):
+        return False
+    conditions = status.get("conditions")
+    return not any(
+        isinstance(row, Mapping) and row.get("status") == "False"
+        for row in (conditions if isinstance(conditions, list) else ())
+    )
 
 
 def trim_labels(item: JsonObject) -> JsonObject:

@@ -3,7 +3,8 @@
 A key waits at most once; a key that is added while it is being worked on is worked on once more afterwards, never
 twice at the same time. What has begun goes before what is new, so that under load what runs ends before more is
 started; one in eight turns is for the new all the same. Failing keys come back after a growing delay, delayed keys at
-their time. The queue holds keys only, so it is bounded by the number of live objects.
+their time; work on a key before that takes the place of the delayed one, and sets its times anew. The queue holds
+keys only, so it is bounded by the number of live objects.
 """
 
 import asyncio
@@ -72,6 +73,9 @@ class WorkQueue(Generic[K]):
         self._due[key] = due
         self._order += 1
         heapq.heappush(self._delayed, (due, self._order, key))
+        if len(self._delayed) > 2 * len(self._due) + 64:  # most are of times that were given up
+            self._delayed = [entry for entry in self._delayed if self._due.get(entry[2]) == entry[0]]
+            heapq.heapify(self._delayed)
         self._wake.set()
 
     def forget(self, key: K) -> None:
@@ -131,6 +135,7 @@ class WorkQueue(Generic[K]):
             if self._waiting:
                 key = self._take()
                 self._waiting.discard(key)
+                self._due.pop(key, None)
                 self._active.add(key)
                 return key
             self._wake.clear()

@@ -11,6 +11,7 @@ import structlog
 
 from runabout.control.actions import Actions
 from runabout.control.attempts import Attempt, Creation
+from runabout.control.context import about
 from runabout.control.ledger import Change, Ledger
 from runabout.control.live import LiveRun
 from runabout.control.metrics import Metrics
@@ -130,7 +131,7 @@ class Reconciler:
                 await self._reporter.orphaned(run)
             return
         place = {"namespace": run.namespace, "name": run.name} if run is not None else {}
-        with structlog.contextvars.bound_contextvars(run=live.id, **place), self._metrics.reconcile_seconds.time():
+        with self._metrics.reconcile_seconds.time(), about({"run": live.id, **place}):
             await self._step(live, run)
 
     async def _step(self, live: LiveRun, run: RunObject | None) -> None:

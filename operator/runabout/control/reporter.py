@@ -1,7 +1,9 @@
 """Report: what people see of a run, and what holds its Run in place.
 
 Status is written by server-side apply, only if it differs from what was written last, and at most four times a second
-per run. The finalizer goes on before anything can be lost and off when record and logs are stored, or at its deadline.
+per run. What is neither a run's first status nor its end is progress: under load it waits for its turn, some seconds at
+most, so that the API server has time for pods, and several changes become one write. The finalizer goes on before
+anything can be lost and off when record and logs are stored, or at its deadline.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,6 +21,10 @@ log = structlog.get_logger(__name__)
 
 REPORT_SECONDS = 0.25
 """Between two statuses of one run."""
+PROGRESS_PER_SECOND = 20
+"""Statuses of all runs together that only say how far they are: a fifth of a core of the API server."""
+PROGRESS_SECONDS = 5.0
+"""The longest that one of them waits for its turn."""
 STORING_SECONDS = 3.0
 """After the end of the last task was seen: the run is over as soon as its logs are stored, and one status says both."""
 
@@ -42,6 +48,7 @@ class Reporter:
         self._clock = clock
         self._ttl = ttl_seconds
         self._deadline = deadline_seconds
+        self._turn = 0.0
 
     async def status(self, live: LiveRun, run: RunObject) -> float | None:
         """Bring the status up to date; return in how many seconds it may be written, None if it is."""
@@ -62,12 +69,24 @@ class Reporter:
             if live.storing_since is None:
                 live.storing_since = self._clock()
             wait = max(wait, live.storing_since + STORING_SECONDS - self._clock())
-        if wait > 0 and not (live.over and not _says_end(previous)):  # the end itself is never kept back
-            return wait
+        if not (live.over and not _says_end(previous)):  # the end itself is never kept back
+            if previous.get("phase"):
+                wait = max(wait, self._until_turn(live))
+            if wait > 0:
+                return wait
+        live.turn = None
         live.reported_at = self._clock()
         await self._api.apply_status(run, status)
         live.reported = status
         return None
+
+    def _until_turn(self, live: LiveRun) -> float:
+        """Return in how many seconds it is a run's turn to show its progress; 0 or less is now."""
+        now = self._clock()
+        if live.turn is None:
+            live.turn = min(max(now, self._turn), now + PROGRESS_SECONDS)
+            self._turn = live.turn + 1 / PROGRESS_PER_SECOND
+        return live.turn - now
 
     async def orphaned(self, run: RunObject) -> None:
         """Say of a Run that was not over that its record is not in the store (any more); one that had none is left."""

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from runabout.engine.state import State
 from runabout.records import TERMINAL_PHASES, Phase, Reason, Result, Run, Status, Task
@@ -37,7 +38,12 @@ class Wait:
 
 def rfc3339(milliseconds: int) -> str:
     """Return a time as Kubernetes writes it, in whole seconds."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _rfc3339(milliseconds // 1000)
+
+
+@lru_cache(maxsize=1024)
+def _rfc3339(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def short(text: str, limit: int = MAX_MESSAGE) -> str:

@@ -1,6 +1,7 @@
 """The operator's process: settings, logging, signals, and the kopf shell around the control plane."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -11,6 +12,7 @@ import uvloop
 from pydantic import ValidationError
 from structlog.typing import Processor
 
+from runabout.control.context import merge_names
 from runabout.control.lease import LeaseLostError
 from runabout.control.metrics import Metrics
 from runabout.control.operator import Operator
@@ -31,6 +33,10 @@ _ENDS: tuple[tuple[type[Exception], int, str], ...] = (
     (WatchError, EXIT_WATCH, "Runs and Executors cannot be seen"),
 )
 """What ends a process that has begun; the next one can go on."""
+GARBAGE = 50_000
+"""New containers between two looks for reference cycles. With Python's 700, a thousand live runs are looked at again
+and again for garbage that they do not leave.
+"""
 NESTING = 25_000
 """Levels of Python's recursion: an API server stores objects that are nested 10,000 levels deep, and kopf's watch would
 end at the first one that cannot be parsed. What is that deep becomes a setup error of its own run.
@@ -55,6 +61,8 @@ def run_operator() -> int:
         return EXIT_SETTINGS
     configure_logging(settings)
     sys.setrecursionlimit(NESTING)
+    gc.freeze()  # modules stay
+    gc.set_threshold(GARBAGE, 20, 20)
     code = 0
     try:
         uvloop.run(_main(settings))
@@ -106,7 +114,7 @@ def configure_logging(settings: Settings) -> None:
     """Send every line, also those of libraries, to standard output as one JSON object (or as text for people)."""
     level = getattr(logging, settings.log_level.upper())
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        merge_names,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,

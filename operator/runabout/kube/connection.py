@@ -1,12 +1,15 @@
 """Where the API server is and who we are: from a kubeconfig or from inside a pod."""
 
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import yaml
 from kubernetes import client, config
 
+HEADERS_SECONDS = 5.0
+"""How long they are used: a token is replaced minutes before it expires."""
 NO_KUBECONFIG = (AttributeError, KeyError, TypeError, ValueError)
 """What the package stumbles over in a file that is YAML, but no kubeconfig."""
 
@@ -47,7 +50,23 @@ def connect(kubeconfig: str | None = None) -> Connection:
     except (config.ConfigException, OSError, yaml.YAMLError, *NO_KUBECONFIG) as error:
         words = str(error) or type(error).__name__
         raise NoClusterError(f"no Kubernetes cluster to talk to: {words}; set KUBECONFIG") from error
-    return Connection(server=str(settings.host), ssl=tls, authorize=lambda: _headers(settings))
+    return Connection(server=str(settings.host), ssl=tls, authorize=_Headers(settings))
+
+
+class _Headers:
+    """The headers of a configuration: the package reads files and variables each time that it is asked for them."""
+
+    def __init__(self, settings: client.Configuration) -> None:
+        self._settings = settings
+        self._found: Mapping[str, str] = {}
+        self._until = 0.0
+
+    def __call__(self) -> Mapping[str, str]:
+        now = time.monotonic()
+        if now >= self._until:
+            self._found = _headers(self._settings)
+            self._until = now + HEADERS_SECONDS
+        return self._found
 
 
 def _headers(settings: client.Configuration) -> Mapping[str, str]:
