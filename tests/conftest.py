@@ -1,7 +1,16 @@
 """What holds for all tests."""
 
 import asyncio
+import os
 import signal
+
+from hypothesis import settings
+
+# The same examples every time: the tests of a change must not fail for what was there before. New ones are looked for
+# with RUNABOUT_EXPLORE=1, which prints how to see a failure again.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("explore", print_blob=True)
+settings.load_profile("explore" if os.environ.get("RUNABOUT_EXPLORE") else "same")
 
 
 def pytest_configure() -> None:

@@ -51,6 +51,11 @@ class WorkQueue(Generic[K]):
         """How many keys wait for their time."""
         return len(self._due)
 
+    @property
+    def kept_times(self) -> int:
+        """How many times are kept, with those that were given up."""
+        return len(self._delayed)
+
     def add(self, key: K, *, new: bool = False) -> None:
         """Have `key` worked on as soon as possible; `new` ones come after the others."""
         if key in self._waiting:

@@ -46,7 +46,9 @@ class Settings(BaseSettings):
         default=300, ge=5, description="How often deletions that a watch missed are looked for."
     )
 
-    workers: int = Field(default=16, ge=1, description="Runs reconciled at once; more of them make a busy API server slower.")
+    workers: int = Field(
+        default=16, ge=1, description="Runs reconciled at once; more of them make a busy API server slower."
+    )
     log_streams: int = Field(default=256, ge=1, description="Pod logs followed at once.")
     max_log_bytes: int = Field(
         default=2 * 1024**3, ge=1, description="Kept of one attempt's output; what follows is cut."

@@ -50,21 +50,23 @@ def connect(kubeconfig: str | None = None) -> Connection:
     except (config.ConfigException, OSError, yaml.YAMLError, *NO_KUBECONFIG) as error:
         words = str(error) or type(error).__name__
         raise NoClusterError(f"no Kubernetes cluster to talk to: {words}; set KUBECONFIG") from error
-    return Connection(server=str(settings.host), ssl=tls, authorize=_Headers(settings))
+    return Connection(server=str(settings.host), ssl=tls, authorize=Headers(lambda: _headers(settings)))
 
 
-class _Headers:
-    """The headers of a configuration: the package reads files and variables each time that it is asked for them."""
+class Headers:
+    """What `read` returns, which is asked every few seconds: the package reads files and variables each time."""
 
-    def __init__(self, settings: client.Configuration) -> None:
-        self._settings = settings
+    def __init__(self, read: Callable[[], Mapping[str, str]], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._read = read
+        self._clock = clock
         self._found: Mapping[str, str] = {}
-        self._until = 0.0
+        self._until = float("-inf")
 
     def __call__(self) -> Mapping[str, str]:
-        now = time.monotonic()
+        """Return them, some seconds old at most."""
+        now = self._clock()
         if now >= self._until:
-            self._found = _headers(self._settings)
+            self._found = self._read()
             self._until = now + HEADERS_SECONDS
         return self._found
 

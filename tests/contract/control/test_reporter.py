@@ -12,7 +12,13 @@ from fixtures.states import NOW, created, finished, live, running, task_spec, wi
 from runabout.control.live import LiveRun
 from runabout.control.metrics import Metrics
 from runabout.control.objects import FINALIZER, RunObject, run_object
-from runabout.control.reporter import REPORT_SECONDS, STORING_SECONDS, Reporter
+from runabout.control.reporter import (
+    PROGRESS_PER_SECOND,
+    PROGRESS_SECONDS,
+    REPORT_SECONDS,
+    STORING_SECONDS,
+    Reporter,
+)
 from runabout.control.runs_api import RunsApi
 from runabout.control.status import Wait
 from runabout.kube.connection import Connection
@@ -112,6 +118,42 @@ async def test_however_often_a_run_changes_its_status_is_written_four_times_a_se
         while (wait := await here.report()) is not None:
             here.time += wait
         assert "executor has no free slot (199)" in str(here.run.status["notable"])
+
+
+async def test_progress_of_many_runs_waits_its_turn_for_seconds_and_beginnings_and_ends_do_not() -> None:
+    async with scene() as here:
+        await here.report()
+        state, waits = here.live.state, list[float]()
+        for _ in range(10 * PROGRESS_PER_SECOND):
+            here.live = live(state)
+            here.live.waits = {"a": Wait(Reason.NO_EXECUTOR, "there is no Executor; create one")}
+            here.live.reported = {"phase": "running"}
+            waits.append(await here.report() or 0.0)
+        assert here.writes == 2
+        assert waits[:3] == pytest.approx([0, 1 / PROGRESS_PER_SECOND, 2 / PROGRESS_PER_SECOND])
+        assert max(waits) == pytest.approx(PROGRESS_SECONDS)
+        here.live.state = finished(here.live.state, Result.STOPPED)
+        assert await here.report() is None
+        here.live = live(state)
+        here.live.reported = {}
+        assert await here.report() is None
+        assert here.writes == 4
+
+
+async def test_a_run_keeps_its_turn_and_its_status_says_what_is_true_by_then() -> None:
+    async with scene() as here:
+        await here.report()
+        wait = 0.0
+        for number in range(3):
+            here.live = live(here.live.state)
+            here.live.reported = {"phase": "running"}
+            here.live.waits = {"a": Wait(Reason.NO_FREE_SLOT, f"({number})")}
+            wait = await here.report() or 0.0
+        assert wait == pytest.approx(2 / PROGRESS_PER_SECOND)
+        here.live.waits = {"a": Wait(Reason.NO_FREE_SLOT, "(last)")}
+        assert await here.report(after=wait / 2) == pytest.approx(wait / 2)
+        assert await here.report(after=wait / 2) is None
+        assert "(last)" in str(here.run.status["notable"])
 
 
 async def test_the_end_of_the_last_task_waits_a_moment_for_the_logs_and_one_status_says_both() -> None:

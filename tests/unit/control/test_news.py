@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -11,6 +11,8 @@ from runabout.control.news import ARRIVAL_SECONDS, News, trim_node
 from runabout.control.objects import RunObjects, Uid
 from runabout.control.order import Order
 from runabout.control.queue import WorkQueue
+from runabout.control.reconciler import Reconciler
+from runabout.control.strays import Strays
 
 pytestmark = pytest.mark.looptime
 
@@ -126,3 +128,49 @@ async def test_news_of_pods_before_anybody_works_are_no_trouble() -> None:
     here.news.pod_changed(None, {"metadata": {"labels": {**labels, "runabout.dev/task": "a"}}})
     await asyncio.sleep(0)
     assert len(here.queue) == 0
+
+
+LABELS = {
+    "app.kubernetes.io/managed-by": "runabout",
+    "runabout.dev/run-id": "1il7g1c000001",
+    "runabout.dev/task": "a",
+    "runabout.dev/attempt": "1",
+}
+
+
+class Known:
+    """Knows every run, and strays."""
+
+    def uid_of(self, run: str) -> Uid:
+        return Uid(f"uid of {run}")
+
+    def heard(self, uid: Uid) -> None:
+        """Nothing is measured here."""
+
+    def appeared(self, pod: object) -> None:
+        """It is nobody's stray."""
+
+
+BEGINNINGS: list[tuple[str, dict[str, Any], dict[str, Any], bool]] = [
+    ("created", {}, {"phase": "Pending"}, True),
+    ("bound", {}, {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}]}, True),
+    ("cannot be bound", {}, {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False"}]}, False),
+    ("a node has begun", {}, {"phase": "Pending", "initContainerStatuses": [{"name": "toolbox"}]}, False),
+    ("a node says of its container", {}, {"phase": "Pending", "containerStatuses": [{"name": "main"}]}, False),
+    ("being deleted", {"deletionTimestamp": "2026-01-01T00:00:00Z"}, {"phase": "Pending"}, False),
+    ("running", {}, {"phase": "Running"}, False),
+    ("failed", {}, {"phase": "Failed"}, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "status", "later"), [row[1:] for row in BEGINNINGS], ids=[row[0] for row in BEGINNINGS]
+)
+async def test_a_pod_of_which_nothing_can_be_said_yet_is_looked_at_a_little_later(
+    metadata: dict[str, Any], status: dict[str, Any], later: bool
+) -> None:
+    here = Scene()
+    news = here.news
+    news.attach(reconciler=cast("Reconciler", Known()), strays=cast("Strays", Known()))
+    news.pod_changed(None, {"metadata": {"name": "p", "labels": LABELS, **metadata}, "status": status})
+    assert (here.queue.delayed, len(here.queue)) == ((1, 0) if later else (0, 1))

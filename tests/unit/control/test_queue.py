@@ -199,3 +199,38 @@ async def test_what_has_begun_goes_first_and_the_new_ones_in_their_order_and_nev
     assert seen[0] == "begun 0"
     assert [seen[place] for place in places] == ["new 0", "new 1", "new 2"]
     assert places == [NEW_TURN - 1, 2 * NEW_TURN - 1, 3 * NEW_TURN - 1]
+
+
+async def test_work_on_a_key_takes_the_place_of_its_delayed_turn() -> None:
+    work, seen = queue(), list[float]()
+    clock = asyncio.get_running_loop().time
+    begin = clock()
+
+    async def handle(_: str) -> None:
+        seen.append(clock() - begin)
+        if len(seen) == 2:
+            work.close()
+
+    work.add_after("a", 10)
+    work.add("a")
+    asyncio.get_running_loop().call_later(20, work.add, "a")
+    await run(work, handle)
+    assert seen == [0, 20]
+
+
+async def test_times_that_were_given_up_are_not_kept() -> None:
+    work, left = queue(), 10_000
+
+    async def handle(key: str) -> None:
+        nonlocal left
+        left -= 1
+        work.add_after(key, 1_000_000)
+        if left:
+            work.add(key)
+        else:
+            work.close()
+
+    work.add("a")
+    await run(work, handle)
+    assert work.delayed == 1
+    assert work.kept_times < 200

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runabout.kube.connection import NoClusterError, connect
+from runabout.kube.connection import Headers, NoClusterError, connect
 
 Obj = dict[str, Any]
 
@@ -33,6 +33,12 @@ def test_a_server_without_tls_needs_no_context(tmp_path: Path) -> None:
     connection = connect(kubeconfig(tmp_path))
     assert (connection.server, connection.ssl) == ("http://127.0.0.1:1", False)
     assert asyncio.run(connection.headers()) == {}
+
+
+def test_a_token_that_was_replaced_is_taken_within_seconds_and_not_read_for_every_request() -> None:
+    tokens, times = iter("abc"), iter((0.0, 1.0, 4.9, 5.0, 9.0, 10.0))
+    headers = Headers(lambda: {"Authorization": next(tokens)}, clock=lambda: next(times))
+    assert [headers()["Authorization"] for _ in range(6)] == ["a", "a", "a", "b", "b", "c"]
 
 
 def test_a_token_is_sent(tmp_path: Path) -> None:
