@@ -22,6 +22,7 @@ from runabout.control.news import News
 from runabout.control.objects import Uid
 from runabout.control.parts import Parts, compose, now_ms
 from runabout.control.settings import Settings
+from runabout.control.tables import TABLES
 from runabout.datamanager import Store, Unavailable, Unknown, open_store
 from runabout.etcd import Etcd, TlsFiles, connect
 from runabout.kube.connection import Connection
@@ -127,12 +128,18 @@ class Operator:
             while not stop.is_set():
                 try:
                     opening = asyncio.create_task(
-                        open_store(etcd, number=settings.store, deadline=settings.store_deadline_seconds)
+                        open_store(
+                            etcd,
+                            ost=self._ost,
+                            number=settings.store,
+                            deadline=settings.store_deadline_seconds,
+                            tables=TABLES,
+                        )
                     )
                     store = await _unless(stop, opening)
                     break
                 except Unavailable as error:
-                    self._trouble = f"etcd at {settings.etcd_endpoints} does not answer: {error}"
+                    self._trouble = f"the store (etcd at {settings.etcd_endpoints}, {settings.ost}) is away: {error}"
                     log.warning("store not opened", error=str(error))
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(stop.wait(), OPEN_AGAIN_SECONDS)
@@ -144,7 +151,7 @@ class Operator:
 
     async def _live(self, parts: Parts, stop: asyncio.Event) -> None:
         restored = parts.reconciler.restore()
-        log.info("store opened", epoch=parts.store.epoch, sequence=parts.store.sequence, live_runs=restored)
+        _tell(parts.store, live_runs=restored)
         async with asyncio.TaskGroup() as group:
             background = [group.create_task(informer.run()) for informer in parts.informers]
             background.append(group.create_task(self._guard(parts.store)))
@@ -231,6 +238,15 @@ class Operator:
 
     def _count(self, verb: str, resource: str, code: int) -> None:
         self._metrics.api_requests.labels(verb=verb, resource=resource, code=str(code)).inc()
+
+
+def _tell(store: Store, *, live_runs: int) -> None:
+    """Say what opening the store has found."""
+    if store.recovery is not None:
+        log.warning("store recovered from the object storage", why=str(store.recovery))
+    for damage in store.damage:
+        log.error("damage on the object storage, and what has replaced it", damage=damage)
+    log.info("store opened", epoch=store.epoch, sequence=store.sequence, live_runs=live_runs)
 
 
 async def _list(parts: Parts) -> None:

@@ -19,7 +19,7 @@ from runabout.datamanager.joining import open_store
 from runabout.datamanager.recovery import Case, Recovery
 from runabout.datamanager.sealer import Sealer, SealPolicy
 from runabout.datamanager.store import Store
-from runabout.datamanager.tables import Column, Kind, Table, Tables
+from runabout.datamanager.tables import Column, Kind, Table, Tables, Value
 from runabout.datamanager.transaction import Action, Append, Committed, Delete, Put, Sequence, Transaction
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "Transaction",
     "Unavailable",
     "Unknown",
+    "Value",
     "follow_store",
     "open_store",
 ]
