@@ -139,7 +139,7 @@ class Operator:
                     store = await _unless(stop, opening)
                     break
                 except Unavailable as error:
-                    self._trouble = f"the store (etcd at {settings.etcd_endpoints}, {settings.ost}) is away: {error}"
+                    self._trouble = f"the store cannot be opened: {error}"
                     log.warning("store not opened", error=str(error))
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(stop.wait(), OPEN_AGAIN_SECONDS)
