@@ -72,9 +72,8 @@ class Upkeep:
 
     async def keep_deadlines_once(self) -> None:
         """Let those Runs go whose deletion has waited for too long; what fails is tried the next time."""
-        for uid in self._objects.uids():
-            run = self._objects.get(uid)
-            if run is None or not run.held or self._reporter.overdue(run) != 0:
+        for run in self._objects.leaving():
+            if not run.held or self._reporter.overdue(run) != 0:
                 continue
             try:
                 await self._reporter.release_overdue(run)
