@@ -165,6 +165,7 @@ class Operator:
                         parts.strays.run(),
                         parts.upkeep.report_executors(),
                         parts.upkeep.keep_deadlines(),
+                        parts.retention.run(),
                     )
                 ]
                 await self._work(parts, group, stop)

@@ -17,6 +17,10 @@ class Unavailable(StoreError):  # noqa: N818 - an outcome
     """Nothing was written: etcd cannot be reached, or too much is waiting. Try again later."""
 
 
+class Gone(StoreError):  # noqa: N818 - an outcome
+    """What was asked for was there once and has been removed: begin later."""
+
+
 class Unknown(StoreError):  # noqa: N818 - an outcome
     """No definite answer came before the deadline; the writer keeps asking; `Store.settled` waits until it knows."""
 
