@@ -45,7 +45,9 @@ class Rule(BaseModel):
     )
     days: int = Field(default=0, ge=0, description="Days after its end that a run is kept.")
     runs: int = Field(default=0, ge=0, description="How many runs are kept, the newest ones.")
-    log_days: int = Field(default=0, ge=0, alias="logDays", description="Days after its end that a run's logs are kept.")
+    log_days: int = Field(
+        default=0, ge=0, alias="logDays", description="Days after its end that a run's logs are kept."
+    )
 
     @field_validator("group")
     @classmethod

@@ -100,8 +100,8 @@ CASES: list[tuple[str, list[Rule], set[int], set[int]]] = [
     ("for ever", [Rule()], {0, 1, 2, 3, 4, 5}, {0, 1, 2, 3, 4, 5}),
     ("by age", [Rule(days=10)], {3, 4, 5}, {3, 4, 5}),
     ("by number", [Rule(runs=2)], {4, 5}, {4, 5}),
-    ("logs alone", [Rule(log_days=10)], {0, 1, 2, 3, 4, 5}, {3, 4, 5}),
-    ("both", [Rule(days=35, log_days=10)], {1, 2, 3, 4, 5}, {3, 4, 5}),
+    ("logs alone", [Rule(logDays=10)], {0, 1, 2, 3, 4, 5}, {3, 4, 5}),
+    ("both", [Rule(days=35, logDays=10)], {1, 2, 3, 4, 5}, {3, 4, 5}),
     ("of one group", [Rule(group="/ci/a", days=10)], {1, 3, 4, 5}, {1, 3, 4, 5}),
     ("of one group, by number", [Rule(group="/ci/a", runs=1)], {1, 3, 4, 5}, {1, 3, 4, 5}),
     ("the longest counts", [Rule(days=1), Rule(group="/ci/a", days=35)], {2, 4, 5}, {2, 4, 5}),
@@ -126,9 +126,9 @@ async def test_nothing_is_left_of_a_run_that_goes_and_all_of_one_that_stays() ->
     async with scene() as here:
         await here.add(0, days=20)
         await here.add(1, days=1)
-        await here.keep(Rule(days=10, log_days=5))
+        await here.keep(Rule(days=10, logDays=5))
         assert here.documents() == {("run", name(1)), ("runconfig", name(1)), ("task", f"{name(1)}/a"), ("byuid", "u1")}
-        await here.keep(Rule(days=10, log_days=5))
+        await here.keep(Rule(days=10, logDays=5))
         samples = here.metrics.registry
         assert samples.get_sample_value("runabout_removed_total", {"what": "run"}) == 1
 
@@ -141,7 +141,7 @@ async def test_a_run_that_is_live_or_whose_logs_are_not_stored_or_that_cannot_be
         gone = await here.add(3, days=400)
         unreadable = await here.add(4, days=400)
         await here.store.commit(Transaction((Put(TASK, f"{damaged}/a", b"?"), Put(RUN, unreadable, b"?"))))
-        await here.keep(Rule(days=1, log_days=1))
+        await here.keep(Rule(days=1, logDays=1))
         assert here.runs() == {live, late, damaged, unreadable}
         assert await here.logs() == {live, late, damaged, unreadable}
         assert gone not in here.runs()
