@@ -52,6 +52,8 @@ class Upkeep:
 
     async def report_executors_once(self) -> None:
         """Write the statuses that have changed; what fails is written the next time."""
+        there = {executor.uid for executor in self._executors}
+        self._reported = {uid: status for uid, status in self._reported.items() if uid in there}
         for executor in self._executors:
             active, waiting = self._order.load(executor.name)
             status = self._executors.status(executor, active=active, waiting=waiting, now=self._now())
