@@ -14,6 +14,7 @@ from runabout.datamanager.batch import NO_CHAIN, Batch, decode_batch
 from runabout.datamanager.documents import Documents
 from runabout.datamanager.errors import BrokenLog, StoreError, Unavailable
 from runabout.datamanager.head import Head, Keys, decode_head
+from runabout.datamanager.indexed import IndexSource, Runs
 from runabout.datamanager.loading import load_history
 from runabout.datamanager.objects import read_history
 from runabout.datamanager.opening import read_state
@@ -31,12 +32,15 @@ MAX_EVENTS = 64
 class Follower:
     """One reader of one store; made by :func:`follow_store`. Reads go on, ever older, while etcd is away."""
 
-    def __init__(self, etcd: Etcd, ost: ObjectStore | None, keys: Keys, *, interval: float) -> None:
+    def __init__(
+        self, etcd: Etcd, ost: ObjectStore | None, keys: Keys, *, interval: float, index: IndexSource | None = None
+    ) -> None:
         self._etcd = etcd
         self._ost = ost
         self._keys = keys
         self._interval = interval
-        self._documents = Documents()
+        self._source = index
+        self._documents = Documents(index)
         self._head: Head | None = None
         self._sequence = 0
         self._chain = NO_CHAIN
@@ -77,6 +81,15 @@ class Follower:
     def last_key(self, kind: str) -> str | None:
         """Return the highest key of a type."""
         return self._documents.last_key(kind)
+
+    @property
+    def runs(self) -> Runs:
+        """Which runs there are, as of the last applied batch.
+
+        Raises:
+            LookupError: this reader was opened without an index.
+        """
+        return self._documents.runs
 
     async def reached(self, sequence: Sequence, *, seconds: float) -> Sequence:
         """Return once a batch is applied: a writer gives its sequence to readers who must see what it wrote.
@@ -144,7 +157,9 @@ class Follower:
         state = await read_state(self._etcd, self._keys)
         if state.life is None or state.manifest is None:
             return
-        loaded = await load_history(ost, self._keys, state.life.meta.store_id, pointer=state.manifest)
+        loaded = await load_history(
+            ost, self._keys, state.life.meta.store_id, pointer=state.manifest, index=self._source
+        )
         self._documents, self._sequence, self._chain = loaded.documents, loaded.end.last, loaded.end.chain
 
     async def _follow(self, revision: int) -> None:
@@ -265,16 +280,21 @@ class Follower:
 
 
 async def follow_store(
-    etcd: Etcd, *, ost: ObjectStore | None = None, number: int = 0, interval: float = INTERVAL
+    etcd: Etcd,
+    *,
+    ost: ObjectStore | None = None,
+    number: int = 0,
+    interval: float = INTERVAL,
+    index: IndexSource | None = None,
 ) -> Follower:
     """Open a store for reading; it must have been opened for writing once. `interval` is in seconds.
 
-    `ost` is the object storage that it is written with.
+    `ost` is the object storage that it is written with; with `index`, `Follower.runs` answers.
 
     Raises:
         BrokenLog: there is no store, or its log cannot be continued. Unavailable: etcd does not answer.
     """
-    follower = Follower(etcd, ost, Keys(number), interval=interval)
+    follower = Follower(etcd, ost, Keys(number), interval=interval, index=index)
     try:
         await follower.start()
     except (EtcdError, OstError) as error:
