@@ -73,6 +73,29 @@ async def load_index(
     return Indexed(await asyncio.to_thread(Archive, found.segments), found.objects, found.unstored), damage
 
 
+async def newer_index(ost: ObjectStore, source: IndexSource, manifest: Manifest, archive: Archive) -> Indexed | None:
+    """Return the index of a newer manifest than the one whose rows are `archive`; only files it does not have are read.
+
+    None if some of it does not hold: what says the same are documents that its caller no longer has as they were.
+
+    Raises:
+        Unavailable: as `load_index`. Errors of the object storage.
+    """
+    index = usable(manifest, source)
+    if index is None:
+        return None
+    there = {segment.info: segment for segment in archive.segments}
+    found = [there[file.info] for file in index.files if file.info in there]
+    async with aclosing(
+        read_segments_of(ost, source, tuple(file for file in index.files if file.info not in there))
+    ) as segments:
+        async for _, segment in segments:
+            if isinstance(segment, BrokenLog):
+                return None
+            found.append(segment)
+    return Indexed(await asyncio.to_thread(Archive, found))
+
+
 def usable(manifest: Manifest, source: IndexSource) -> IndexFiles | None:
     """Return the index files of a manifest, None if their rows lack a label that is indexed now."""
     index = manifest.index

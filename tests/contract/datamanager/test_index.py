@@ -51,6 +51,7 @@ async def test_a_store_answers_from_files_and_log_after_each_step(sealing: Seali
     await checkpoint(store)
     check(store.runs, seen(store))
     assert [each.info.rows for each in manifest(store).index.files] == [4, 4, 2]  # type: ignore[union-attr]  # one is
+    assert store.changed_runs == 0
     await commit(store, record(2, phase=Phase.FINISHED), gone(5))
     await fill(store, 11, 3)
     check(store.runs, seen(store))
@@ -129,6 +130,50 @@ async def test_a_reader_has_the_same_index(sealing: Sealing, tmp_path: Path) -> 
         reader = await follow_store(stores.lab.etcd, ost=stores.ost, number=stores.keys.store, index=source(tmp_path))
         await commit(store, record(2, phase=Phase.FINISHED), gone(3))
         await fill(store, 7, 2)
+        await reader.reached(store.sequence, seconds=WAIT)
+        check(reader.runs, seen(store))
+        await reader.close()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+async def test_a_reader_that_has_much_in_memory_takes_it_from_newer_files_if_they_are_whole(
+    sealing: Sealing, tmp_path: Path, damaged: bool
+) -> None:
+    stores = sealing(interval=NEVER, checkpoints=FEW, index=source(tmp_path))
+    store = await stores.open()
+    await fill(store, 1, 9)
+    await checkpoint(store)
+    async with asyncio.timeout(WAIT):
+        reader = await follow_store(
+            stores.lab.etcd,
+            ost=stores.ost,
+            number=stores.keys.store,
+            index=source(tmp_path),
+            interval=0.01,
+            most_runs=4,
+        )
+        index = reader._documents.index
+        assert index is not None
+        await fill(store, 10, 5)
+        await commit(store, record(1, phase=Phase.FINISHED), gone(2))
+        await reader.reached(store.sequence, seconds=WAIT)
+        assert index.changed == 7
+        await seal(store)
+        old = set(index_objects(store))
+
+        async def damage_new_files(name: str, when: str) -> None:
+            if damaged and (name, when) == ("txn", "before"):
+                for key in await objects(stores, "index/"):
+                    if f"store/{stores.keys.store}/{key}" not in old:
+                        await _damage(stores, f"store/{stores.keys.store}/{key}", "cut")
+
+        stores.faulty.fault = damage_new_files
+        await checkpointer(store).checkpoint()
+        async with reader._news:
+            await reader._news.wait_for(lambda: reader._files_cover == store.sequence)
+        assert index.changed == (7 if damaged else 0)
+        check(reader.runs, seen(store))
+        await commit(store, record(3, phase=Phase.FINISHED), gone(4))
         await reader.reached(store.sequence, seconds=WAIT)
         check(reader.runs, seen(store))
         await reader.close()
