@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +44,8 @@ def index_objects(store: Store) -> list[str]:
 
 
 async def test_a_store_answers_from_files_and_log_after_each_step(sealing: Sealing, tmp_path: Path) -> None:
-    stores = sealing(interval=NEVER, keep=0, checkpoints=FEW, index=source(tmp_path))
+    scratch = await asyncio.to_thread(tempfile.mkdtemp, dir=tmp_path)
+    stores = sealing(interval=NEVER, keep=0, checkpoints=FEW, index=source(Path(scratch)))
     store = await stores.open()
     check(store.runs, seen(store))
     await fill(store, 1, 10)
@@ -67,7 +69,7 @@ async def test_a_store_answers_from_files_and_log_after_each_step(sealing: Seali
     check(again.runs, seen(again))
     assert again.runs.get(run_id(4)) == store.runs.get(run_id(4))
     # Nothing of it is left in the scratch folder, however many openings there were.
-    assert not await asyncio.to_thread(os.listdir, tmp_path)
+    assert not await asyncio.to_thread(os.listdir, scratch)
 
 
 async def test_a_store_without_object_storage_has_its_index_in_memory(stores: Stores, tmp_path: Path) -> None:
