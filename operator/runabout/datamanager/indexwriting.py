@@ -49,7 +49,7 @@ class IndexWriter:
         """
         rows = await self._rows(types)
         old = {segment.info: segment for segment in self.indexed.archive.segments}
-        for stretch in plan(list(old), rows, full=self.full):
+        for stretch in await asyncio.to_thread(plan, list(old), rows, full=self.full):
             writing = Rewriting(stretch, rows, labels=self.source.labels, full=self.full)
             for info in stretch.files:
                 same = await self._file(info)
