@@ -291,7 +291,7 @@ class Checkpointer:
             self._ost, self._keys, self._index.source, self._start(), before, self._epoch, self._policy.rows
         )
         made = await writer.write(changes.types)
-        self._damage += tuple(writer.damage)
+        self._damage = tuple(dict.fromkeys((*self._damage, *writer.damage)))
         return made
 
     async def _write(self, kind: str, part: Part, changes: Changes, covers: int) -> list[DataFile]:
