@@ -10,6 +10,7 @@ from runabout.datamanager import (
     Append,
     CheckpointPolicy,
     Delete,
+    IndexSource,
     Put,
     SealPolicy,
     Sequence,
@@ -44,6 +45,7 @@ class Stores:
         policy: SealPolicy | None = None,
         checkpoints: CheckpointPolicy | None = None,
         tables: Tables | None = None,
+        index: IndexSource | None = None,
     ) -> None:
         self.lab = lab
         self.ost = ost
@@ -52,6 +54,7 @@ class Stores:
         self._policy = policy
         self._checkpoints = checkpoints
         self._tables = tables or {}
+        self._index = index
         self.keys = Keys(number)
         self._stack = AsyncExitStack()
         self._opened: list[Store] = []
@@ -67,6 +70,7 @@ class Stores:
             policy=self._policy,
             checkpoints=self._checkpoints,
             tables=self._tables,
+            index=self._index,
         )
         self._stack.push_async_callback(store.close)
         self._opened.append(store)
@@ -126,6 +130,6 @@ def delete(key: str) -> Transaction:
     return Transaction((Delete(DOC, key),))
 
 
-def view(store: Store) -> View:
+def view(store: Store, kinds: tuple[str, ...] = (DOC, NOTE)) -> View:
     """Return all that a store shows."""
-    return {kind: dict(store.scan(kind)) for kind in (DOC, NOTE)}
+    return {kind: dict(store.scan(kind)) for kind in kinds}

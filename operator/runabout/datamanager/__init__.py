@@ -16,6 +16,7 @@ from runabout.datamanager.errors import (
     Unknown,
 )
 from runabout.datamanager.follow import Follower, follow_store
+from runabout.datamanager.indexed import IndexSource, Runs
 from runabout.datamanager.joining import open_store
 from runabout.datamanager.recovery import Case, Recovery
 from runabout.datamanager.sealer import Sealer, SealPolicy
@@ -37,9 +38,11 @@ __all__ = [
     "Fenced",
     "Follower",
     "Gone",
+    "IndexSource",
     "Kind",
     "Put",
     "Recovery",
+    "Runs",
     "SealPolicy",
     "Sealer",
     "Sequence",

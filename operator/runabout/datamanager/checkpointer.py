@@ -14,16 +14,19 @@ from dataclasses import dataclass, field, replace
 from runabout.datamanager.batch import APPEND, DELETE, Batch
 from runabout.datamanager.collector import Collector
 from runabout.datamanager.datafile import MAX_FILE, ROW_GROUP, DataWriter, Written, read_rows
-from runabout.datamanager.errors import BrokenLog, Fenced
+from runabout.datamanager.errors import BrokenLog, Fenced, Unavailable
 from runabout.datamanager.head import Head, Keys, Meta, Sealed, owner_value
+from runabout.datamanager.indexed import Indexed, LiveIndex
+from runabout.datamanager.indexwriting import IndexWriter
 from runabout.datamanager.loading import Base, read_files
-from runabout.datamanager.manifest import DataFile, Manifest, decode_pointer, folder_of, nothing_covered
+from runabout.datamanager.manifest import DataFile, IndexFiles, Manifest, decode_pointer, folder_of, nothing_covered
 from runabout.datamanager.merge import Changes, Part, plan
 from runabout.datamanager.objects import Breather, batches, list_segments, read_segments
 from runabout.datamanager.sealer import FIRST_PAUSE, LONGEST_PAUSE, Sealer
 from runabout.datamanager.tables import NO_TABLES, PLAIN, Tables
 from runabout.etcd import Compare, Etcd, EtcdError, Put
 from runabout.ost import ObjectStore, OstError
+from runabout.runindex import MAX_ROWS
 
 HOUR = 3600.0
 
@@ -36,6 +39,8 @@ class CheckpointPolicy:
     """How long sealed batches wait for a checkpoint."""
     target: int = 64 * 1024 * 1024
     """Segments of this size do not wait."""
+    runs: int = 50_000
+    """Runs that were changed, each some 1.5 KiB of memory until it is in a file: so many do not wait."""
     most_changes: int = 64 * 1024 * 1024
     """Documents that one checkpoint takes into memory; if there are more, another one follows."""
     file: int = MAX_FILE
@@ -44,6 +49,8 @@ class CheckpointPolicy:
     """Smaller ones are merged with their neighbours."""
     group: int = ROW_GROUP
     """A row group."""
+    rows: int = MAX_ROWS
+    """Runs in an index file."""
     keep: int = 3
     """Manifests before the newest that stay in any case."""
     keep_seconds: float = 24 * HOUR
@@ -88,6 +95,7 @@ class Checkpointer:
         segment_bytes: int,
         sealer: Sealer,
         tables: Tables = NO_TABLES,
+        index: LiveIndex | None = None,
         policy: CheckpointPolicy,
     ) -> None:
         self._etcd = etcd
@@ -102,6 +110,7 @@ class Checkpointer:
         """What was asked for since then without a definite answer."""
         self._sealer = sealer
         self._tables = tables
+        self._index = index
         self._policy = policy
         self._collector = Collector(
             etcd,
@@ -117,6 +126,7 @@ class Checkpointer:
         self._made_at = self._collected_at = now
         self._bytes_at = sealer.sealed_bytes - segment_bytes
         self._trouble: Exception | None = None
+        self._damage: tuple[str, ...] = ()
         self._working = asyncio.Lock()
         self.changed = asyncio.Condition()
 
@@ -140,6 +150,11 @@ class Checkpointer:
         """Why the last attempt failed, None if it did not."""
         return self._trouble
 
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What on the object storage did not hold when a checkpoint needed it; something else said the same."""
+        return self._damage
+
     async def run(self) -> None:
         """Make checkpoints for ever.
 
@@ -155,7 +170,7 @@ class Checkpointer:
                 if now - self._collected_at >= self._policy.collect_interval:
                     await self.collect()
                     self._collected_at = now
-            except (OstError, EtcdError, BrokenLog) as error:
+            except (OstError, EtcdError, BrokenLog, Unavailable) as error:
                 # Damage stops no commit: the log has everything. It is seen here, and when the store is opened.
                 self._trouble = error
                 await asyncio.sleep(pause)
@@ -171,11 +186,18 @@ class Checkpointer:
             while True:
                 something = self._sealer.sealed > self.covers
                 left = self._made_at + self._policy.interval - loop.time()
-                if something and (left <= 0 or self.waiting_bytes >= self._policy.target):
+                if something and (left <= 0 or self._enough()):
                     return
                 with suppress(TimeoutError):
                     async with asyncio.timeout(left if something else None):
                         await self._sealer.changed.wait()
+
+    def _enough(self) -> bool:
+        """Whether what is sealed, or memory, should not wait."""
+        if self.waiting_bytes >= self._policy.target:
+            return True
+        unstored = self._base is not None and self._base.indexed is not None and bool(self._base.indexed.unstored)
+        return self._index is not None and (unstored or self._index.changed >= self._policy.runs)
 
     async def checkpoint(self) -> None:
         """Cover all that is sealed now; one call works at a time.
@@ -188,7 +210,8 @@ class Checkpointer:
             until, size = self._sealer.sealed, self._sealer.sealed_bytes
             while self.covers < until:
                 changes = await self._read(until)
-                await self._publish(await self._merge(changes))
+                index, indexed = await self._write_index(changes)
+                await self._publish(replace(await self._merge(changes), index=index), indexed)
             self._bytes_at = size
             self._made_at = asyncio.get_running_loop().time()
 
@@ -259,6 +282,18 @@ class Checkpointer:
             previous=None if self._base is None else self._base.pointer,
         )
 
+    async def _write_index(self, changes: _Changes) -> tuple[IndexFiles | None, Indexed | None]:
+        """Write the index files of a new manifest, if there is an index."""
+        if self._index is None:
+            return None, None
+        before = Indexed() if self._base is None or self._base.indexed is None else self._base.indexed
+        writer = IndexWriter(
+            self._ost, self._keys, self._index.source, self._start(), before, self._epoch, self._policy.rows
+        )
+        made = await writer.write(changes.types)
+        self._damage = tuple(dict.fromkeys((*self._damage, *writer.damage)))
+        return made
+
     async def _write(self, kind: str, part: Part, changes: Changes, covers: int) -> list[DataFile]:
         writer = DataWriter(self._tables.get(kind, PLAIN), most=self._policy.file, group=self._policy.group)
         found: list[DataFile] = []
@@ -297,7 +332,7 @@ class Checkpointer:
         for key in keys.rest():
             yield list(_present((key,), changes))
 
-    async def _publish(self, manifest: Manifest) -> None:
+    async def _publish(self, manifest: Manifest, indexed: Indexed | None) -> None:
         """Store a manifest and make it the newest, unless somebody else has the store.
 
         If it turns out that an earlier one is, of which this writer has not heard, that one is the base from now on.
@@ -306,7 +341,7 @@ class Checkpointer:
         pointer = manifest.pointer(data, uuid.uuid4().bytes)
         await self._ost.write(self._keys.manifests + pointer.name, data, size=len(data), persist=True, create_only=True)
         keys, value = self._keys, pointer.encode()
-        self._tried[value] = Base(manifest, pointer)
+        self._tried[value] = Base(manifest, pointer, indexed)
         result = await self._etcd.txn(
             [
                 Compare(keys.owner, self._owner),
@@ -325,6 +360,8 @@ class Checkpointer:
             value = found
         self._in_etcd, self._base = value, self._tried[value]
         self._tried.clear()
+        if self._index is not None and self._base.indexed is not None:
+            self._index.install(self._base.indexed, covers=self.covers)
         async with self.changed:
             self.changed.notify_all()
 

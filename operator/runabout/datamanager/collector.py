@@ -2,8 +2,8 @@
 
 What always holds: nothing is deleted that the newest manifest, or one that is kept, needs; nothing is deleted before
 etcd says, after everything was listed, that the newest manifest is still the one that this writer made; and ages are
-differences of the object storage's own times. Manifests go first, then data files, then segments: whoever finds a
-manifest finds its files, unless it is being deleted at that moment, and a newer one is there then.
+differences of the object storage's own times. Manifests go first, then data and index files, then segments: whoever
+finds a manifest finds its files, unless it is being deleted at that moment, and a newer one is there then.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from runabout.datamanager.errors import BrokenLog, Fenced
 from runabout.datamanager.head import Keys, number_of
 from runabout.datamanager.loading import Base, read_manifest
-from runabout.datamanager.manifest import Name, parse_name
+from runabout.datamanager.manifest import parse_index_name, parse_name
 from runabout.etcd import Etcd
 from runabout.ost import ObjectInfo, ObjectStore, iterate
 
@@ -60,6 +60,7 @@ class Collector:
         keys = self._keys
         manifests = [each async for each in iterate(self._ost, keys.manifests)]
         data = [each async for each in iterate(self._ost, keys.data)]
+        indexed = [each async for each in iterate(self._ost, keys.index)]
         segments = [each async for each in iterate(self._ost, keys.segments)]
         # When the newest manifest was written, by the clock that wrote all other times; never later than now.
         now = next((each for each in manifests if each.key == keys.manifests + newest.pointer.name), None)
@@ -72,7 +73,11 @@ class Collector:
         files = frozenset[str]().union(*(each.files for each in kept))
         for each in data:
             name = parse_name(each.key.rpartition("/")[2])
-            if name is not None and each.key not in files and self._orphaned(each, name, now):
+            if name is not None and each.key not in files and self._orphaned(each, name.epoch, now):
+                await self._ost.delete(each.key)
+        for each in indexed:
+            epoch = parse_index_name(each.key.removeprefix(keys.index))
+            if epoch is not None and each.key not in files and self._orphaned(each, epoch, now):
                 await self._ost.delete(each.key)
         first = min(each.first for each in kept)
         for each in segments:
@@ -95,7 +100,7 @@ class Collector:
             name = parse_name(text)
             if name is None or text in kept:
                 continue
-            if name.covers <= newest.manifest.covers and self._orphaned(info, name, now):
+            if name.covers <= newest.manifest.covers and self._orphaned(info, name.epoch, now):
                 useless.append(info)
             else:
                 kept[text] = await self._needs(text)
@@ -107,11 +112,11 @@ class Collector:
             return self._known[name]
         manifest = (await read_manifest(self._ost, self._keys, name)).manifest
         previous = None if manifest.previous is None else manifest.previous.name
-        return _Needs(frozenset(each.object for each in manifest.files), manifest.sealed.first, previous)
+        return _Needs(frozenset(manifest.objects), manifest.sealed.first, previous)
 
-    def _orphaned(self, info: ObjectInfo, name: Name, now: ObjectInfo) -> bool:
+    def _orphaned(self, info: ObjectInfo, epoch: int, now: ObjectInfo) -> bool:
         """Return whether an object that nobody names was written long enough ago, and not by a later writer."""
-        return name.epoch <= self._epoch and _age(info, now) > self._orphan_seconds
+        return epoch <= self._epoch and _age(info, now) > self._orphan_seconds
 
     async def _check(self, newest: Base) -> None:
         page = await self._etcd.range(self._keys.manifest, self._keys.owner + b"\x00")

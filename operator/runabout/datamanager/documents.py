@@ -1,4 +1,7 @@
-"""The documents of a store as they stand after a batch: what reads see. Types are apart; keys are sorted."""
+"""The documents of a store as they stand after a batch, and their index: what reads see.
+
+Types are apart; keys are sorted.
+"""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -6,12 +9,14 @@ from itertools import islice
 from sortedcontainers import SortedDict
 
 from runabout.datamanager.batch import APPEND, DELETE, Batch, Entry
+from runabout.datamanager.indexed import IndexSource, LiveIndex, Runs
 
 
 class Documents:
-    """Applied state; single-threaded."""
+    """Applied state; single-threaded. With a `source` there is an index; whoever loads documents installs its files."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: IndexSource | None = None) -> None:
+        self.index = None if source is None else LiveIndex(source)
         self._types: dict[str, SortedDict[str, bytes]] = {}
         self._numbers: dict[str, int] = {}
 
@@ -20,10 +25,23 @@ class Documents:
         for transaction in batch.transactions:
             for entry in transaction:
                 self._apply(entry)
+        if self.index is not None:
+            self.index.apply(batch, self.get)
 
     def load(self, kind: str, rows: Iterable[tuple[str, bytes]]) -> None:
         """Take documents as they stand."""
         self._types.setdefault(kind, SortedDict()).update(rows)
+
+    @property
+    def runs(self) -> Runs:
+        """What the index answers.
+
+        Raises:
+            LookupError: there is none.
+        """
+        if self.index is None:
+            raise LookupError("this store was opened without an index: give `index` where it is opened")
+        return self.index.runs
 
     def set_number(self, kind: str, number: int) -> None:
         """Take the last number given to an append of a type."""

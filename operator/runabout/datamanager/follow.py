@@ -14,7 +14,10 @@ from runabout.datamanager.batch import NO_CHAIN, Batch, decode_batch
 from runabout.datamanager.documents import Documents
 from runabout.datamanager.errors import BrokenLog, StoreError, Unavailable
 from runabout.datamanager.head import Head, Keys, decode_head
-from runabout.datamanager.loading import load_history
+from runabout.datamanager.indexed import IndexSource, Runs
+from runabout.datamanager.indexloading import newer_index
+from runabout.datamanager.loading import load_history, read_manifest
+from runabout.datamanager.manifest import decode_pointer
 from runabout.datamanager.objects import read_history
 from runabout.datamanager.opening import read_state
 from runabout.datamanager.transaction import Sequence
@@ -24,6 +27,8 @@ from runabout.ost import ObjectStore, OstError
 INTERVAL = 1.0
 """Seconds between two reads of the head: the most that a silent watch can hide."""
 RETRY_SECONDS = 0.1
+MOST_RUNS = 50_000
+"""Changed runs that are held in memory before newer index files are looked for; each takes some 1.5 KiB."""
 MAX_EVENTS = 64
 """Events of the watch that may wait to be applied: at most 64 MiB."""
 
@@ -31,12 +36,24 @@ MAX_EVENTS = 64
 class Follower:
     """One reader of one store; made by :func:`follow_store`. Reads go on, ever older, while etcd is away."""
 
-    def __init__(self, etcd: Etcd, ost: ObjectStore | None, keys: Keys, *, interval: float) -> None:
+    def __init__(
+        self,
+        etcd: Etcd,
+        ost: ObjectStore | None,
+        keys: Keys,
+        *,
+        interval: float,
+        index: IndexSource | None = None,
+        most_runs: int = MOST_RUNS,
+    ) -> None:
         self._etcd = etcd
         self._ost = ost
         self._keys = keys
         self._interval = interval
-        self._documents = Documents()
+        self._source = index
+        self._most_runs = most_runs
+        self._files_cover = 0
+        self._documents = Documents(index)
         self._head: Head | None = None
         self._sequence = 0
         self._chain = NO_CHAIN
@@ -77,6 +94,15 @@ class Follower:
     def last_key(self, kind: str) -> str | None:
         """Return the highest key of a type."""
         return self._documents.last_key(kind)
+
+    @property
+    def runs(self) -> Runs:
+        """Which runs there are, as of the last applied batch.
+
+        Raises:
+            LookupError: this reader was opened without an index.
+        """
+        return self._documents.runs
 
     async def reached(self, sequence: Sequence, *, seconds: float) -> Sequence:
         """Return once a batch is applied: a writer gives its sequence to readers who must see what it wrote.
@@ -144,8 +170,11 @@ class Follower:
         state = await read_state(self._etcd, self._keys)
         if state.life is None or state.manifest is None:
             return
-        loaded = await load_history(ost, self._keys, state.life.meta.store_id, pointer=state.manifest)
+        loaded = await load_history(
+            ost, self._keys, state.life.meta.store_id, pointer=state.manifest, index=self._source
+        )
         self._documents, self._sequence, self._chain = loaded.documents, loaded.end.last, loaded.end.chain
+        self._files_cover = 0 if loaded.base is None else loaded.base.manifest.covers
 
     async def _follow(self, revision: int) -> None:
         try:
@@ -240,7 +269,31 @@ class Follower:
                 await self._apply(batch)
         self._head, self._true_at = head, begin
         self._next_look = loop.time() + self._interval
+        await self._slim()
         return page.revision + 1
+
+    async def _slim(self) -> None:
+        """Read what is in newer index files from there, when much of it is in memory; without them, go on as before."""
+        index = self._documents.index
+        if index is None or self._ost is None or index.changed < self._most_runs:
+            return
+        value = await self._etcd.get(self._keys.manifest)
+        pointer = None if value is None else decode_pointer(value, where=self._keys.manifest.decode())
+        # Documents are not the ones of a manifest that covers more: it is asked for again when they are further.
+        if pointer is None or not self._files_cover < pointer.covers <= self._sequence:
+            return
+        try:
+            base = await read_manifest(self._ost, self._keys, pointer.name)
+            if base.pointer != pointer:
+                return
+            indexed = await newer_index(self._ost, index.source, base.manifest, index.archive)
+        except (BrokenLog, Unavailable, OstError):
+            return
+        self._files_cover = pointer.covers
+        if indexed is not None:
+            index.install(indexed, covers=pointer.covers)
+        async with self._news:
+            self._news.notify_all()
 
     def _checked(self, value: bytes | None, known: Head | None) -> Head:
         """Return the head in `value`, read after `known`, if both are of one history."""
@@ -265,16 +318,23 @@ class Follower:
 
 
 async def follow_store(
-    etcd: Etcd, *, ost: ObjectStore | None = None, number: int = 0, interval: float = INTERVAL
+    etcd: Etcd,
+    *,
+    ost: ObjectStore | None = None,
+    number: int = 0,
+    interval: float = INTERVAL,
+    index: IndexSource | None = None,
+    most_runs: int = MOST_RUNS,
 ) -> Follower:
     """Open a store for reading; it must have been opened for writing once. `interval` is in seconds.
 
-    `ost` is the object storage that it is written with.
+    `ost` is the object storage that it is written with; with `index`, `Follower.runs` answers,
+    and when so many runs have changed, they are read from newer index files.
 
     Raises:
         BrokenLog: there is no store, or its log cannot be continued. Unavailable: etcd does not answer.
     """
-    follower = Follower(etcd, ost, Keys(number), interval=interval)
+    follower = Follower(etcd, ost, Keys(number), interval=interval, index=index, most_runs=most_runs)
     try:
         await follower.start()
     except (EtcdError, OstError) as error:

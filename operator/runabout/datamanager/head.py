@@ -165,6 +165,11 @@ class Keys:
         """The beginning of the keys of all segments."""
         return f"store/{self.store}/wal/"
 
+    @property
+    def index(self) -> str:
+        """The beginning of the keys of all index files."""
+        return f"store/{self.store}/index/"
+
     def segment(self, first: int) -> str:
         """Return the key of the segment that begins with a sequence: two histories meet at the same key."""
         return f"{self.segments}{first:016x}"

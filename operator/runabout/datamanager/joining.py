@@ -3,6 +3,7 @@
 from runabout.datamanager.checkpointer import Checkpointer, CheckpointPolicy
 from runabout.datamanager.errors import MissingBatch, SplitHistory, Unavailable
 from runabout.datamanager.head import Keys
+from runabout.datamanager.indexed import IndexSource
 from runabout.datamanager.opening import TRIES, open_log
 from runabout.datamanager.sealer import Sealer, SealPolicy
 from runabout.datamanager.store import Store
@@ -20,6 +21,7 @@ async def open_store(
     policy: SealPolicy | None = None,
     checkpoints: CheckpointPolicy | None = None,
     tables: Tables = NO_TABLES,
+    index: IndexSource | None = None,
 ) -> Store:
     """Open a store for writing and fence every earlier writer; create it if there is none.
 
@@ -32,6 +34,7 @@ async def open_store(
         policy: When and how much is sealed.
         checkpoints: When checkpoints are made, and what is kept of older ones.
         tables: Columns of the data files, by type of document.
+        index: What `Store.runs` answers from; None: nothing does.
 
     Raises:
         BrokenLog: the log cannot be continued. Unavailable: etcd or the object storage does not answer. Fenced: another
@@ -48,6 +51,7 @@ async def open_store(
                 policy=policy or SealPolicy(),
                 checkpoints=checkpoints or CheckpointPolicy(),
                 tables=tables,
+                index=index,
             )
         except (EtcdError, OstError) as error:
             raise Unavailable(str(error)) from error
@@ -65,6 +69,7 @@ async def _joined(
     policy: SealPolicy,
     checkpoints: CheckpointPolicy,
     tables: Tables,
+    index: IndexSource | None,
 ) -> tuple[Store, bool]:
     """Take the store over and, with an object storage, seal an empty batch of our own before anybody can commit.
 
@@ -72,7 +77,7 @@ async def _joined(
     adopted if it belongs to our history, and else it cannot be sealed any more, or was sealed before and we begin
     again. Without it, what we acknowledge could be refused by a later opening. False if we have to begin again.
     """
-    opened = await open_log(etcd, ost, keys)
+    opened = await open_log(etcd, ost, keys, index)
     store = Store(etcd, keys, opened, deadline=deadline)
     if ost is None:
         store.start()
@@ -99,6 +104,7 @@ async def _joined(
         segment_bytes=opened.segment_bytes,
         sealer=sealer,
         tables=tables,
+        index=opened.documents.index,
         policy=checkpoints,
     )
     try:

@@ -8,15 +8,16 @@ beginning.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
 
 from runabout.datamanager.datafile import MAX_FILE, read_rows
 from runabout.datamanager.documents import Documents
 from runabout.datamanager.errors import BrokenLog
 from runabout.datamanager.head import NOTHING_SEALED, Keys, Sealed
+from runabout.datamanager.indexed import Indexed, IndexSource
+from runabout.datamanager.indexloading import load_index
 from runabout.datamanager.manifest import (
     MAX_MANIFEST,
     DataFile,
@@ -25,10 +26,9 @@ from runabout.datamanager.manifest import (
     decode_manifest,
     parse_name,
 )
-from runabout.datamanager.objects import Breather, batches, list_segments, read_segment, read_segments
-from runabout.ost import ByteRange, CorruptError, NotFoundError, ObjectStore, iterate
+from runabout.datamanager.objects import Breather, batches, list_segments, read_object, read_segment, read_segments
+from runabout.ost import ObjectStore, iterate
 
-T = TypeVar("T")
 AHEAD = 4
 """Data files that are fetched at once: at most 64 MiB."""
 
@@ -39,6 +39,8 @@ class Base:
 
     manifest: Manifest
     pointer: Pointer
+    indexed: Indexed | None = None
+    """What its index files hold, None if nobody asked for it."""
 
 
 @dataclass(slots=True)
@@ -54,8 +56,12 @@ class Loaded:
     """What did not hold, and was replaced by what says the same."""
 
 
-async def load_history(ost: ObjectStore, keys: Keys, store_id: bytes, *, pointer: Pointer | None) -> Loaded:
+async def load_history(
+    ost: ObjectStore, keys: Keys, store_id: bytes, *, pointer: Pointer | None, index: IndexSource | None = None
+) -> Loaded:
     """Return all that is on the object storage; `pointer` is the newest manifest that etcd knows of.
+
+    With `index` the documents have their index.
 
     Raises:
         BrokenLog: something is missing or damaged of which there is no second copy. Errors of the object storage.
@@ -66,14 +72,14 @@ async def load_history(ost: ObjectStore, keys: Keys, store_id: bytes, *, pointer
         damage.append(f"the object {keys.manifests}{pointer.name} is missing")
     for name in names:
         try:
-            loaded = await load_base(ost, keys, name, store_id, pointer=pointer)
+            loaded = await load_base(ost, keys, name, store_id, pointer=pointer, index=index)
             await _load_segments(ost, keys, store_id, loaded)
         except BrokenLog as error:
             damage.append(str(error))
         else:
-            loaded.damage = tuple(damage)
+            loaded.damage = (*damage, *loaded.damage)
             return loaded
-    loaded = Loaded(damage=tuple(damage))
+    loaded = Loaded(documents=Documents(index), damage=tuple(damage))
     try:
         await _load_segments(ost, keys, store_id, loaded)
     except BrokenLog as error:
@@ -89,7 +95,15 @@ async def _manifests(ost: ObjectStore, keys: Keys) -> AsyncIterator[str]:
             yield name
 
 
-async def load_base(ost: ObjectStore, keys: Keys, name: str, store_id: bytes, *, pointer: Pointer | None) -> Loaded:
+async def load_base(
+    ost: ObjectStore,
+    keys: Keys,
+    name: str,
+    store_id: bytes,
+    *,
+    pointer: Pointer | None,
+    index: IndexSource | None = None,
+) -> Loaded:
     """Return what a manifest makes, after checking that it belongs to the log, and is what `pointer` says, if named.
 
     Raises:
@@ -104,7 +118,7 @@ async def load_base(ost: ObjectStore, keys: Keys, name: str, store_id: bytes, *,
     _, sealed = await read_segment(ost, keys, manifest.sealed.first)
     if sealed != manifest.sealed:
         raise BrokenLog(f"the object {where} ends with another segment than {keys.segment(sealed.first)}")
-    loaded = Loaded(manifest.sealed, base=base)
+    loaded = Loaded(manifest.sealed, Documents(index), base)
     for kind, number in manifest.numbers.items():
         loaded.documents.set_number(kind, number)
     async with aclosing(read_files(ost, manifest.files)) as files:
@@ -112,6 +126,10 @@ async def load_base(ost: ObjectStore, keys: Keys, name: str, store_id: bytes, *,
             for rows in read_rows(data, file):  # whose bytes have been checked
                 loaded.documents.load(file.type, rows)
                 await asyncio.sleep(0)  # a file is up to half a second of work
+    if loaded.documents.index is not None:
+        indexed, damage = await load_index(ost, loaded.documents.index.source, manifest, loaded.documents)
+        loaded.base, loaded.damage = replace(base, indexed=indexed), tuple(damage)
+        loaded.documents.index.install(indexed, covers=manifest.covers)
     return loaded
 
 
@@ -144,7 +162,7 @@ async def read_manifest(ost: ObjectStore, keys: Keys, name: str) -> Base:
             raise BrokenLog(f"the object {key} holds the manifest of another place")
         return Base(manifest, manifest.pointer(data, parsed.id))
 
-    return await _read(ost, key, MAX_MANIFEST, check)
+    return await read_object(ost, key, MAX_MANIFEST, check)
 
 
 async def read_files(
@@ -175,19 +193,4 @@ async def _read_file(ost: ObjectStore, file: DataFile) -> tuple[DataFile, bytes]
         file.check(data)
         return file, data
 
-    return await _read(ost, file.object, MAX_FILE, check)
-
-
-async def _read(ost: ObjectStore, key: str, most: int, check: Callable[[bytes], T]) -> T:
-    """Return what `check` makes of an object's bytes; they are read once more if it raises BrokenLog."""
-    part = ByteRange(0, most + 1)
-    try:
-        return check(await ost.read(key, part))
-    except (BrokenLog, CorruptError):
-        pass  # perhaps on the way only
-    except NotFoundError as error:
-        raise BrokenLog(f"the object {key} is missing") from error
-    try:
-        return check(await ost.read(key, part))
-    except (BrokenLog, CorruptError, NotFoundError) as error:
-        raise BrokenLog(f"the object {key} is damaged: {error}") from error
+    return await read_object(ost, file.object, MAX_FILE, check)

@@ -5,15 +5,18 @@
 
 Integers are big-endian. Covers is the last sequence that is in the documents; it is always the end of a segment. Epoch
 and incarnation say who wrote it. The JSON has the segment with which it ends (`sealed`), the last numbers of appends
-(`numbers`), the data files (`files`), and the manifest before (`previous`); bytes are hexadecimal. What a manifest says
-follows from the log alone: two with the same covers, of one store, say the same.
+(`numbers`), the data files (`files`), the index files (`index`, if the writer kept an index), and the manifest before
+(`previous`); bytes are hexadecimal. What a manifest says follows from the log alone: two with the same covers, of one
+store, say the same. Older versions wrote none with an index, and do not mind one.
 """
 
 import hashlib
+import re
 import struct
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +26,8 @@ import zstandard
 
 from runabout.datamanager.errors import BrokenLog
 from runabout.datamanager.head import NOTHING_SEALED, Sealed, decode_sealed
+from runabout.records import RunId
+from runabout.runindex import FileInfo
 
 MAX_MANIFEST = 64 * 1024 * 1024
 """Bytes that a manifest may have, packed or not; more is damage. A data file takes about 400 of them."""
@@ -33,6 +38,7 @@ _HEADER = struct.Struct(">5s16sQQ16s")
 _POINTER_MAGIC = b"RUNC\x01"
 _POINTER = struct.Struct(">5sQQ16s16sQ32s")
 _CRC = struct.Struct(">I")
+_INDEX_NAME = re.compile(r"[0-9a-v]{13}-[1-9][0-9]*-[0-9a-f]{8}-([0-9a-f]{16})-[0-9a-f]{32}\.parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +59,38 @@ class DataFile:
         Raises:
             BrokenLog: they are not.
         """
-        if len(data) != self.size:
-            raise BrokenLog(f"{self.object} has {len(data)} bytes, its manifest says {self.size}")
-        if hashlib.sha256(data).digest() != self.sha256:
-            raise BrokenLog(f"the SHA-256 of {self.object} is not the one in its manifest")
+        _check(self.object, data, self.size, self.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFile:
+    """One object with rows of the index."""
+
+    object: str
+    info: FileInfo
+
+    def check(self, data: bytes) -> None:
+        """Make sure that these are the bytes of the object.
+
+        Raises:
+            BrokenLog: they are not.
+        """
+        _check(self.object, data, self.info.size, self.info.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFiles:
+    """All rows of the index, by id in files that do not overlap; `labels` are those that every row was asked for."""
+
+    labels: tuple[str, ...] = ()
+    files: tuple[IndexFile, ...] = ()
+
+
+def _check(key: str, data: bytes, size: int, sha256: bytes) -> None:
+    if len(data) != size:
+        raise BrokenLog(f"{key} has {len(data)} bytes, its manifest says {size}")
+    if hashlib.sha256(data).digest() != sha256:
+        raise BrokenLog(f"the SHA-256 of {key} is not the one in its manifest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +154,17 @@ def parse_name(text: str) -> Name | None:
     return name if len(name.id) == len(uuid.UUID(int=0).bytes) and text in {again, f"{again}.parquet"} else None
 
 
+def index_name(info: FileInfo, *, epoch: int, id: bytes) -> str:  # noqa: A002 - the word for it
+    """Return the last element of an index file's key: what is in it, and, as no name may come twice, whose it is."""
+    return f"{info.name.removesuffix('.parquet')}-{epoch:016x}-{id.hex()}.parquet"
+
+
+def parse_index_name(text: str) -> int | None:
+    """Return the epoch in the last element of an index file's key, None if it is not one of ours."""
+    found = _INDEX_NAME.fullmatch(text)
+    return None if found is None else int(found[1], 16)
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """The documents after the segment `sealed`; `files` are sorted by type and key."""
@@ -132,6 +177,8 @@ class Manifest:
     """The last number of each type that was ever appended to."""
     files: tuple[DataFile, ...] = ()
     previous: Pointer | None = None
+    index: IndexFiles | None = None
+    """None: whoever wrote this kept no index."""
 
     @property
     def covers(self) -> int:
@@ -142,10 +189,16 @@ class Manifest:
         """Return the files of a type."""
         return tuple(each for each in self.files if each.type == kind)
 
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """The keys of all objects that it needs beside the log."""
+        indexed = () if self.index is None else self.index.files
+        return (*(each.object for each in self.files), *(each.object for each in indexed))
+
     def encode(self) -> bytes:
         """Return the bytes of the object."""
         head = _HEADER.pack(_MAGIC, self.store_id, self.covers, self.epoch, self.incarnation)
-        body = {
+        body: dict[str, Any] = {
             "sealed": self.sealed.encode().hex(),
             "numbers": dict(self.numbers),
             "files": [
@@ -154,6 +207,21 @@ class Manifest:
             ],
             "previous": None if self.previous is None else self.previous.encode().hex(),
         }
+        if self.index is not None:
+            body["index"] = {
+                "labels": list(self.index.labels),
+                "files": [
+                    [
+                        each.object,
+                        each.info.first,
+                        each.info.last,
+                        each.info.rows,
+                        each.info.size,
+                        each.info.sha256.hex(),
+                    ]
+                    for each in self.index.files
+                ],
+            }
         data = head + zstandard.ZstdCompressor().compress(orjson.dumps(body))
         return data + _CRC.pack(google_crc32c.value(data))
 
@@ -206,6 +274,7 @@ def _manifest(frame: bytes, store_id: bytes, epoch: int, incarnation: bytes, *, 
         {str(kind): int(number) for kind, number in body["numbers"].items()},
         tuple(_file(item) for item in body["files"]),
         None if previous is None else decode_pointer(bytes.fromhex(previous), where=f"the one before {where}"),
+        _index(body["index"]) if "index" in body else None,
     )
 
 
@@ -214,3 +283,18 @@ def _file(item: list[Any]) -> DataFile:
     if not all(isinstance(each, str) for each in (key, kind, first, last)) or size < 0 or count < 1 or first > last:
         raise ValueError(f"a data file is described as {item!r}")
     return DataFile(key, kind, int(size), bytes.fromhex(sha256), first, last, int(count))
+
+
+def _index(item: dict[str, Any]) -> IndexFiles:
+    files = tuple(_index_file(each) for each in item["files"])
+    for before, after in pairwise(files):
+        if before.info.last >= after.info.first:
+            raise ValueError(f"two index files have the same runs: {before.object} and {after.object}")
+    return IndexFiles(tuple(str(label) for label in item["labels"]), files)
+
+
+def _index_file(item: list[Any]) -> IndexFile:
+    key, first, last, rows, size, sha256 = item
+    if not all(isinstance(each, str) for each in (key, first, last)) or size < 0 or rows < 1 or first > last:
+        raise ValueError(f"an index file is described as {item!r}")
+    return IndexFile(key, FileInfo(RunId(first), RunId(last), int(rows), int(size), bytes.fromhex(sha256)))

@@ -1,10 +1,11 @@
-"""The sealed part of the log on the object storage: finding segments and reading them in order, each one verified."""
+"""Reading the object storage: any object twice if need be, and the segments of the log in order, each one verified."""
 
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
+from typing import TypeVar
 
 from runabout.datamanager.batch import Batch, decode_batch
 from runabout.datamanager.errors import BrokenLog
@@ -14,10 +15,32 @@ from runabout.datamanager.segment import MAX_SEGMENT, Segment, decode_segment
 from runabout.etcd import Etcd
 from runabout.ost import ByteRange, CorruptError, NotFoundError, ObjectStore, iterate
 
+T = TypeVar("T")
 LONGEST_WORK = 0.01
 """Seconds after which others are let work; one batch may take as long again."""
 AHEAD = 8
 """Segments that are fetched at once: at most 64 MiB."""
+
+
+async def read_object(ost: ObjectStore, key: str, most: int, check: Callable[[bytes], T]) -> T:
+    """Return what `check` makes of an object's bytes (one more than `most` at most).
+
+    They are read once more if it raises BrokenLog.
+
+    Raises:
+        BrokenLog: the object is missing, or is damaged when it is read again. Errors of the object storage.
+    """
+    part = ByteRange(0, most + 1)
+    try:
+        return check(await ost.read(key, part))
+    except (BrokenLog, CorruptError):
+        pass  # perhaps on the way only
+    except NotFoundError as error:
+        raise BrokenLog(f"the object {key} is missing") from error
+    try:
+        return check(await ost.read(key, part))
+    except (BrokenLog, CorruptError, NotFoundError) as error:
+        raise BrokenLog(f"the object {key} is damaged: {error}") from error
 
 
 async def list_segments(ost: ObjectStore, keys: Keys, *, after: int = 0) -> list[int]:

@@ -22,6 +22,7 @@ from runabout.datamanager.head import (
     decode_sealed,
     owner_value,
 )
+from runabout.datamanager.indexed import IndexSource
 from runabout.datamanager.loading import Base, Loaded, load_history
 from runabout.datamanager.log import read_values
 from runabout.datamanager.manifest import Pointer, decode_pointer
@@ -81,14 +82,14 @@ class Opened:
     """What on the object storage did not hold, and was replaced by what says the same."""
 
 
-async def open_log(etcd: Etcd, ost: ObjectStore | None, keys: Keys) -> Opened:
-    """Take a store over; create it if there is none.
+async def open_log(etcd: Etcd, ost: ObjectStore | None, keys: Keys, index: IndexSource | None = None) -> Opened:
+    """Take a store over; create it if there is none. With `index` the documents have their index.
 
     Raises:
         BrokenLog: it cannot be continued. Unavailable: others keep opening it. Errors of etcd and the object storage.
     """
     for _ in range(TRIES):
-        opened = await (_open_alone(etcd, keys) if ost is None else _open_with(etcd, ost, keys))
+        opened = await (_open_alone(etcd, keys, index) if ost is None else _open_with(etcd, ost, keys, index))
         if opened is not None:
             return opened
     raise Unavailable(f"another writer keeps opening store {keys.store}: tried {TRIES} times")
@@ -121,7 +122,8 @@ async def read_state(etcd: Etcd, keys: Keys) -> State:
 # without an object storage
 
 
-async def _open_alone(etcd: Etcd, keys: Keys) -> Opened | None:
+async def _open_alone(etcd: Etcd, keys: Keys, index: IndexSource | None) -> Opened | None:
+    nothing = Loaded(documents=Documents(index))
     state = await read_state(etcd, keys)
     if state.pointer is not None:
         raise BrokenLog(
@@ -129,22 +131,22 @@ async def _open_alone(etcd: Etcd, keys: Keys) -> Opened | None:
             "open it with that one"
         )
     if state.life is None:
-        return await _create(etcd, keys, state, secrets.token_bytes(ID_SIZE), epoch=1, loaded=Loaded())
+        return await _create(etcd, keys, state, secrets.token_bytes(ID_SIZE), epoch=1, loaded=nothing)
     fenced = await _fence(etcd, keys, state, state.life, epoch=state.life.head.epoch + 1)
-    return None if fenced is None else await _replay(etcd, keys, fenced, state, Loaded())
+    return None if fenced is None else await _replay(etcd, keys, fenced, state, nothing)
 
 
 # with one
 
 
-async def _open_with(etcd: Etcd, ost: ObjectStore, keys: Keys) -> Opened | None:
+async def _open_with(etcd: Etcd, ost: ObjectStore, keys: Keys, index: IndexSource | None) -> Opened | None:
     state = await read_state(etcd, keys)
     store_id = await _identify(ost, keys, state)
     if store_id is None:
         return None
     epoch, known = await _reserve_epoch(ost, keys, after=0 if state.life is None else state.life.head.epoch)
     if state.life is None:
-        loaded = await load_history(ost, keys, store_id, pointer=state.manifest)
+        loaded = await load_history(ost, keys, store_id, pointer=state.manifest, index=index)
         recovery = None
         if judge(keys, head=None, known=known, end=loaded.end, pointer=None, following=None) is Case.WIPED:
             recovery = await _recovery(ost, keys, Case.WIPED, loaded, None)
@@ -155,7 +157,7 @@ async def _open_with(etcd: Etcd, ost: ObjectStore, keys: Keys) -> Opened | None:
     if fenced is None or state.life != fenced:
         return None
     try:
-        return await _go_on(etcd, ost, keys, state, fenced)
+        return await _go_on(etcd, ost, keys, state, fenced, index)
     except BrokenLog:
         now = await read_state(etcd, keys)
         if (now.life, now.pointer) == (fenced, state.pointer):
@@ -164,9 +166,11 @@ async def _open_with(etcd: Etcd, ost: ObjectStore, keys: Keys) -> Opened | None:
         return None
 
 
-async def _go_on(etcd: Etcd, ost: ObjectStore, keys: Keys, state: State, life: Life) -> Opened | None:
+async def _go_on(
+    etcd: Etcd, ost: ObjectStore, keys: Keys, state: State, life: Life, index: IndexSource | None
+) -> Opened | None:
     """Read both places, and set etcd right if need be."""
-    loaded = await load_history(ost, keys, life.meta.store_id, pointer=state.manifest)
+    loaded = await load_history(ost, keys, life.meta.store_id, pointer=state.manifest, index=index)
     following = None
     if life.head.sequence > loaded.end.last:
         key = keys.wal(loaded.end.last + 1)

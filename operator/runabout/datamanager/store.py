@@ -24,6 +24,7 @@ from runabout.datamanager.errors import (
 )
 from runabout.datamanager.groups import Groups
 from runabout.datamanager.head import Head, Keys, decode_head
+from runabout.datamanager.indexed import Runs
 from runabout.datamanager.opening import Opened
 from runabout.datamanager.recovery import Recovery
 from runabout.datamanager.sealer import Sealer
@@ -119,8 +120,27 @@ class Store:
 
     @property
     def damage(self) -> tuple[str, ...]:
-        """What on the object storage did not hold when the store was opened; something else said the same."""
-        return self._damage
+        """What on the object storage did not hold when it was needed; something else said the same."""
+        return (*self._damage, *(() if self._checkpointer is None else self._checkpointer.damage))
+
+    @property
+    def runs(self) -> Runs:
+        """Which runs there are, as of the last applied batch.
+
+        Raises:
+            LookupError: the store was opened without an index.
+        """
+        return self._documents.runs
+
+    @property
+    def changed_runs(self) -> int:
+        """How many runs are newer than the index files: each takes some 1.5 KiB of memory until a checkpoint."""
+        return 0 if self._documents.index is None else self._documents.index.changed
+
+    @property
+    def unreadable(self) -> int:
+        """How many records could not be read when they were changed, and so are not among the runs."""
+        return 0 if self._documents.index is None else self._documents.index.unreadable
 
     def get(self, kind: str, key: str) -> bytes | None:
         """Return a document as of the last applied batch."""
@@ -309,6 +329,7 @@ class Store:
             )
             head = Head(self._head.incarnation, self._head.epoch, sequence, next_chain(self._head.chain, value))
             await self._put(prepared, value, head)
+            self._documents.apply(Batch(sequence, self._head.chain, head.chain, batch_id, transactions))
         except Unavailable as error:
             await self._answer(prepared, error)
             return
@@ -316,9 +337,8 @@ class Store:
             await self._answer(prepared, error)
             raise
         except BaseException:
-            await self._answer(prepared, Unknown("the writer ended before etcd gave a definite answer"))
+            await self._answer(prepared, Unknown("the writer ended before it had taken note of a definite answer"))
             raise
-        self._documents.apply(Batch(sequence, self._head.chain, head.chain, batch_id, transactions))
         self._head = head
         for item in prepared:
             self._groups.remember(item.waiting.transaction.groups, sequence)

@@ -15,8 +15,8 @@ from runabout.runindex.errors import BadCursor, DamagedIndex, NewerIndex, NotInd
 from runabout.runindex.files import MAX_ROWS, FileInfo, NewFile
 from runabout.runindex.index import MAX_LIMIT, RunIndex, load
 from runabout.runindex.query import Page, Query
-from runabout.runindex.rewriting import Stretch, plan, rewrite
-from runabout.runindex.row import IndexRow, number_of, row_of
+from runabout.runindex.rewriting import Rewriting, Stretch, plan, rewrite
+from runabout.runindex.row import IndexRow, checked, number_of, row_of
 from runabout.runindex.segment import Segment
 
 __all__ = [
@@ -32,10 +32,12 @@ __all__ = [
     "NotIndexed",
     "Page",
     "Query",
+    "Rewriting",
     "RunIndex",
     "RunIndexError",
     "Segment",
     "Stretch",
+    "checked",
     "load",
     "number_of",
     "plan",

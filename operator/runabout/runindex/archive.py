@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from runabout.runindex.errors import DamagedIndex
 from runabout.runindex.query import Wanted
+from runabout.runindex.row import IndexRow
 from runabout.runindex.segment import Segment
 
 Mask = npt.NDArray[np.bool_]
@@ -38,6 +39,11 @@ class Archive:
             return None
         row = self.segments[place].place(number)
         return (place, row) if int(self.segments[place].ids[row]) == number else None
+
+    def row(self, number: int) -> IndexRow | None:
+        """Return a run, None if there is none."""
+        found = self.find(number)
+        return None if found is None else self.segments[found[0]].row(found[1])
 
     def covering(self, wanted: Wanted, low: int, high: int, *, newest: bool) -> Iterator[tuple[int, int, int]]:
         """Yield the segments that may have wanted rows with ids from `low` to below `high`, and the range of rows."""

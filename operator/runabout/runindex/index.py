@@ -104,8 +104,7 @@ class RunIndex:
         number = number_of(parse_run_id(run))
         if number in self._overlay:
             return self._overlay.get(number)
-        found = self._archive.find(number)
-        return None if found is None else self._archive.segments[found[0]].row(found[1])
+        return self._archive.row(number)
 
     def numbered(self, root: str, number: int) -> IndexRow | None:
         """Return the newest run with this number in a root group (`/<namespace>/project/web`).
@@ -221,10 +220,10 @@ class RunIndex:
     def _row(self, number: int) -> IndexRow:
         if number in self._overlay:
             return self._overlay.row(number)
-        found = self._archive.find(number)
+        found = self._archive.row(number)
         if found is None:
             raise LookupError(f"run number {number} is not in the index")
-        return self._archive.segments[found[0]].row(found[1])
+        return found
 
     def _hide(self, number: int) -> None:
         """Do not read an archived run any more: the overlay knows better."""

@@ -55,6 +55,75 @@ def plan(files: Sequence[FileInfo], changes: Iterable[int], *, full: int = MAX_R
     return tuple(stretches)
 
 
+class Rewriting:
+    """A stretch that is written anew: its old files go in one after the other, new ones come out when they are full."""
+
+    def __init__(
+        self,
+        stretch: Stretch,
+        changes: Mapping[int, IndexRow | None],
+        *,
+        labels: tuple[str, ...],
+        full: int = MAX_ROWS,
+    ) -> None:
+        self._stretch = stretch
+        self._changes = changes
+        self._labels = labels
+        self._full = full
+        self._rest = columns_of((), labels)
+        self._files = 0
+        self._taken = 0
+
+    def take(self, body: bytes, info: FileInfo | None = None) -> Iterator[NewFile]:
+        """Take the bytes of the next old file, or, with `info`, of one with the same rows; yield new files.
+
+        Raises:
+            DamagedIndex: it is not what was stored.
+            NewerIndex: it was written by a newer version.
+            ValueError: there is no next one.
+        """
+        files, changed = self._stretch.files, self._stretch.changes
+        if self._files == len(files):
+            raise ValueError(f"this stretch has {len(files)} files and no more")
+        info = info or files[self._files]
+        self._files += 1
+        limit = None if self._files == len(files) else number_of(files[self._files].first)
+        end = len(changed) if limit is None else bisect_left(changed, limit)
+        numbers = changed[self._taken : end]
+        self._taken = end
+        old = read_file(info, body, self._labels).without(np.array(numbers, np.uint64))
+        yield from self._add(old, (*numbers, limit)[0])
+        yield from self._change(numbers, limit)
+
+    def close(self) -> Iterator[NewFile]:
+        """Yield what is left.
+
+        Raises:
+            ValueError: a file is still to come.
+        """
+        if self._files < len(self._stretch.files):
+            raise ValueError(f"{self._files} bodies are shorter than the {len(self._stretch.files)} files of a stretch")
+        yield from self._change(self._stretch.changes[self._taken :], None)
+        if len(self._rest):
+            yield write_file(self._rest)
+
+    def _change(self, numbers: Sequence[int], limit: int | None) -> Iterator[NewFile]:
+        for begin in range(0, len(numbers), self._full):
+            rows = (self._changes[number] for number in numbers[begin : begin + self._full])
+            new = columns_of((row for row in rows if row is not None), self._labels)
+            yield from self._add(new, (*numbers[begin + self._full :][:1], limit)[0])
+
+    def _add(self, rows: Columns, below: int | None) -> Iterator[NewFile]:
+        """Take rows; yield files of those that have their place, because none below `below` is still to come."""
+        self._rest = self._rest.joined(rows)
+        safe = len(self._rest) if below is None else int(np.searchsorted(self._rest.ids, np.uint64(below)))
+        begin = 0
+        while safe - begin >= self._full:
+            yield write_file(self._rest.taken(np.arange(begin, begin + self._full)))
+            begin += self._full
+        self._rest = self._rest.taken(np.arange(begin, len(self._rest)))
+
+
 def rewrite(
     stretch: Stretch,
     bodies: Iterable[bytes],
@@ -66,51 +135,9 @@ def rewrite(
     """Yield the files that replace a stretch's; `bodies` are its files' bytes, read one after the other.
 
     Raises:
-        DamagedIndex: a file is not what was stored.
-        NewerIndex: a file was written by a newer version.
+        As :meth:`Rewriting.take`.
     """
-    rest = columns_of((), labels)
-    for old, new, below in _pieces(stretch, bodies, changes, labels, full):
-        rest = rest.joined(old).joined(new)
-        # only rows below `below` are complete: one that is still to come may belong among those above
-        safe = len(rest) if below is None else int(np.searchsorted(rest.ids, np.uint64(below)))
-        begin = 0
-        while safe - begin >= full:
-            yield write_file(rest.taken(np.arange(begin, begin + full)))
-            begin += full
-        rest = rest.taken(np.arange(begin, len(rest)))
-    if len(rest):
-        yield write_file(rest)
-
-
-def _pieces(
-    stretch: Stretch,
-    bodies: Iterable[bytes],
-    changes: Mapping[int, IndexRow | None],
-    labels: tuple[str, ...],
-    full: int,
-) -> Iterator[tuple[Columns, Columns, int | None]]:
-    """Yield rows of old files, changed rows, and the id below which nothing is to come (None: nothing at all)."""
-    none = columns_of((), labels)
-    limits = [*(number_of(info.first) for info in stretch.files[1:]), None]
-    taken = 0
-    for (info, limit), body in zip(zip(stretch.files, limits, strict=False), bodies, strict=True):
-        end = len(stretch.changes) if limit is None else bisect_left(stretch.changes, limit)
-        numbers = stretch.changes[taken:end]
-        yield read_file(info, body, labels).without(np.array(numbers, np.uint64)), none, (*numbers, limit)[0]
-        yield from ((none, *piece) for piece in _changed(numbers, limit, changes, labels, full))
-        taken = end
-    if not stretch.files:
-        yield from ((none, *piece) for piece in _changed(stretch.changes, None, changes, labels, full))
-
-
-def _changed(
-    numbers: Sequence[int],
-    limit: int | None,
-    changes: Mapping[int, IndexRow | None],
-    labels: tuple[str, ...],
-    full: int,
-) -> Iterator[tuple[Columns, int | None]]:
-    for begin in range(0, len(numbers), full):
-        rows = (changes[number] for number in numbers[begin : begin + full])
-        yield columns_of((row for row in rows if row is not None), labels), (*numbers[begin + full :][:1], limit)[0]
+    writing = Rewriting(stretch, changes, labels=labels, full=full)
+    for body in bodies:
+        yield from writing.take(body)
+    yield from writing.close()

@@ -14,7 +14,7 @@ from fixtures.etcd_server import EtcdServer
 from fixtures.s3_server import S3Server
 from lab.etcds import GrpcLab, Lab, MemoryLab
 from lab.stores import Stores
-from runabout.datamanager import CheckpointPolicy, SealPolicy
+from runabout.datamanager import CheckpointPolicy, IndexSource, SealPolicy
 from runabout.ost import MemoryObjectStore, ObjectStore, OstSettings, open_ost
 
 BUCKET = "stores"
@@ -55,7 +55,7 @@ async def stores(request: pytest.FixtureRequest, store_numbers: Iterator[int]) -
 
 
 Sealing = Callable[..., Stores]
-"""Makes an empty store on an object storage of its own; takes fields of `SealPolicy`, and `checkpoints`."""
+"""Makes an empty store on an object storage of its own; takes fields of `SealPolicy`, `checkpoints` and `index`."""
 
 
 @pytest.fixture(params=["memory", "etcd and a directory", "etcd and a bucket"])
@@ -87,11 +87,12 @@ async def sealing(
             other: bool = False,
             number: int | None = None,
             checkpoints: CheckpointPolicy | None = None,
+            index: IndexSource | None = None,
             **policy: float,
         ) -> Stores:
             chosen = next(store_numbers) if number is None else number
             seals = SealPolicy(**policy)  # type: ignore[arg-type]  # by name
-            made = Stores(lab, chosen, ost=places[other], policy=seals, checkpoints=checkpoints)
+            made = Stores(lab, chosen, ost=places[other], policy=seals, checkpoints=checkpoints, index=index)
             stack.push_async_callback(made.__aexit__)
             return made
 

@@ -14,7 +14,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from lab.checkpoints import NEVER, SMALL, checkpointer, covered, manifest, seal
 from lab.etcds import MemoryLab
 from lab.stores import DOC, NOTE, Stores, View, view
-from runabout.datamanager import Action, Append, Case, CheckpointPolicy, Delete, Put, SealPolicy, Store, Transaction
+from runabout.datamanager import (
+    Action,
+    Append,
+    Case,
+    CheckpointPolicy,
+    Delete,
+    IndexSource,
+    Put,
+    SealPolicy,
+    Store,
+    Transaction,
+)
 from runabout.etcd import EtcdError, UnknownOutcomeError
 from runabout.etcd import UnavailableError as EtcdUnavailableError
 from runabout.ost import MemoryObjectStore, OstError, UnavailableError
@@ -46,16 +57,24 @@ class Backup:
 
 
 class Checkpoints(RuleBasedStateMachine):
+    kinds: tuple[str, ...] = (DOC, NOTE)
+
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner(loop_factory=looptime.new_event_loop)
+        self.runner = self.new_runner()
         self.runner.__enter__()
         self.losses: list[tuple[str, int]] = []
-        self.model: View = {DOC: {}, NOTE: {}}
-        self.sealed: tuple[int, View] = (0, {DOC: {}, NOTE: {}})
+        self.model: View = {kind: {} for kind in self.kinds}
+        self.sealed: tuple[int, View] = (0, copy.deepcopy(self.model))
         self.backup: Backup | None = None
         self.life = 0
         self.covered = 0
+
+    def new_runner(self) -> asyncio.Runner:
+        return asyncio.Runner(loop_factory=looptime.new_event_loop)
+
+    def source(self) -> IndexSource | None:
+        return None
 
     @initialize(policy=st.sampled_from(POLICIES))
     def begin(self, policy: CheckpointPolicy) -> None:
@@ -65,7 +84,7 @@ class Checkpoints(RuleBasedStateMachine):
 
     async def _make(self, policy: CheckpointPolicy) -> Stores:
         seals = SealPolicy(interval=NEVER, keep=1)
-        stores = Stores(MemoryLab(), 0, ost=MemoryObjectStore(), policy=seals, checkpoints=policy)
+        stores = Stores(MemoryLab(), 0, ost=MemoryObjectStore(), policy=seals, checkpoints=policy, index=self.source())
         assert stores.faulty_ost is not None
         stores.faulty.fault = stores.faulty_ost.fault = self._fault
         return stores
@@ -90,14 +109,17 @@ class Checkpoints(RuleBasedStateMachine):
 
     @rule(actions=st.lists(ACTIONS, min_size=1, max_size=4))
     def commit(self, actions: list[Action]) -> None:
+        self._commit(actions)
+
+    def _commit(self, actions: list[Action]) -> None:
         self.run(self.store.commit(Transaction(tuple(actions))))
         for action in actions:
             if isinstance(action, Append):
                 self.model[NOTE][f"{len(self.model[NOTE]) + 1:016x}"] = action.body
             elif isinstance(action, Put):
-                self.model[DOC][action.key] = action.body
+                self.model[action.type][action.key] = action.body
             else:
-                self.model[DOC].pop(action.key, None)
+                self.model[action.type].pop(action.key, None)
 
     @rule()
     def seal(self) -> None:
@@ -171,7 +193,7 @@ class Checkpoints(RuleBasedStateMachine):
 
     @invariant()
     def what_is_seen_is_what_was_acknowledged(self) -> None:
-        assert view(self.store) == self.model
+        assert view(self.store, self.kinds) == self.model
 
     @invariant()
     def what_is_covered_only_grows(self) -> None:

@@ -12,14 +12,20 @@ from runabout.datamanager import BrokenLog
 from runabout.datamanager.head import Sealed
 from runabout.datamanager.manifest import (
     DataFile,
+    IndexFile,
+    IndexFiles,
     Manifest,
     Name,
     Pointer,
     decode_manifest,
     decode_pointer,
     folder_of,
+    index_name,
+    parse_index_name,
     parse_name,
 )
+from runabout.records import RunId
+from runabout.runindex import FileInfo
 
 POINTER = Pointer(covers=7, epoch=2, id=b"i" * 16, chain=b"c" * 16, size=300, sha256=b"s" * 32)
 FILE = DataFile("store/0/data/doc/x.parquet", "doc", 5, hashlib.sha256(b"bytes").digest(), "", "é\U0010ffff", 3)
@@ -32,6 +38,9 @@ MANIFEST = Manifest(
     files=(FILE,),
     previous=POINTER,
 )
+SHA = hashlib.sha256(b"bytes").digest()
+INDEX = IndexFile("store/0/index/x", FileInfo(RunId("1il7g1c000001"), RunId("1il7g1c000009"), 3, 5, SHA))
+INDEXED = replace(MANIFEST, index=IndexFiles(("team",), (INDEX,)))
 
 
 def test_a_manifest_comes_back_as_it_was() -> None:
@@ -58,7 +67,57 @@ def test_the_bytes_of_a_pointer_are_pinned() -> None:
     assert POINTER.name == f"{7:016x}-{2:016x}-{'69' * 16}"
 
 
-@pytest.mark.parametrize("data", [MANIFEST.encode(), POINTER.encode()], ids=["manifest", "pointer"])
+def test_a_manifest_names_the_files_of_the_index_if_there_is_one() -> None:
+    data = INDEXED.encode()
+    assert decode_manifest(data, where="m") == INDEXED
+    assert (
+        zstandard.ZstdDecompressor()
+        .decompress(data[53:-4])
+        .decode()
+        .endswith(
+            f',"index":{{"labels":["team"],"files":[["store/0/index/x","1il7g1c000001","1il7g1c000009",3,5,"{SHA.hex()}"]]}}}}'
+        )
+    )
+    empty = replace(MANIFEST, index=IndexFiles())
+    assert decode_manifest(empty.encode(), where="m").index == IndexFiles()
+    assert decode_manifest(MANIFEST.encode(), where="m").index is None
+    assert (MANIFEST.objects, INDEXED.objects) == ((FILE.object,), (FILE.object, "store/0/index/x"))
+
+
+@pytest.mark.parametrize(
+    "infos",
+    [
+        [replace(INDEX.info, rows=0)],
+        [replace(INDEX.info, size=-1)],
+        [replace(INDEX.info, first=RunId("1il7g1c00000a"))],
+        [INDEX.info, INDEX.info],
+        [INDEX.info, replace(INDEX.info, first=INDEX.info.last, last=RunId("1il7g1c00000a"))],
+    ],
+)
+def test_index_files_that_cannot_be_are_no_manifest(infos: list[FileInfo]) -> None:
+    files = tuple(IndexFile(f"store/0/index/{number}", info) for number, info in enumerate(infos))
+    with pytest.raises(BrokenLog, match="the thing"):
+        decode_manifest(replace(MANIFEST, index=IndexFiles((), files)).encode(), where="the thing")
+
+
+def test_an_index_file_has_a_name_of_its_own_and_only_such_are_taken_for_ours() -> None:
+    name = index_name(INDEX.info, epoch=7, id=b"i" * 16)
+    assert name == f"1il7g1c000001-3-{SHA.hex()[:8]}-{7:016x}-{'69' * 16}.parquet"
+    assert parse_index_name(name) == 7
+    for other in (INDEX.info.name, name.upper(), name[:-1], "x" + name, "notes.txt", ""):
+        assert parse_index_name(other) is None
+
+
+def test_an_index_file_is_checked_by_size_and_sum() -> None:
+    INDEX.check(b"bytes")
+    for data in (b"", b"byte", b"bytes ", b"byteS"):
+        with pytest.raises(BrokenLog, match=INDEX.object):
+            INDEX.check(data)
+
+
+@pytest.mark.parametrize(
+    "data", [MANIFEST.encode(), INDEXED.encode(), POINTER.encode()], ids=["manifest", "with an index", "pointer"]
+)
 def test_every_flipped_byte_and_every_truncation_is_seen(data: bytes) -> None:
     decode = decode_manifest if data.startswith(b"RUNM") else decode_pointer
     for at in range(len(data)):

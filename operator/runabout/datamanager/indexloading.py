@@ -1,0 +1,224 @@
+"""Reading the index files of a manifest, and making those again that do not hold.
+
+What always holds: an index that was loaded has the rows of all records that the manifest has, however many of its files
+were damaged, missing, or never written; what did not hold is reported. The documents say the same as the files.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+
+from runabout.datamanager.documents import Documents
+from runabout.datamanager.errors import BrokenLog, Unavailable
+from runabout.datamanager.indexed import Indexed, IndexSource
+from runabout.datamanager.manifest import IndexFile, IndexFiles, Manifest
+from runabout.datamanager.objects import read_object
+from runabout.ost import ObjectStore
+from runabout.runindex import (
+    MAX_ROWS,
+    Archive,
+    FileInfo,
+    IndexRow,
+    NewFile,
+    RunIndexError,
+    Segment,
+    load,
+    number_of,
+    plan,
+    rewrite,
+)
+
+AHEAD = 4
+"""Index files that are fetched and decoded at once; each is about half a MiB."""
+Rows = Mapping[int, IndexRow]
+"""By the number of the id."""
+
+
+@dataclass(slots=True)
+class _Found:
+    """What was read so far."""
+
+    segments: list[Segment] = field(default_factory=list)
+    objects: dict[FileInfo, str] = field(default_factory=dict)
+    unstored: dict[FileInfo, bytes] = field(default_factory=dict)
+
+    def add(self, file: NewFile, segment: Segment) -> None:
+        """Take rows that were made again."""
+        self.segments.append(segment)
+        self.unstored[file.info] = file.body
+
+
+async def load_index(
+    ost: ObjectStore, source: IndexSource, manifest: Manifest, documents: Documents
+) -> tuple[Indexed, list[str]]:
+    """Return the index of a manifest, and what of it did not hold; `documents` are those of the manifest.
+
+    Raises:
+        Unavailable: the scratch folder does not take what is read. Errors of the object storage.
+    """
+    index, found, damage = usable(manifest, source), _Found(), []
+    if index is None:
+        await _again(source, documents, None, found)
+    else:
+        async with aclosing(read_segments_of(ost, source, index.files)) as segments:
+            async for file, segment in segments:
+                if isinstance(segment, Segment):
+                    found.segments.append(segment)
+                    found.objects[file.info] = file.object
+                else:
+                    damage.append(f"{segment}; the part of the index was made again from the documents")
+                    await _again(source, documents, file.info, found)
+    return Indexed(await asyncio.to_thread(Archive, found.segments), found.objects, found.unstored), damage
+
+
+async def newer_index(ost: ObjectStore, source: IndexSource, manifest: Manifest, archive: Archive) -> Indexed | None:
+    """Return the index of a newer manifest than the one whose rows are `archive`; only files it does not have are read.
+
+    None if some of it does not hold: what says the same are documents that its caller no longer has as they were.
+
+    Raises:
+        Unavailable: as `load_index`. Errors of the object storage.
+    """
+    index = usable(manifest, source)
+    if index is None:
+        return None
+    there = {segment.info: segment for segment in archive.segments}
+    found = [there[file.info] for file in index.files if file.info in there]
+    async with aclosing(
+        read_segments_of(ost, source, tuple(file for file in index.files if file.info not in there))
+    ) as segments:
+        async for _, segment in segments:
+            if isinstance(segment, BrokenLog):
+                return None
+            found.append(segment)
+    return Indexed(await asyncio.to_thread(Archive, found))
+
+
+def usable(manifest: Manifest, source: IndexSource) -> IndexFiles | None:
+    """Return the index files of a manifest, None if their rows lack a label that is indexed now."""
+    index = manifest.index
+    return index if index is not None and set(source.labels) <= set(index.labels) else None
+
+
+async def read_segments_of(
+    ost: ObjectStore, source: IndexSource, files: tuple[IndexFile, ...]
+) -> AsyncGenerator[tuple[IndexFile, Segment | BrokenLog], None]:
+    """Return index files in order, each with its rows or with what is wrong with it.
+
+    Raises:
+        Unavailable: as `load_index`. Errors of the object storage.
+    """
+    waiting = deque(files)
+    fetching: deque[asyncio.Task[Segment | BrokenLog]] = deque()
+    try:
+        for file in files:
+            while waiting and len(fetching) < AHEAD:
+                fetching.append(asyncio.create_task(_read_segment(ost, source, waiting.popleft())))
+            found = await fetching[0]
+            fetching.popleft()
+            yield file, found
+    finally:
+        for task in fetching:
+            task.cancel()
+        await asyncio.gather(*fetching, return_exceptions=True)
+
+
+async def _read_segment(ost: ObjectStore, source: IndexSource, file: IndexFile) -> Segment | BrokenLog:
+    try:
+        return await loaded(source, NewFile(file.info, await read_index_file(ost, file)))
+    except BrokenLog as error:
+        return error
+    except RunIndexError as error:
+        return BrokenLog(f"the object {file.object} cannot be read: {error}")
+
+
+async def read_index_file(ost: ObjectStore, file: IndexFile) -> bytes:
+    """Return the bytes of an index file, as its manifest says they are.
+
+    Raises:
+        BrokenLog: it is missing or damaged. Errors of the object storage.
+    """
+
+    def check(data: bytes) -> bytes:
+        file.check(data)
+        return data
+
+    return await read_object(ost, file.object, file.info.size, check)
+
+
+async def loaded(source: IndexSource, file: NewFile) -> Segment:
+    """Return the rows of a file; the work is done in a thread.
+
+    Raises:
+        Unavailable: the scratch folder does not take them. RunIndexError: the file is no index of runs.
+    """
+    return await asyncio.to_thread(_load, source, file)
+
+
+def _load(source: IndexSource, file: NewFile) -> Segment:
+    with scratching(source):
+        return load(file.info, file.body, labels=source.labels, scratch=source.scratch)
+
+
+@contextmanager
+def scratching(source: IndexSource) -> Iterator[None]:
+    """Say of a full or missing scratch folder where it is.
+
+    Raises:
+        Unavailable: there was an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(f"the index cannot be written to its scratch folder {source.scratch}: {error}") from error
+
+
+# making it again
+
+
+async def _again(source: IndexSource, documents: Documents, like: FileInfo | None, found: _Found) -> None:
+    """Add the rows between the first and last run of a file, or all rows, made from documents."""
+    pages = _pages(source, documents, like)
+    while True:
+        made = await asyncio.to_thread(_next, source, pages)
+        if made is None:
+            return
+        for file, segment in made:
+            found.add(file, segment)
+
+
+def _next(source: IndexSource, pages: Iterator[Rows]) -> list[tuple[NewFile, Segment]] | None:
+    page = next(pages, None)
+    return None if page is None else [(file, _load(source, file)) for file in files_of(page, source)]
+
+
+def files_of(rows: Rows, source: IndexSource) -> Iterator[NewFile]:
+    """Yield files of rows; takes a while."""
+    for stretch in plan((), rows):
+        yield from rewrite(stretch, (), rows, labels=source.labels)
+
+
+def _pages(source: IndexSource, documents: Documents, like: FileInfo | None) -> Iterator[Rows]:
+    """Yield rows of documents by id, about as many at a time as one file takes."""
+    page: list[tuple[str, bytes]] = []
+    after, last = None, None if like is None else str(like.last)
+    if like is not None:
+        after, first = str(like.first), documents.get(source.type, like.first)
+        page += [] if first is None else [(after, first)]
+    more = True
+    while more:
+        found = list(documents.scan(source.type, after=after, limit=MAX_ROWS))
+        page += [each for each in found if last is None or each[0] <= last]
+        more = len(found) == MAX_ROWS and (last is None or found[-1][0] < last)
+        after = found[-1][0] if found else after
+        rows: dict[int, IndexRow] = {}
+        for key, body in page:
+            labels = source.labels_of(key, documents.get(source.labels_type, key))
+            row = source.row_of(key, body, labels)
+            if row is not None:
+                rows[number_of(row.id)] = row
+        if rows:
+            yield rows
+        page = []
