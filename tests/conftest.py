@@ -4,12 +4,13 @@ import asyncio
 import os
 import signal
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # The same examples every time: the tests of a change must not fail for what was there before. New ones are looked for
-# with RUNABOUT_EXPLORE=1, which prints how to see a failure again.
-settings.register_profile("same", derandomize=True)
-settings.register_profile("explore", print_blob=True)
+# with RUNABOUT_EXPLORE=1, which prints how to see a failure again. How long an example takes says how busy the machine is.
+BUSY = (HealthCheck.too_slow,)
+settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=BUSY)
+settings.register_profile("explore", print_blob=True, deadline=None, suppress_health_check=BUSY)
 settings.load_profile("explore" if os.environ.get("RUNABOUT_EXPLORE") else "same")
 
 
