@@ -34,8 +34,12 @@ class Sizes:
 
 def measure(sizes: Sizes, say: Callable[[str], None]) -> list[Figure]:
     """Return every figure; what was started and stored for it is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="runabout-bench-") as name:
-        return asyncio.run(_measure(Path(name), sizes, say))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with tempfile.TemporaryDirectory(prefix="runabout-bench-") as name:
+            return asyncio.run(_measure(Path(name), sizes, say))
+    finally:
+        signal.signal(signal.SIGTERM, before)  # which a loop that is closed leaves at what it is without anybody
 
 
 async def _measure(folder: Path, sizes: Sizes, say: Callable[[str], None]) -> list[Figure]:
