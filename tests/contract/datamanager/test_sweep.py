@@ -28,6 +28,7 @@ from runabout.datamanager import (
     CheckpointPolicy,
     Committed,
     Delete,
+    Fenced,
     Put,
     SealPolicy,
     Store,
@@ -230,7 +231,9 @@ async def test_whatever_call_of_a_life_meets_a_fault_nothing_acknowledged_is_los
                 await check_pointers(stores)
                 trouble.go_on.set()
                 await asyncio.wait((process,))
-                assert isinstance(process.exception(), StoreError | NoneType)
+                assert isinstance(process.exception(), Fenced | NoneType)
+                others = [told for told in ledger.told.values() if not isinstance(told, Committed)]
+                assert all(isinstance(told, Fenced) for told in others), others
             else:
                 await process
                 # A fault costs what was under way, which is one batch, and stops nobody.
