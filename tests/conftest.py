@@ -7,7 +7,7 @@ import signal
 from hypothesis import HealthCheck, settings
 
 # The same examples every time: the tests of a change must not fail for what was there before. New ones are looked for
-# with RUNABOUT_EXPLORE=1, which prints how to see a failure again. How long an example takes says how busy the machine is.
+# with RUNABOUT_EXPLORE=1, which prints how to see a failure again. That one takes long says how busy the machine is.
 BUSY = (HealthCheck.too_slow,)
 settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=BUSY)
 settings.register_profile("explore", print_blob=True, deadline=None, suppress_health_check=BUSY)

@@ -15,13 +15,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import engine, index, throughput
+from benchmarks import data, engine, index, throughput
 from benchmarks.figures import Figure, table
 from localcluster import gobuild, native
 from localcluster.console import LocalClusterError
 from localcluster.settings import Places, cluster_name
 
-PARTS = ("engine", "index", "runs")
+PARTS = ("engine", "index", "data", "runs")
 SAME_SIGNAL_SECONDS = 3.0
 """Signals within this time are one."""
 
@@ -31,9 +31,10 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="hack/bench",
         description=(
-            "Measures Runabout: engine and index of runs alone, and runs on simulated nodes of the local cluster "
-            "beside bare pods. "
-            "Takes about five minutes; the cluster must be up (hack/cluster up) and have nothing else to do."
+            "Measures Runabout: engine and index of runs alone, the datamanager on a real etcd beside what that does "
+            "alone, and runs on simulated nodes of the local cluster beside bare pods. Takes about eight minutes, of "
+            "which the datamanager has three. For runs the cluster must be up (hack/cluster up) and have nothing else "
+            "to do."
         ),
     )
     top.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"{', '.join(PARTS)}; default: all")
@@ -45,6 +46,19 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--idle", type=int, default=30, help="diamonds one after the other (default: %(default)s)")
     top.add_argument("--nodes", type=int, default=20, help="simulated nodes (default: %(default)s)")
     top.add_argument("--index-rows", type=int, default=index.ROWS, help="runs in the index (default: %(default)s)")
+    sizes = data.Sizes()
+    top.add_argument(
+        "--data-seconds",
+        type=float,
+        default=sizes.seconds,
+        help="for each load of commits and each that stands beside it (default: %(default)s)",
+    )
+    top.add_argument(
+        "--data-entries", type=int, default=sizes.entries, help="log entries to recover (default: %(default)s)"
+    )
+    top.add_argument("--data-runs", type=int, default=sizes.runs, help="runs in a store (default: %(default)s)")
+    top.add_argument("--data-idle", type=float, default=sizes.idle, help="seconds without work (default: %(default)s)")
+    top.add_argument("--data-kills", type=int, default=sizes.kills, help="writers to kill (default: %(default)s)")
     top.add_argument("--name", help="name of the cluster (default: $RUNABOUT_CLUSTER or runabout)")
     return top
 
@@ -63,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "index" in parts:
             say(f"the index of {arguments.index_rows:,} runs …")
             figures += index.measure(arguments.index_rows)
+        if "data" in parts:
+            figures += data.measure(_data_sizes(arguments), say)
         if "runs" in parts:
             figures += _runs(arguments)
     except LocalClusterError as error:
@@ -99,6 +115,16 @@ def say(text: str) -> None:
 def _commit() -> str:
     answer = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     return answer.stdout.strip()
+
+
+def _data_sizes(arguments: argparse.Namespace) -> data.Sizes:
+    return data.Sizes(
+        seconds=arguments.data_seconds,
+        entries=arguments.data_entries,
+        runs=arguments.data_runs,
+        idle=arguments.data_idle,
+        kills=arguments.data_kills,
+    )
 
 
 def _runs(arguments: argparse.Namespace) -> list[Figure]:

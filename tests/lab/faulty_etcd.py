@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from runabout.etcd import Compare, Etcd, KeyRange, Page, Put, TxnResult, WatchEvent
+from runabout.etcd import Compare, Etcd, EtcdError, KeyRange, Page, Put, TxnResult, WatchEvent
 
 T = TypeVar("T")
 Fault = Callable[[str, str], Awaitable[None]]
@@ -72,6 +72,10 @@ class FaultyEtcd:
         except BaseException:
             getattr(call, "close", lambda: None)()
             raise
-        answer = await call
+        try:
+            answer = await call
+        except EtcdError:  # that a revision is compacted already is an answer, too
+            await self.fault(name, "after")
+            raise
         await self.fault(name, "after")
         return answer

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Literal, TypeVar
 
 from lab.faulty_etcd import Fault, no_fault
-from runabout.ost import WHOLE, ByteRange, ObjectInfo, ObjectReader, ObjectStore
+from runabout.ost import WHOLE, ByteRange, ObjectInfo, ObjectReader, ObjectStore, OstError
 
 T = TypeVar("T")
 
@@ -63,6 +63,10 @@ class FaultyOst:
         except BaseException:
             getattr(call, "close", lambda: None)()
             raise
-        answer = await call
+        try:
+            answer = await call
+        except OstError:  # that there is no such object, or one already, is an answer, too
+            await self.fault(name, "after")
+            raise
         await self.fault(name, "after")
         return answer

@@ -146,7 +146,12 @@ async def _open_with(etcd: Etcd, ost: ObjectStore, keys: Keys, index: IndexSourc
         return None
     epoch, known = await _reserve_epoch(ost, keys, after=0 if state.life is None else state.life.head.epoch)
     if state.life is None:
-        loaded = await load_history(ost, keys, store_id, pointer=state.manifest, index=index)
+        try:
+            loaded = await load_history(ost, keys, store_id, pointer=state.manifest, index=index)
+        except BrokenLog:
+            if (await read_state(etcd, keys)).life is None:
+                raise
+            return None  # overtaken by one that has collected since what was listed here
         recovery = None
         if judge(keys, head=None, known=known, end=loaded.end, pointer=None, following=None) is Case.WIPED:
             recovery = await _recovery(ost, keys, Case.WIPED, loaded, None)

@@ -14,7 +14,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from runabout.datamanager.batch import Link
-from runabout.datamanager.errors import BrokenLog, Fenced, SplitHistory
+from runabout.datamanager.errors import BrokenLog, Fenced, MissingBatch, SplitHistory
 from runabout.datamanager.head import Head, Keys, Meta, Sealed, decode_head, decode_meta, decode_sealed
 from runabout.datamanager.log import read_values
 from runabout.datamanager.objects import read_segment
@@ -156,12 +156,16 @@ class Sealer:
             if self._pointed_at() < self._sealed.last:
                 await self._point(self._sealed)
             elif self._sealed.last < head.sequence:
-                await self._seal_one(head)
+                await self._check_owner()
+                try:
+                    await self._seal_one(head)
+                except MissingBatch:
+                    await self._check_owner()  # whoever has taken over meanwhile may have moved it
+                    raise
             else:
                 return
 
     async def _seal_one(self, head: Head) -> None:
-        await self._check_owner()
         values: list[bytes] = []
         links: list[Link] = []
         size = 0

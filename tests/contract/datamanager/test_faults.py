@@ -1,4 +1,4 @@
-"""Every external call of a scenario fails, loses its reply, crashes its process or stalls: the store stays right.
+"""Every external call of a scenario fails, loses its reply, crashes its process or comes late: the store stays right.
 
 What is checked after each: all that was acknowledged is in the log, once and where it was said to be; nothing of what
 was refused is; what stayed unclear is there as a whole or not at all; the view is the log's, folded by a model of its
@@ -14,6 +14,7 @@ import pytest
 from fixtures.etcd_server import EtcdServer
 from lab.etcds import GrpcLab
 from lab.stores import DOC, NOTE, Stores, View, put, view
+from lab.trouble import KINDS, Trouble
 from runabout.datamanager import (
     Action,
     Append,
@@ -28,10 +29,8 @@ from runabout.datamanager import (
     Unknown,
 )
 from runabout.datamanager.batch import DELETE
-from runabout.etcd import UnavailableError, UnknownOutcomeError
 
 WAIT = 30.0
-FAULTS = ("fails", "loses its reply", "crashes before", "crashes after", "stalls before", "stalls after")
 
 
 @dataclass(slots=True)
@@ -94,29 +93,6 @@ async def _scenario(stores: Stores, ledger: Ledger) -> None:
         await store.close()
 
 
-@dataclass(slots=True)
-class Trouble:
-    """Lets the call number `at` meet a fault."""
-
-    at: int
-    kind: str
-    met: asyncio.Event = field(default_factory=asyncio.Event)
-    go_on: asyncio.Event = field(default_factory=asyncio.Event)
-    seen: int = 0
-
-    async def __call__(self, _call: str, when: str) -> None:
-        self.seen += when == "before"
-        wanted = "after" if self.kind in {"loses its reply", "crashes after", "stalls after"} else "before"
-        if self.met.is_set() or self.seen != self.at or when != wanted:
-            return
-        self.met.set()
-        if self.kind == "fails":
-            raise UnavailableError("nobody listens")
-        if self.kind == "loses its reply":
-            raise UnknownOutcomeError("the connection broke")
-        await self.go_on.wait()
-
-
 async def _calls(fresh: "Fresh") -> int:
     async with fresh() as stores:
         ledger = Ledger()
@@ -135,7 +111,7 @@ def fresh(stores: Stores, store_numbers: Iterator[int]) -> Fresh:
     return lambda: Stores(stores.lab, next(store_numbers))
 
 
-@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize("kind", KINDS)
 async def test_whatever_call_meets_a_fault_the_store_stays_right(fresh: Fresh, kind: str) -> None:
     calls = await _calls(fresh)
     assert calls > 10
@@ -151,7 +127,7 @@ async def test_whatever_call_meets_a_fault_the_store_stays_right(fresh: Fresh, k
                 process.cancel()
                 await asyncio.wait((process,))
                 await stores.crash()
-            elif kind.startswith("stalls"):
+            elif kind.startswith("is paused"):
                 other = await stores.open(etcd=stores.lab.etcd)
                 await ledger.commit(other, "other", "a")
                 trouble.go_on.set()
@@ -165,7 +141,7 @@ async def test_whatever_call_meets_a_fault_the_store_stays_right(fresh: Fresh, k
 async def test_an_opener_overtaken_at_any_call_has_an_epoch_of_its_own_and_one_of_both_writes(fresh: Fresh) -> None:
     for at in (1, 2, 3):
         async with asyncio.timeout(WAIT), fresh() as stores:
-            trouble = Trouble(at, "stalls before")
+            trouble = Trouble(at, "is paused before")
             stores.faulty.fault = trouble
             late = asyncio.ensure_future(stores.open())
             met = asyncio.ensure_future(trouble.met.wait())

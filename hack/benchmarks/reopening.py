@@ -1,0 +1,263 @@
+"""Opening a store again: after many log entries without a checkpoint, and with many runs in one.
+
+The store is opened by a process that is new: so the figures are those of an operator that has just started.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from benchmarks.commits import KIND, SMALL, document
+from benchmarks.figures import Figure
+from benchmarks.index import OPEN_SECONDS
+from benchmarks.places import Place, clients, new_place
+from lab.faulty_ost import FaultyOst
+from runabout.control.ledger import RUN
+from runabout.datamanager import Put, Transaction, open_store
+from runabout.datamanager.batch import PUT, Entry, decode_batch, encode_batch, next_chain
+from runabout.datamanager.head import Head, Keys, Meta, Sealed, decode_head, decode_meta, decode_sealed
+from runabout.datamanager.manifest import decode_manifest
+from runabout.datamanager.segment import decode_segment, encode_segment
+from runabout.etcd import Put as EtcdPut
+from runabout.ost import WHOLE, ByteRange, ObjectStore
+from runabout.records import IdGenerator, Phase, Result, Run
+from runabout.records.encoding import encode
+
+ENTRIES = 100_000
+RUNS = 1_000_000
+RECOVERY_SECONDS = {ENTRIES: 3.0}
+IN_ETCD = 1000
+"""Of the entries, the last ones: as many as are sealed a second later, and were not when the process died."""
+IN_A_SEGMENT = 1000
+AT_ONCE = 100
+"""Puts in one call to etcd."""
+RUNS_AT_ONCE = 500
+"""Runs in a transaction."""
+_KIB = 1024
+_BEGIN_MS = 1_750_000_000_000
+_GAP_MS = 3_000
+_RUN_MS = 90_000
+_SEED = 5
+
+
+class RecordingOst(FaultyOst):
+    """Remembers which objects are read, with the number of bytes."""
+
+    def __init__(self, inner: ObjectStore) -> None:
+        super().__init__(inner)
+        self.sizes: dict[str, int] = {}
+
+    async def read(self, key: str, range: ByteRange = WHOLE) -> bytes:  # noqa: A002 - the port's word
+        """See `ObjectStore.read`."""
+        data = await super().read(key, range)
+        self.sizes[key] = self.sizes.get(key, 0) + len(data)
+        return data
+
+
+async def recovery(folder: Path, entries: int) -> list[Figure]:
+    """Return how long an opening takes that has to read so many log entries."""
+    async with new_place(folder) as place:
+        await _build_log(place, entries)
+        found = await _child("open", place, entries)
+    return [
+        Figure(
+            f"recovery of {entries:,} log entries",
+            found["seconds"],
+            "s",
+            RECOVERY_SECONDS.get(entries),
+            beside=f"CPU {found['cpu']:.2f} s; decode loop {found['decode']:.2f} s",
+        )
+    ]
+
+
+async def cold_open(folder: Path, runs: int) -> list[Figure]:
+    """Return how long an opening takes with so many runs in a checkpoint."""
+    async with new_place(folder) as place:
+        begin = time.perf_counter()
+        await _child("runs", place, runs)
+        built = time.perf_counter() - begin
+        found = await _child("open", place, runs)
+    beside = (
+        f"CPU {found['cpu']:.2f} s; decode of the {found['bytes'] / 1e6:,.1f} MB that it read {found['decode']:.2f} s; "
+        f"{found['objects']:.0f} objects, anonymous memory {found['memory']:.0f} MiB, made in {built:.0f} s"
+    )
+    return [
+        Figure(f"cold open of a store of {runs:,} runs", found["seconds"], "s", OPEN_SECONDS.get(runs), beside=beside)
+    ]
+
+
+async def _child(what: str, place: Place, number: int) -> dict[str, float]:
+    """Do something in a process of its own; return what it found."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.reopening", what, place.endpoint, str(place.objects), str(number)),
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        answer, _ = await process.communicate()
+    except BaseException:
+        process.kill()
+        raise
+    if process.returncode:
+        raise RuntimeError(f"python -m benchmarks.reopening {what} failed; what it says stands above")
+    found: dict[str, float] = json.loads(answer)
+    return found
+
+
+async def _build_log(place: Place, entries: int) -> None:
+    """Make a store whose last entries are in etcd, all others in segments, without a checkpoint."""
+    keys = Keys(0)
+    store = await open_store(place.etcd, ost=place.ost)
+    await store.close()
+    raw = {item.key: item.value for item in (await place.etcd.range(keys.head, keys.sealed + b"\x00")).items}
+    meta, head = decode_meta(raw[keys.meta], where="meta"), decode_head(raw[keys.head], where="head")
+    sealed = decode_sealed(raw[keys.sealed], where="sealed")
+    values: list[bytes] = []
+    puts: list[EtcdPut] = []
+    for number in range(entries):
+        batch = ((Entry(PUT, KIND, f"{number:08}", document(SMALL)),),)
+        value = encode_batch(
+            sequence=head.sequence + 1, previous=head.chain, batch_id=os.urandom(16), transactions=batch
+        )
+        head = Head(head.incarnation, head.epoch, head.sequence + 1, next_chain(head.chain, value))
+        if number >= entries - IN_ETCD:
+            puts.append(EtcdPut(keys.wal(head.sequence), value))
+            continue
+        values.append(value)
+        if len(values) == IN_A_SEGMENT or number == entries - IN_ETCD - 1:
+            sealed = await _store_segment(place, keys, meta, head, sealed, values)
+            values.clear()
+    puts += [EtcdPut(keys.head, head.encode()), EtcdPut(keys.sealed, sealed.encode())]
+    for at in range(0, len(puts), AT_ONCE):
+        await place.etcd.txn((), puts[at : at + AT_ONCE])
+
+
+async def _store_segment(
+    place: Place, keys: Keys, meta: Meta, head: Head, before: Sealed, values: list[bytes]
+) -> Sealed:
+    data = encode_segment(
+        values,
+        store_id=meta.store_id,
+        first=before.last + 1,
+        epoch=head.epoch,
+        incarnation=head.incarnation,
+        previous=before.chain,
+        chain=head.chain,
+    )
+    await place.ost.write(keys.segment(before.last + 1), data, create_only=True)
+    return Sealed(before.last + 1, head.sequence, head.chain, len(data), hashlib.sha256(data).digest())
+
+
+# the processes
+
+
+async def _build_runs(place: Place, runs: int) -> dict[str, float]:
+    """Make a store with so many runs, all of them in a checkpoint."""
+    store = await open_store(place.etcd, ost=place.ost)
+    if store.sealer is None or store.checkpointer is None:
+        raise RuntimeError("a store on an object storage has a sealer and a checkpointer")
+    made: list[Put] = []
+    for put in _runs(runs):
+        made.append(put)
+        if len(made) == RUNS_AT_ONCE:
+            await store.commit(Transaction(tuple(made)))
+            made.clear()
+    await store.commit(Transaction(tuple(made)))
+    await store.sealer.seal()
+    await store.checkpointer.checkpoint()
+    await store.close()
+    return {}
+
+
+def _runs(number: int) -> Iterator[Put]:
+    """Return finished runs of two thousand services, one every three seconds."""
+    source = np.random.default_rng(_SEED)
+    ids = IdGenerator(store=0)
+    counters: dict[int, int] = {}
+    for at in range(number):
+        created = _BEGIN_MS + at * _GAP_MS
+        service = min(int(source.pareto(1.1) * 5), 1999)
+        counters[service] = counters.get(service, 0) + 1
+        group = f"/team-{service % 40}/project/service-{service}/branch/main"
+        run = Run(
+            ids.next(created),
+            f"team-{service % 40}",
+            f"service-{service}-{counters[service]}",
+            f"{source.bytes(16).hex()}",
+            group,
+            counters[service],
+            Phase.FINISHED,
+            Result.SUCCESS,
+            created=created,
+            started=created + 100,
+            ended=created + 100 + int(source.exponential(_RUN_MS)),
+        )
+        yield Put(RUN, run.id, encode(run))
+
+
+async def _open(place: Place, _number: int) -> dict[str, float]:
+    """Open the store and say how long it took, then decode all that was read for it once more."""
+    keys, ost = Keys(0), RecordingOst(place.ost)
+    pointer = await place.etcd.get(keys.sealed)
+    sealed = 0 if pointer is None else decode_sealed(pointer, where="sealed").last
+    log = await place.etcd.range(keys.wal(sealed + 1), keys.wal_end)
+    cpu, begin = time.process_time(), time.perf_counter()
+    store = await open_store(place.etcd, ost=ost)
+    seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
+    memory = _anonymous()
+    if store.damage or store.recovery is not None:
+        raise RuntimeError(f"the store that was made is not whole: {store.damage}, {store.recovery}")
+    await store.close()
+    decoded = 0.0
+    for key in ost.sizes:
+        data = await place.ost.read(key)
+        begin = time.perf_counter()
+        _decode(keys, key, data)
+        decoded += time.perf_counter() - begin
+    begin = time.perf_counter()
+    for item in log.items:
+        decode_batch(item.value, where=item.key.decode())
+    decoded += time.perf_counter() - begin
+    return {
+        "seconds": seconds,
+        "cpu": cpu,
+        "decode": decoded,
+        "objects": len(ost.sizes),
+        "bytes": sum(ost.sizes.values()),
+        "memory": memory,
+    }
+
+
+def _decode(keys: Keys, key: str, data: bytes) -> None:
+    if key.startswith(keys.segments):
+        for value, found in decode_segment(data, where=key).values:
+            decode_batch(value, where=key, known=found)
+    elif key.startswith(keys.manifests):
+        decode_manifest(data, where=key)
+    elif key.endswith(".parquet"):
+        pq.read_table(BytesIO(data), use_threads=False)
+
+
+def _anonymous() -> float:
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon:"))
+    return int(line.split()[1]) / _KIB
+
+
+async def _main(what: str, endpoint: str, objects: str, number: str) -> dict[str, float]:
+    async with clients(endpoint, Path(objects)) as place:
+        work = {"runs": _build_runs, "open": _open}[what]
+        return await work(place, int(number))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asyncio.run(_main(*sys.argv[1:]))))
