@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.checkpoints import NEVER, SMALL
 from lab.damage import CHANGES, Scene, scene
 from lab.stores import Stores, View, put, view
 from runabout.datamanager import BrokenLog, StoreError
@@ -15,6 +16,8 @@ from runabout.datamanager.manifest import decode_pointer
 from runabout.datamanager.snapshot import Snapshot, with_snapshot
 from runabout.ost import MemoryObjectStore
 
+EAGER = replace(SMALL, small=0, keep=1, keep_seconds=-NEVER, orphan_seconds=-NEVER)
+"""One checkpoint before the newest is kept, and nothing else."""
 EVERYTHING = 1000
 """Batches that etcd keeps: all of them."""
 OBJECTS: dict[str, Callable[[Scene], str]] = {
@@ -452,7 +455,7 @@ async def test_strange_objects_and_orphans_are_noted_and_are_no_damage() -> None
 
 async def test_what_a_writer_moves_while_it_is_checked_is_no_damage() -> None:
     """The writer seals, makes a checkpoint, and collects all that is old, between any two calls of the check."""
-    async with scene(checkpoints=None) as it:
+    async with scene(checkpoints=EAGER) as it:
         store = await it.stores.open(etcd=it.stores.lab.etcd)
         assert store.sealer is not None
         assert store.checkpointer is not None
