@@ -50,8 +50,7 @@ def stat(as_json: Annotated[bool, typer.Option("--json", help="One JSON object i
     """Show what the store has: how far it is, its objects by kind, its documents by type. Changes nothing."""
 
     async def work(etcd: Etcd, ost: ObjectStore, keys: Keys) -> Inventory:
-        with tempfile.TemporaryDirectory(prefix="runabout-") as scratch:
-            return await take_inventory(etcd, ost, keys, scratch=Path(scratch), progress=Teller())
+        return await take_inventory(etcd, ost, keys, scratch=_scratch(), progress=Teller())
 
     found = _with_store(work)
     typer.echo(json.dumps(_as_json(found), indent=2) if as_json else _as_text(found))
@@ -149,6 +148,12 @@ def _settings() -> Settings:
             for item in error.errors()
         ]
         _end("\n".join(lines), EXIT_PLACE, error)
+
+
+def _scratch() -> Path:
+    """Return the operator's scratch folder where there is one: in its container it has more room than others."""
+    folder = Settings().scratch_dir
+    return folder if folder.is_dir() and os.access(folder, os.W_OK) else Path(tempfile.gettempdir())
 
 
 def _connect(settings: Settings) -> Etcd:

@@ -23,7 +23,7 @@ from runabout.datamanager.manifest import DataFile, parse_name
 from runabout.datamanager.objects import Breather, batches, last_epoch, list_segments, read_segment
 from runabout.datamanager.opening import ID_SIZE, State, read_state
 from runabout.datamanager.progress import Progress, Step, silent
-from runabout.datamanager.spill import Change, Spill
+from runabout.datamanager.spill import MOST, Change, Spill
 from runabout.etcd import Etcd
 from runabout.ost import NotFoundError, ObjectStore, iterate
 
@@ -145,6 +145,7 @@ async def with_snapshot(
     scratch: Path,
     use: Callable[[Snapshot], Awaitable[T]],
     progress: Progress = silent,
+    most: int = MOST,
 ) -> T:
     """Return what `use` returns for the documents as they are now.
 
@@ -158,6 +159,7 @@ async def with_snapshot(
         scratch: A folder, in which files are made meanwhile.
         use: Works with the snapshot, which is good until it returns.
         progress: Told of the log that is read.
+        most: Bytes of changes in memory; more go to `scratch`.
 
     Raises:
         BrokenLog: there is no store, or something is missing or damaged that nothing else says. Unavailable: a running
@@ -171,8 +173,9 @@ async def with_snapshot(
             try:
                 base = None if here is None or name is None else await read_manifest(here, keys, name)
                 with TemporaryDirectory(dir=scratch, prefix="changes-") as folder:
-                    changes = await _read_changes(etcd, here, keys, meta, head, base, Path(folder), progress)
-                    return await use(Snapshot(state, here, meta, head, base, changes))
+                    spill = Spill(Path(folder), most=most)
+                    await _read_changes(etcd, here, keys, meta, head, base, spill, progress)
+                    return await use(Snapshot(state, here, meta, head, base, spill))
             except BrokenLog as error:
                 trouble.append(str(error))
         now = await read_state(etcd, keys)
@@ -252,16 +255,16 @@ async def _read_changes(
     meta: Meta,
     head: Head,
     base: Base | None,
-    folder: Path,
+    spill: Spill,
     progress: Progress,
-) -> Spill:
-    """Return what the log after a checkpoint changes, once its chain has ended in the head's."""
+) -> None:
+    """Take what the log after a checkpoint changes; its chain has to end in the head's."""
     after, chain = 0, NO_CHAIN
     if base is not None:
         if base.manifest.store_id != meta.store_id:
             raise BrokenLog(f"the object {keys.manifests}{base.pointer.name} is of another store")
         after, chain = base.manifest.covers, base.manifest.sealed.chain
-    spill, breather, begin = Spill(folder), Breather(), after
+    breather, begin = Breather(), after
     log = read_wherever(etcd, ost, keys, after=after, chain=chain, sequence=head.sequence)
     async with aclosing(log):
         async for batch in log:
@@ -274,7 +277,6 @@ async def _read_changes(
             f"the log ends with another chain than {keys.head.decode()} says at sequence {head.sequence}: etcd or the "
             "object storage was set back; start the operator once, which sets it right"
         )
-    return spill
 
 
 async def read_wherever(

@@ -14,10 +14,11 @@ from lab.damage import CHANGES, scene
 from lab.etcds import MemoryLab
 from lab.exports import NOW, empty, exported, imported
 from lab.stores import DOC, Stores, View, put, view
-from runabout.datamanager import StoreError
+from runabout.datamanager import Delete, StoreError, Transaction
 from runabout.datamanager.exportformat import DESCRIPTION, SUMS, ExportError, read_export
 from runabout.datamanager.exporting import export_store
 from runabout.datamanager.progress import Step
+from runabout.datamanager.snapshot import Snapshot, with_snapshot
 from runabout.ost import MemoryObjectStore
 
 EAGER = replace(SMALL, small=0, keep=1, keep_seconds=-NEVER, orphan_seconds=-NEVER)
@@ -57,6 +58,26 @@ async def test_an_export_is_of_one_sequence_while_a_writer_seals_and_makes_check
         async with MemoryLab() as lab, empty(lab) as other:
             await imported(other, tmp_path / "e")
             assert view(await other.open()) == views[export.sequence]
+
+
+async def test_changes_that_go_to_disk_make_the_same_documents(tmp_path: Path) -> None:
+    async with scene() as it:
+        store = await it.stores.open()
+        for key in ("a 0001", "b 0004", "0", "e", "a 0001"):
+            await store.commit(put(key, b"again"))
+        await store.commit(Transaction((Delete(DOC, "b 0000"), Delete(DOC, "e"))))
+
+        async def use(snapshot: Snapshot) -> tuple[View, dict[str, int]]:
+            found = {
+                kind: {key: body async for rows in snapshot.rows(kind) for key, body in rows} for kind in snapshot.types
+            }
+            return found, {kind: await snapshot.count(kind) for kind in snapshot.types}
+
+        documents, counts = await with_snapshot(
+            it.stores.lab.etcd, it.ost, it.stores.keys, scratch=tmp_path, use=use, most=1
+        )
+        assert documents == view(store)
+        assert counts == {kind: len(each) for kind, each in documents.items()}
 
 
 async def test_an_export_goes_round_what_is_damaged_if_something_says_the_same(tmp_path: Path) -> None:
