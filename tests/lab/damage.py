@@ -3,13 +3,17 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from pathlib import Path
+
+import pytest
 
 from lab.checkpoints import NEVER, SMALL, checkpoint, seal, write
 from lab.etcds import MemoryLab
 from lab.stores import Stores, View, note, view
-from runabout.datamanager import CheckpointPolicy, SealPolicy, Store
+from runabout.datamanager import BrokenLog, CheckpointPolicy, SealPolicy, Store
+from runabout.datamanager.audit import Finding, Report, audit_store
 from runabout.datamanager.manifest import Manifest
+from runabout.datamanager.snapshot import Snapshot, with_snapshot
 from runabout.etcd import Put
 from runabout.ost import MemoryObjectStore, ObjectStore
 
@@ -17,13 +21,12 @@ Change = Callable[[bytes], bytes | None]
 """Makes other bytes of an object's bytes; None: it is gone."""
 
 
-class Harm(Protocol):
-    """Changes a store from outside."""
-
-    async def __call__(self, scene: "Scene") -> str:
-        """Return the key of what was changed."""
-        ...
-
+EAGER = replace(SMALL, small=0, keep=1, keep_seconds=-NEVER, orphan_seconds=-NEVER)
+"""One checkpoint before the newest is kept, and nothing else."""
+EVERYTHING = 1000
+"""Batches that etcd keeps: all of them."""
+NOTHING_LOST = "nothing is lost"
+NOT_OPEN = "cannot be opened"
 
 CHANGES: dict[str, Change] = {
     "missing": lambda _: None,
@@ -102,3 +105,47 @@ async def _finished(stores: Stores, store: Store, first: Manifest, second: Manif
     documents = view(store)
     await store.close()
     return Scene(stores, first, second, documents)
+
+
+async def check(it: Scene) -> Report:
+    return await audit_store(it.stores.lab.etcd, it.ost, it.stores.keys)
+
+
+async def only(it: Scene) -> Finding:
+    """Return the one damage there is."""
+    report = await check(it)
+    assert len(report.findings) == 1, report.findings
+    return report.findings[0]
+
+
+async def taken(it: Scene, scratch: Path) -> View:
+    """Return the documents without opening the store."""
+
+    async def use(snapshot: Snapshot) -> View:
+        return {
+            kind: {key: body async for rows in snapshot.rows(kind) for key, body in rows} for kind in snapshot.types
+        }
+
+    return await with_snapshot(it.stores.lab.etcd, it.ost, it.stores.keys, scratch=scratch, use=use)
+
+
+async def is_true(it: Scene, findings: tuple[Finding, ...], scratch: Path) -> None:
+    """Compare what is said of damage with what happens, and take the advice to delete a key."""
+    for each in findings:
+        if "delete the key" in each.todo:
+            with pytest.raises(BrokenLog):
+                await it.stores.open()
+            assert f"delete the key {each.where} in etcd" in each.todo
+            await it.stores.lab.etcd.delete(each.where.encode())
+            findings = (await check(it)).findings
+    lost = [each for each in findings if NOTHING_LOST not in each.means]
+    if lost:
+        with pytest.raises(BrokenLog):
+            await taken(it, scratch)
+    else:
+        assert await taken(it, scratch) == it.documents
+    if any(NOT_OPEN in each.means for each in findings):
+        with pytest.raises(BrokenLog):
+            await it.stores.open()
+    else:
+        assert view(await it.stores.open()) == it.documents

@@ -1,16 +1,16 @@
 """A store as files: the documents of one sequence, and nothing where it failed."""
 
 import asyncio
+import errno
 import hashlib
 import json
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lab.checkpoints import NEVER, SMALL, checkpoint, checkpointer, write
-from lab.damage import CHANGES, scene
+from lab.checkpoints import checkpoint, checkpointer, write
+from lab.damage import CHANGES, EAGER, scene
 from lab.etcds import MemoryLab
 from lab.exports import NOW, empty, exported, imported
 from lab.stores import DOC, Stores, View, put, view
@@ -20,9 +20,6 @@ from runabout.datamanager.exporting import export_store
 from runabout.datamanager.progress import Step
 from runabout.datamanager.snapshot import Snapshot, with_snapshot
 from runabout.ost import MemoryObjectStore
-
-EAGER = replace(SMALL, small=0, keep=1, keep_seconds=-NEVER, orphan_seconds=-NEVER)
-"""One checkpoint before the newest is kept, and nothing else."""
 
 
 async def test_a_store_in_etcd_alone_is_exported_too(tmp_path: Path) -> None:
@@ -142,6 +139,17 @@ async def test_a_folder_that_is_not_empty_or_no_folder_is_refused_and_left_alone
         with pytest.raises(ExportError, match="cannot be used: Not a directory"):
             await exported(it.stores, tmp_path / "file" / "below")
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["file"]
+
+
+async def test_a_full_disk_is_said_in_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    def full(step: Step) -> None:
+        if step.what == "writing":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with scene() as it:
+        with pytest.raises(ExportError, match=f"{tmp_path}/e cannot be written: No space left on device"):
+            await export_store(it.stores.lab.etcd, it.ost, it.stores.keys, tmp_path / "e", made_at=NOW, progress=full)
+    assert not (tmp_path / "e").exists()
 
 
 @pytest.mark.parametrize("made", [False, True], ids=["was there", "was made"])

@@ -55,7 +55,14 @@ class Verdict:
 def explain(seen: Seen) -> list[Finding]:
     """Return what the damages of a look mean."""
     verdict = judge(seen)
-    return [Finding(each.where, each.what, *_EXPLAIN[each.part](each, verdict)) for each in seen.damages]
+    return [_finding(each, verdict) for each in seen.damages]
+
+
+def _finding(damage: Damage, verdict: Verdict) -> Finding:
+    means, todo = _EXPLAIN[damage.part](damage, verdict)
+    if "this version cannot read" in damage.what:
+        todo = f"use a newer version if one wrote it; otherwise {todo}"
+    return Finding(damage.where, damage.what, means, todo)
 
 
 def judge(seen: Seen) -> Verdict:
@@ -191,7 +198,7 @@ def _left(verdict: Verdict) -> str:
 def _state(_damage: Damage, verdict: Verdict) -> tuple[str, str]:
     seen = verdict.seen
     means = "nobody can say from this key how far the log is, or who writes it; the store cannot be opened as it is"
-    advice = "use a newer version if one wrote it; otherwise restore etcd from a snapshot"
+    advice = "restore etcd from a snapshot"
     if seen.end:
         return (
             f"{means}. The object storage has the documents as of sequence {seen.end}",
@@ -223,10 +230,7 @@ def _pointer_means(why: str, damage: Damage, verdict: Verdict) -> tuple[str, str
         return means, "restart the operator: it writes this key again"
     return (
         means,
-        (
-            f"use a newer version if one wrote it; otherwise end the operator, delete the key {damage.where} in etcd, "
-            "and start it again"
-        ),
+        (f"end the operator, delete the key {damage.where} in etcd, and start it again"),
     )
 
 
