@@ -9,7 +9,9 @@ import google_crc32c
 import pytest
 
 from lab.damage import CHANGES, EVERYTHING, Scene, check, is_true, only, scene
+from runabout.datamanager.batch import encode_batch, next_chain
 from runabout.datamanager.manifest import decode_pointer
+from runabout.datamanager.segment import decode_segment, encode_segment
 
 OBJECTS: dict[str, Callable[[Scene], str]] = {
     "identity": lambda it: it.stores.keys.identity,
@@ -180,6 +182,32 @@ async def test_a_segment_of_another_store_or_history_is_told_from_ours() -> None
         await it.change(it.stores.keys.segment(9), lambda _: theirs)
         found = await only(it)
         assert found.what.startswith("is of another store, ")
+
+
+async def test_a_segment_of_another_history_of_the_same_store_is_found(tmp_path: Path) -> None:
+    async with scene() as it:
+
+        def rewritten(data: bytes) -> bytes:
+            old = decode_segment(data, where="")
+            values, chain = [], bytes(16)
+            for sequence in range(old.first, old.last + 1):
+                value = encode_batch(sequence=sequence, previous=chain, batch_id=bytes(16), transactions=())
+                values.append(value)
+                chain = next_chain(chain, value)
+            return encode_segment(
+                values,
+                store_id=old.store_id,
+                first=old.first,
+                epoch=old.epoch,
+                incarnation=old.incarnation,
+                previous=bytes(16),
+                chain=chain,
+            )
+
+        await it.change(it.stores.keys.segment(14), rewritten)
+        found = (await check(it)).findings
+        assert found[0].what == "does not continue the one before it: it is of another history"
+        await is_true(it, found, tmp_path)
 
 
 async def test_an_epoch_s_marker_that_is_gone_or_has_bytes_is_found() -> None:

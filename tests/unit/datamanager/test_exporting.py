@@ -18,7 +18,7 @@ from runabout.datamanager import Delete, StoreError, Transaction
 from runabout.datamanager.exportformat import DESCRIPTION, SUMS, ExportError, read_export
 from runabout.datamanager.exporting import export_store
 from runabout.datamanager.progress import Step
-from runabout.datamanager.snapshot import Snapshot, with_snapshot
+from runabout.datamanager.snapshot import Snapshot, read_wherever, with_snapshot
 from runabout.ost import MemoryObjectStore
 
 
@@ -30,7 +30,10 @@ async def test_a_store_in_etcd_alone_is_exported_too(tmp_path: Path) -> None:
         assert (export.documents, export.sequence) == ({DOC: 3}, 3)
 
 
-async def test_an_export_is_of_one_sequence_while_a_writer_seals_and_makes_checkpoints(tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", [1, 2, 3])
+async def test_an_export_is_of_one_sequence_while_a_writer_seals_and_makes_checkpoints(
+    tmp_path: Path, every: int
+) -> None:
     async with scene(checkpoints=EAGER) as it:
         store = await it.stores.open(etcd=it.stores.lab.etcd)
         views: dict[int, View] = {}
@@ -43,8 +46,9 @@ async def test_an_export_is_of_one_sequence_while_a_writer_seals_and_makes_check
             busy, turns = True, turns + 1
             await store.commit(put(f"turn {turns}"))
             views[store.sequence] = view(store)
-            await checkpoint(store)
-            await checkpointer(store).collect()
+            if turns % every == 0:
+                await checkpoint(store)
+                await checkpointer(store).collect()
             busy = False
 
         views[store.sequence] = view(store)
@@ -55,6 +59,18 @@ async def test_an_export_is_of_one_sequence_while_a_writer_seals_and_makes_check
         async with MemoryLab() as lab, empty(lab) as other:
             await imported(other, tmp_path / "e")
             assert view(await other.open()) == views[export.sequence]
+
+
+async def test_the_log_is_read_up_to_a_batch_in_the_middle_of_a_segment() -> None:
+    async with scene() as it:
+        end = it.second.sealed
+        found = [
+            batch.sequence
+            async for batch in read_wherever(
+                it.stores.lab.etcd, it.ost, it.stores.keys, after=end.last, chain=end.chain, sequence=15
+            )
+        ]
+        assert found == [14, 15]
 
 
 async def test_changes_that_go_to_disk_make_the_same_documents(tmp_path: Path) -> None:

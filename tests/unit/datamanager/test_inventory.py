@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.damage import scene
+from lab.damage import CHANGES, scene
 from lab.stores import DOC, NOTE, put, view
 from runabout.datamanager import Delete, StoreError, Transaction
 from runabout.datamanager.head import Keys
@@ -35,6 +35,18 @@ async def test_documents_that_were_changed_or_deleted_after_the_checkpoint_are_c
         assert it.stores.ost is not None
         found = await take_inventory(it.stores.lab.etcd, it.ost, it.stores.keys, scratch=tmp_path)
         assert found.documents == {kind: len(documents) for kind, documents in view(store).items()}
+
+
+async def test_data_files_in_whose_range_nothing_changed_are_not_read(tmp_path: Path) -> None:
+    async with scene() as it:
+        store = await it.stores.open()
+        await store.commit(put("0 before all"))
+        for key in (it.stores.keys.segment(2), *(file.object for file in it.second.files)):
+            await it.change(key, CHANGES["zeros"])
+        assert it.stores.ost is not None
+        found = await take_inventory(it.stores.lab.etcd, it.ost, it.stores.keys, scratch=tmp_path)
+        assert found.documents == {kind: len(documents) for kind, documents in view(store).items()}
+        assert found.covers == it.second.covers
 
 
 async def test_the_inventory_of_a_store_whose_etcd_was_wiped_is_that_of_the_object_storage(tmp_path: Path) -> None:

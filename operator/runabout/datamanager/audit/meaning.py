@@ -69,7 +69,7 @@ def judge(seen: Seen) -> Verdict:
     """Find out what is left."""
     heads = [0 if head is None else head.sequence for head in (seen.head, seen.head_now)]
     end = max(*heads, seen.end, 0 if seen.sealed is None else seen.sealed.last)
-    if any(each.part in {Part.LIFE, Part.FOREIGN} for each in seen.damages):
+    if _set_back(seen):
         end = seen.end  # the object storage is the truth
     log = joined(seen.log, seen.etcd)
     bases: list[Base | None] = [*seen.newest_first(), None]
@@ -104,7 +104,12 @@ def _opens(seen: Seen, bases: list[Base | None]) -> bool:
     if seen.sealed is not None and seen.sealed.last > seen.end:
         return False
     head = seen.head_now or seen.head
-    return head is None or seen.etcd.have(seen.end + 1, head.sequence)
+    # What etcd has of another history is put aside.
+    return head is None or _set_back(seen) or seen.etcd.have(seen.end + 1, head.sequence)
+
+
+def _set_back(seen: Seen) -> bool:
+    return any(each.part in {Part.LIFE, Part.FOREIGN} for each in seen.damages)
 
 
 def _covers(base: Base | None) -> int:
