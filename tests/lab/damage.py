@@ -149,3 +149,6 @@ async def is_true(it: Scene, findings: tuple[Finding, ...], scratch: Path) -> No
             await it.stores.open()
     else:
         assert view(await it.stores.open()) == it.documents
+    if any("delete all keys below" in each.todo for each in findings):
+        await it.stores.wipe()
+        assert view(await it.stores.open())["doc"].items() <= it.documents["doc"].items()

@@ -89,7 +89,7 @@ SAID: dict[tuple[str, int], tuple[str, str]] = {
     ),
     ("old manifest", 0): (
         "and the log after it say the same",
-        "nothing: an opening has one checkpoint less to fall back on, until there is a newer one",
+        "nothing: an opening has one checkpoint less to fall back on",
     ),
     ("old data file", 0): (
         "nothing is lost: the log from its beginning says the same",

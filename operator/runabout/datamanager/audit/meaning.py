@@ -35,21 +35,20 @@ class Verdict:
     seen: Seen
     end: int
     """The last sequence that anything says was committed."""
-    base: Base | None
-    """The newest checkpoint after which all of the log is there."""
     recoverable: bool
-    """Whether there is one, or all of the log."""
+    """Whether there is a checkpoint after which all of the log is there, or all of the log."""
     opens: bool
     """Whether an operator can open the store as it is."""
     reachable: int
     """Up to which sequence the documents can be had."""
 
-    @property
-    def source(self) -> str:
-        """What says everything."""
-        if self.base is None:
-            return "the log from its beginning says"
-        return f"the checkpoint {self.seen.keys.manifests}{self.base.pointer.name} and the log after it say"
+    def source(self, covers: int) -> str:
+        """Return what else says all that a checkpoint up to a sequence says; nothing if nothing does."""
+        log, manifests = joined(self.seen.log, self.seen.etcd), self.seen.keys.manifests
+        for base in self.seen.newest_first():
+            if _covers(base) >= covers or log.reach(_covers(base)) >= covers:
+                return f"the checkpoint {manifests}{base.pointer.name} and the log after it say"
+        return "the log from its beginning says" if log.reach(0) >= covers else ""
 
 
 def explain(seen: Seen) -> list[Finding]:
@@ -73,19 +72,11 @@ def judge(seen: Seen) -> Verdict:
         end = seen.end  # the object storage is the truth
     log = joined(seen.log, seen.etcd)
     bases: list[Base | None] = [*seen.newest_first(), None]
-    reached = {None if base is None else base.pointer.name: log.reach(_covers(base)) for base in bases}
-    whole = [base for base in bases if reached[None if base is None else base.pointer.name] >= end]
-    return Verdict(
-        seen,
-        end,
-        whole[0] if whole else None,
-        bool(whole),
-        _opens(seen, bases),
-        max(reached.values()),
-    )
+    reachable = max(log.reach(_covers(base)) for base in bases)
+    return Verdict(seen, end, reachable >= end, _opens(seen), reachable)
 
 
-def _opens(seen: Seen, bases: list[Base | None]) -> bool:
+def _opens(seen: Seen) -> bool:
     stops = {Part.IDENTITY, Part.STRANGER, Part.STATE}
     if any(each.part in stops for each in seen.damages):
         return False
@@ -93,19 +84,23 @@ def _opens(seen: Seen, bases: list[Base | None]) -> bool:
     for key, value in ((keys.sealed, seen.sealed), (keys.manifest, seen.pointer)):
         if key in seen.raw and value is None:
             return False
-    holding = [
-        base
-        for base in bases
-        if (base is None or seen.segments.get(base.manifest.sealed.first) == base.manifest.sealed)
-        and seen.log.reach(_covers(base)) >= seen.end
-    ]
-    if seen.end and not holding:
+    if seen.end and not _stands(seen):
         return False
     if seen.sealed is not None and seen.sealed.last > seen.end:
         return False
     head = seen.head_now or seen.head
     # What etcd has of another history is put aside.
     return head is None or _set_back(seen) or seen.etcd.have(seen.end + 1, head.sequence)
+
+
+def _stands(seen: Seen) -> bool:
+    """Return whether an opening can read all that is on the object storage."""
+    bases: list[Base | None] = [*seen.newest_first(), None]
+    return any(
+        (base is None or seen.segments.get(base.manifest.sealed.first) == base.manifest.sealed)
+        and seen.log.reach(_covers(base)) >= seen.end
+        for base in bases
+    )
 
 
 def _set_back(seen: Seen) -> bool:
@@ -126,17 +121,17 @@ def _log_part(damage: Damage, verdict: Verdict) -> tuple[str, str]:
     covered = next((base for base in seen.newest_first() if _covers(base) >= damage.last), None)
     part = f"sequences {damage.first} to {damage.last}" if damage.last > damage.first else f"sequence {damage.first}"
     segment = damage.part is Part.SEGMENT
-    if verdict.recoverable and covered is not None:
+    if covered is not None:
         kept = f"nothing is lost: the checkpoint {seen.keys.manifests}{covered.pointer.name} has what {part} did"
-    elif verdict.recoverable and segment:
+    elif segment and seen.etcd.have(damage.first, damage.last):
         kept = f"nothing is lost: etcd still has {part}"
-    elif verdict.recoverable:
+    elif not segment and seen.log.have(damage.first, damage.last):
         kept = f"nothing is lost: the object storage has {part}"
     else:
         return _lost(part, verdict, segment=segment)
-    if not verdict.opens:
-        return kept + _whether(verdict), f"{BACKUP}, or: {MOVE}" if segment else MOVE
-    return kept, "nothing: the operator removes it when no checkpoint needs it any more"
+    if not verdict.opens and segment:
+        return kept + _whether(verdict), f"{BACKUP}, or: {MOVE}" if verdict.recoverable else BACKUP
+    return kept + _whether(verdict), "nothing: the operator removes it when no checkpoint needs it any more"
 
 
 def _lost(part: str, verdict: Verdict, *, segment: bool) -> tuple[str, str]:
@@ -147,7 +142,7 @@ def _lost(part: str, verdict: Verdict, *, segment: bool) -> tuple[str, str]:
         return means, f"{BACKUP}; {LAST_EXPORT}; {keep}"
     end = verdict.seen.end
     advice = "restore etcd from a snapshot that has it"
-    if end and verdict.seen.log.reach(max([0, *map(_covers, verdict.seen.newest_first())])) >= end:
+    if end and _stands(verdict.seen):
         prefix = verdict.seen.keys.prefix
         advice += (
             f"; without one, end the operator and delete all keys below {prefix} in etcd: its next start goes on from "
@@ -159,41 +154,38 @@ def _lost(part: str, verdict: Verdict, *, segment: bool) -> tuple[str, str]:
 
 
 def _manifest(damage: Damage, verdict: Verdict) -> tuple[str, str]:
-    seen = verdict.seen
-    newest = seen.pointer is not None and damage.where == seen.keys.manifests + seen.pointer.name
-    if verdict.recoverable:
-        means = f"nothing is lost: {verdict.source} the same{_whether(verdict)}"
-        if not verdict.opens:
-            return means, f"{BACKUP}, or: {MOVE}"
-        if newest:
-            return means, RESTART
-        if damage.what.startswith("is missing"):
-            return means, "nothing: an opening has one checkpoint less to fall back on, until there is a newer one"
-        return means, "delete the object: nothing is collected while it is there"
-    return (
-        f"which data files make the documents as of sequence {damage.covers} is written nowhere else; {_left(verdict)}",
-        f"{BACKUP}; {LAST_EXPORT}",
-    )
+    seen, source = verdict.seen, verdict.source(damage.covers)
+    if not source:
+        what = f"which data files make the documents as of sequence {damage.covers} is written nowhere else"
+        return f"{what}; {_left(verdict)}", f"{BACKUP}; {LAST_EXPORT}"
+    if seen.pointer is not None and damage.where == seen.keys.manifests + seen.pointer.name:
+        return _replaced(source, verdict, RESTART)
+    if damage.what.startswith("is missing"):
+        return _replaced(source, verdict, "nothing: an opening has one checkpoint less to fall back on")
+    return _replaced(source, verdict, "delete the object: nothing is collected while it is there")
 
 
 def _data(damage: Damage, verdict: Verdict) -> tuple[str, str]:
-    seen, file = verdict.seen, damage.file
-    if verdict.recoverable:
-        means = f"nothing is lost: {verdict.source} the same{_whether(verdict)}"
-        if not verdict.opens:
-            return means, f"{BACKUP}, or: {MOVE}"
+    seen, file, source = verdict.seen, damage.file, verdict.source(damage.covers)
+    if source:
         newest = max(map(_covers, seen.bases.values()), default=0)
-        return (
-            means,
-            RESTART if damage.covers == newest else "nothing: it goes with its checkpoint, which is an old one",
-        )
-    what = (
-        "documents" if file is None else f"{file.count} documents of the type {file.type}, {file.first} to {file.last},"
-    )
+        old = "nothing: it goes with its checkpoint, which is an old one"
+        return _replaced(source, verdict, RESTART if damage.covers == newest else old)
+    what = "documents"
+    if file is not None:
+        what = f"{file.count} documents of the type {file.type}, {file.first} to {file.last},"
     return (
         f"{what} as they were at sequence {damage.covers} are nowhere else; {_left(verdict)}",
         f"{BACKUP}; {LAST_EXPORT}; an operator that runs has the documents in memory: do not end it before",
     )
+
+
+def _replaced(source: str, verdict: Verdict, todo: str) -> tuple[str, str]:
+    """Explain what something else says as well."""
+    means = f"nothing is lost: {source} the same{_whether(verdict)}"
+    if verdict.opens:
+        return means, todo
+    return means, f"{BACKUP}, or: {MOVE}" if verdict.recoverable else BACKUP
 
 
 def _left(verdict: Verdict) -> str:
