@@ -3,6 +3,7 @@
 import typer
 
 from runabout.client.check import check_command
+from runabout.client.data import data
 from runabout.client.logs import logs
 from runabout.client.maintenance import apply_crds, release_finalizers, selftest
 from runabout.client.simulate import simulate
@@ -21,3 +22,4 @@ app.command()(logs)
 app.command(hidden=True)(apply_crds)
 app.command(hidden=True)(release_finalizers)
 app.command()(selftest)
+app.add_typer(data, name="data")

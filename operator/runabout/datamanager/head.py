@@ -113,6 +113,11 @@ class Keys:
     store: int
 
     @property
+    def prefix(self) -> str:
+        """The beginning of all of the store's keys, in etcd and on the object storage."""
+        return f"store/{self.store}/"
+
+    @property
     def meta(self) -> bytes:
         """See :class:`Meta`."""
         return b"store/%d/meta" % self.store
@@ -140,6 +145,11 @@ class Keys:
     def wal(self, sequence: int) -> bytes:
         """Return the key of a batch; keys sort as their sequences do."""
         return b"store/%d/wal/%016x" % (self.store, sequence)
+
+    @property
+    def everything(self) -> tuple[bytes, bytes]:
+        """The range of all of the store's keys in etcd."""
+        return b"store/%d/" % self.store, b"store/%d0" % self.store
 
     @property
     def wal_end(self) -> bytes:
@@ -183,6 +193,11 @@ class Keys:
     def data(self) -> str:
         """The beginning of the keys of all data files."""
         return f"store/{self.store}/data/"
+
+    @property
+    def importing(self) -> str:
+        """The object that is there while the store is being imported."""
+        return f"store/{self.store}/importing"
 
     def quarantine(self, epoch: int, first: int) -> str:
         """Return the key for batches, from sequence `first` on, that the opening of an epoch refused."""

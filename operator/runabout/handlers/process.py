@@ -17,9 +17,9 @@ from runabout.control.lease import LeaseLostError
 from runabout.control.metrics import Metrics
 from runabout.control.operator import Operator
 from runabout.control.settings import Settings
+from runabout.control.variables import unknown_variables
 from runabout.datamanager import StoreError
 from runabout.handlers.shell import WatchError, watch
-from runabout.handlers.variables import unknown_variables
 from runabout.kube.connection import NoClusterError, connect
 from runabout.ost import OstError, OstSettings, open_ost
 

@@ -7,8 +7,11 @@ from runabout.ost.settings import OstSettings, PosixPlace, place
 from runabout.ost.store import ObjectStore
 
 
-async def open_ost(settings: OstSettings) -> ObjectStore:
+async def open_ost(settings: OstSettings, *, probe: bool = True) -> ObjectStore:
     """Return the store at `settings.url`, probed; the caller closes it.
+
+    Without a `probe` nothing is written and nothing asked: for those who only read, whose first call shows whether it
+    is there.
 
     Raises:
         UnsuitableError: the settings are wrong or the store cannot be relied on; the message says what to change.
@@ -21,6 +24,8 @@ async def open_ost(settings: OstSettings) -> ObjectStore:
         store = PosixObjectStore(where.directory, threads=settings.threads, timeout=settings.request_timeout_seconds)
     else:
         store = await S3ObjectStore.connect(where, settings)
+    if not probe:
+        return store
     try:
         await store.probe()
     except OstError:

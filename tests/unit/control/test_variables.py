@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.tools import REPOSITORY
 from runabout.control.settings import Settings
-from runabout.handlers.variables import unknown_variables
+from runabout.control.variables import unknown_variables
 
 
 def test_every_setting_may_be_set() -> None:
