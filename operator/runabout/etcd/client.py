@@ -139,12 +139,16 @@ class GrpcEtcd:
 
     async def disarm(self) -> None:
         """End the alarm NOSPACE."""
-        request = rpc_pb2.AlarmRequest(action=_DEACTIVATE, alarm=_NOSPACE)
+        for alarm in (await self._alarm(rpc_pb2.AlarmRequest())).alarms:
+            if alarm.alarm == _NOSPACE:
+                request = rpc_pb2.AlarmRequest(action=_DEACTIVATE, alarm=_NOSPACE, memberID=alarm.memberID)
+                await self._alarm(request)
 
-        async def send(member: Member, metadata: tuple[tuple[str, str], ...], seconds: float) -> None:
-            await member.maintenance.Alarm(request, timeout=seconds, metadata=metadata)
+    async def _alarm(self, request: Any) -> Any:  # noqa: ANN401 - generated code has no types
+        async def send(member: Member, metadata: tuple[tuple[str, str], ...], seconds: float) -> Any:  # noqa: ANN401 - as above
+            return await member.maintenance.Alarm(request, timeout=seconds, metadata=metadata)
 
-        await self._connection.call(send)
+        return await self._connection.call(send)
 
     async def close(self) -> None:
         """Close the connections."""
