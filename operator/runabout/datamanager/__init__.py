@@ -9,6 +9,9 @@ from runabout.datamanager.errors import (
     BrokenLog,
     Conflict,
     Fenced,
+    ReadOnly,
+    Refused,
+    StorageFailed,
     StoreError,
     TooLarge,
     Unavailable,
@@ -16,11 +19,14 @@ from runabout.datamanager.errors import (
 )
 from runabout.datamanager.follow import Follower, follow_store
 from runabout.datamanager.joining import open_store
+from runabout.datamanager.observing import Observer, Work
 from runabout.datamanager.recovery import Case, Recovery
 from runabout.datamanager.sealer import Sealer, SealPolicy
+from runabout.datamanager.space import SpacePolicy, Verdict
 from runabout.datamanager.store import Store
 from runabout.datamanager.tables import Column, Kind, Table, Tables
 from runabout.datamanager.transaction import Action, Append, Committed, Delete, Put, Sequence, Transaction
+from runabout.datamanager.vitals import Vitals, vitals
 
 __all__ = [
     "Action",
@@ -36,11 +42,16 @@ __all__ = [
     "Fenced",
     "Follower",
     "Kind",
+    "Observer",
     "Put",
+    "ReadOnly",
     "Recovery",
+    "Refused",
     "SealPolicy",
     "Sealer",
     "Sequence",
+    "SpacePolicy",
+    "StorageFailed",
     "Store",
     "StoreError",
     "Table",
@@ -49,6 +60,10 @@ __all__ = [
     "Transaction",
     "Unavailable",
     "Unknown",
+    "Verdict",
+    "Vitals",
+    "Work",
     "follow_store",
     "open_store",
+    "vitals",
 ]

@@ -15,7 +15,8 @@ from runabout.etcd.space import MemberSpace, read_status
 
 DEADLINE = 5.0
 """Seconds for one call, reconnects included."""
-DEFRAGMENT_SECONDS = 120.0
+UPKEEP_SECONDS = 120.0
+"""For calls that work on all of a database."""
 _DEACTIVATE, _NOSPACE = 2, 1
 """An alarm's numbers in etcd's API."""
 
@@ -128,6 +129,15 @@ class GrpcEtcd:
 
         return read_status(await self._connection.call(send, only=member), member=member.name)
 
+    async def compact_now(self, revision: int) -> None:
+        """Forget the changes before a revision, and wait until that is done."""
+        request = rpc_pb2.CompactionRequest(revision=revision, physical=True)
+
+        async def send(member: Member, metadata: tuple[tuple[str, str], ...], seconds: float) -> None:
+            await member.kv.Compact(request, timeout=seconds, metadata=metadata)
+
+        await self._connection.call(send, seconds=UPKEEP_SECONDS)
+
     async def defragment(self, member: str) -> None:
         """Have a member's file shrink to what is in use."""
 
@@ -135,7 +145,7 @@ class GrpcEtcd:
             await member.maintenance.Defragment(rpc_pb2.DefragmentRequest(), timeout=seconds, metadata=metadata)
 
         only = next(each for each in self._connection.members if each.name == member)
-        await self._connection.call(send, only=only, seconds=DEFRAGMENT_SECONDS)
+        await self._connection.call(send, only=only, seconds=UPKEEP_SECONDS)
 
     async def disarm(self) -> None:
         """End the alarm NOSPACE."""

@@ -130,6 +130,10 @@ class MemoryEtcd:
             MemberSpace("memory", self._size, self._in_use(), -1 if self.quota is None else self.quota, self._full),
         )
 
+    async def compact_now(self, revision: int) -> None:
+        """Forget the changes before a revision."""
+        await self.compact(revision)
+
     async def defragment(self, member: str) -> None:
         """Give up what is not in use."""
         await self.fault("defragment", "before")

@@ -43,6 +43,14 @@ class Upkeep(Protocol):
         """
         ...
 
+    async def compact_now(self, revision: int) -> None:
+        """Forget the changes before `revision`, as `Etcd.compact`; return when the room is there for other things.
+
+        Raises:
+            CompactedError: that is done already. Other PermanentEtcdError: this user may not.
+        """
+        ...
+
     async def defragment(self, member: str) -> None:
         """Have a member's file shrink to what is in use; the member answers nothing else meanwhile.
 

@@ -75,7 +75,7 @@ async def test_a_full_server_takes_writes_again_when_room_was_made_and_the_alarm
     with pytest.raises(FullError):
         await small.txn((), [Put(b"one more", b"")])
     await small.delete(b"fill/", b"fill0")
-    await small.compact((await small.range(b"a", b"b")).revision)
+    await small.compact_now((await small.range(b"a", b"b")).revision)
     assert (await space(small)).size >= full.size, "a file never shrinks by itself"
     await shrink(small, QUOTA // 4)
     with pytest.raises(FullError):
