@@ -115,7 +115,9 @@ async def test_an_operator_without_etcd_is_alive_says_why_it_is_not_ready_and_en
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         work = group.create_task(operator.run(stop))
-        says = "starting\n" if first_try else f"etcd at http://{HOST}:{nobody} does not answer"
+        says = (
+            "starting\n" if first_try else f"the store cannot be opened: etcd: no connection to http://{HOST}:{nobody} "
+        )
         status, text = await until_ready_says(health, says)
         assert status == 503
         assert text.startswith(says)
