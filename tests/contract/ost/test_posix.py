@@ -337,6 +337,15 @@ async def test_an_impossible_directory_is_refused_in_one_sentence(base: str) -> 
     assert "\n" not in str(raised.value)
 
 
+async def test_a_full_disk_is_refused_at_the_start_in_one_sentence(tmp_path: Path) -> None:
+    with largest_file(0), pytest.raises(FullError, match=r"writing 'probe/.*' in .*; make room") as raised:
+        await open_ost(OstSettings(f"file://{tmp_path}/base"))
+    assert "\n" not in str(raised.value)
+    store = await open_ost(OstSettings(f"file://{tmp_path}/base"))
+    assert await store.list() == []
+    await store.close()
+
+
 async def test_a_base_too_long_for_the_longest_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsuitableError, match="no absolute path of at most 512 bytes"):
         await open_ost(OstSettings(f"file://{tmp_path}/{'x/' * 300}"))
