@@ -78,6 +78,7 @@ class Sealer:
         self._enough = asyncio.Event()
         self._sealing = asyncio.Lock()
         self._trouble: Exception | None = None
+        self._failed: StorageFailed | None = None
         self._failing_since: float | None = None
         self._marks: deque[tuple[float, int]] = deque()
         """When some batches came, by the loop's clock; others came between two of them."""
@@ -163,8 +164,6 @@ class Sealer:
             try:
                 await self.seal()
                 await self._compact()
-            except WriteFailedError as error:
-                raise StorageFailed(f"the object storage's device failed: {error}") from error
             except (OstError, EtcdError) as error:
                 self._trouble = error
                 self._failing_since = self._failing_since or asyncio.get_running_loop().time()
@@ -179,13 +178,20 @@ class Sealer:
         """Seal all that is committed now; one call works at a time.
 
         Raises:
-            Fenced, BrokenLog. Errors of etcd and of the object storage: try again later.
+            Fenced, BrokenLog, StorageFailed: for good. Errors of etcd and of the object storage: try again later.
         """
         async with self._sealing:
+            if self._failed is not None:
+                raise self._failed
             self._news.clear()
             self._enough.clear()
             try:
                 await self._seal_up_to_now()
+            except WriteFailedError as error:
+                self._failed = StorageFailed(f"the object storage's device failed: {error}")
+                self._news.set()
+                self._enough.set()
+                raise self._failed from error
             except BaseException:
                 self._news.set()
                 self._enough.set()  # it has waited long enough

@@ -11,6 +11,7 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from runabout.datamanager.errors import StoreError
 from runabout.datamanager.head import Keys, decode_sealed
 from runabout.datamanager.observing import NOBODY, Observer
 from runabout.datamanager.sealer import Sealer
@@ -266,7 +267,8 @@ class SpaceWatch:
         """Make room beside the looking: it takes its time, and meanwhile more is written."""
         while True:
             await self._pressed.wait()
-            with suppress(EtcdError):
+            # What stops the writer is met, and said, by the sealer itself.
+            with suppress(EtcdError, StoreError):
                 await self.make_room()
                 await self.look()
             await asyncio.sleep(self._policy.pressed_interval)
@@ -290,7 +292,7 @@ class SpaceWatch:
         """Seal, and remove what is of no use in etcd.
 
         Raises:
-            EtcdError
+            EtcdError. What stops a writer: see `Sealer.seal`.
         """
         if self._sealer is not None:
             with suppress(OstError, EtcdError):
