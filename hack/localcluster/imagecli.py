@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         ("build", "Build images; what has not changed is not built again."),
         ("load", "Build images and bring them to the cluster's node; what is there already is skipped."),
     ):
-        sub = verbs.add_parser(verb, help=summary, description=f"{summary} Targets: {names}, all (default).")
+        sub = verbs.add_parser(verb, help=summary, description=f"{summary} Targets: {names}, all but s3 (default).")
         sub.add_argument("targets", nargs="*", choices=[*TARGETS, []], default=[], metavar="TARGET")
         if verb == "load":
             sub.add_argument("--name", help="name of the cluster (default: $RUNABOUT_CLUSTER or runabout)")
@@ -55,7 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             answer(_digest(recipes.IMAGES[arguments.target]))
         else:
             chosen = arguments.targets or ["all"]
-            targets = list(recipes.RECIPES) if "all" in chosen else list(dict.fromkeys(chosen))
+            targets = list(
+                dict.fromkeys(
+                    name for target in chosen for name in (recipes.ORDINARY if target == "all" else (target,))
+                )
+            )
             _build_and_load(targets, load=arguments.verb == "load", name=getattr(arguments, "name", None))
     except LocalClusterError as error:
         say(f"hack/images {arguments.verb}: {error}")

@@ -278,12 +278,29 @@ def etcd(store: Store) -> Image:
     return archive.assemble(store, "runabout/etcd:dev", [layer], recipe)
 
 
+def s3(store: Store) -> Image:
+    """`runabout/s3:dev`: versitygw, an S3 server on a folder, for `hack/demo --s3`."""
+    folder = gobuild.build(gobuild.VERSITYGW)
+    entries = [
+        Entry(path="usr/local/bin/versitygw", mode=0o755, content=folder / "versitygw"),
+        Entry(path="etc/passwd", content=PASSWD),
+        Entry(path="etc/group", content=GROUP),
+        Entry(path="tmp", mode=0o1777),
+    ]
+    layer = store.layer(f"s3 1 {gobuild.VERSITYGW.version} {archive.architecture()}", lambda _: entries)
+    recipe = Recipe(command=("/usr/local/bin/versitygw",), environment={"PATH": "/usr/local/bin"})
+    return archive.assemble(store, "runabout/s3:dev", [layer], recipe)
+
+
 RECIPES: dict[str, Callable[[Store], Image]] = {
     "operator": operator,
     "toolbox": toolbox,
     "steps": steps,
     "etcd": etcd,
+    "s3": s3,
 }
+ORDINARY = tuple(target for target in RECIPES if target != "s3")
+"""What `all` means: what an installation and its tests need."""
 IMAGES = {target: f"runabout/{target}:dev" for target in RECIPES}
 
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from runabout.client.documents import STDIN, DocumentError, iterate_documents
-from runabout.control.config import setup_errors
+from runabout.control.config import further_errors, setup_errors
+from runabout.control.rules import executor_rules
 from runabout.resources import CheckedRun, Problem, check
 
 
@@ -79,11 +80,14 @@ def _problems(value: object, report: Report) -> Iterator[Problem | str]:
     checked = check(value)
     if isinstance(checked, tuple):
         yield from checked
+        if isinstance(value, dict) and value.get("kind") == "Run":
+            yield from further_errors(value.get("spec"), checked)
     elif isinstance(checked, CheckedRun):
         report.runs += 1
         yield from setup_errors(checked)
     else:
         report.executors += 1
+        yield from executor_rules(checked.spec)
 
 
 def _inside(problem: Problem | str, where: str) -> Problem | str:

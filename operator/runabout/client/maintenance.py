@@ -10,7 +10,7 @@ import typer
 
 from runabout.client.definitions import DefinitionError, apply_definitions
 from runabout.kube.connection import NoClusterError, connect
-from runabout.kube.errors import KubeError, NotFoundError
+from runabout.kube.errors import ConflictError, KubeError, NotFoundError
 from runabout.kube.objects import PODS, RUNS, JsonObject, Resource, metadata, text
 from runabout.kube.session import Session
 
@@ -74,15 +74,24 @@ async def _stop_operator(session: Session, namespace: str, operator: str, select
 
 
 async def _release(session: Session, run: JsonObject) -> int:
-    found = metadata(run).get("finalizers")
-    if not isinstance(found, list) or FINALIZER not in found:
-        return 0
-    body = {"metadata": {"finalizers": [name for name in found if name != FINALIZER]}}
-    try:
-        await session.patch(RUNS, text(metadata(run), "name"), body, namespace=text(metadata(run), "namespace"))
-    except NotFoundError:
-        return 0  # it has gone by itself
-    return 1
+    name, namespace = text(metadata(run), "name"), text(metadata(run), "namespace")
+    while True:
+        found = metadata(run).get("finalizers")
+        if not isinstance(found, list) or FINALIZER not in found:
+            return 0
+        version = text(metadata(run), "resourceVersion")  # others' finalizers may come and go meanwhile
+        left = {"resourceVersion": version, "finalizers": [name for name in found if name != FINALIZER]}
+        try:
+            await session.patch(RUNS, name, {"metadata": left}, namespace=namespace)
+        except NotFoundError:
+            return 0  # it has gone by itself
+        except ConflictError:
+            try:
+                run = await session.get(RUNS, name, namespace=namespace)
+            except NotFoundError:
+                return 0
+        else:
+            return 1
 
 
 def selftest(

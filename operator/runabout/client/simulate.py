@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from runabout.client.documents import DocumentError, read_documents
+from runabout.client.documents import STDIN, DocumentError, read_documents
 from runabout.client.outcomes import OutcomesError, parse_outcomes
 from runabout.engine.matrix import Expansion, Template, expand
 from runabout.engine.simulation import Outcomes, Simulation
@@ -62,6 +62,8 @@ def simulation_text(run: Path, outcomes: Path | None, output: Format) -> str:
     Raises:
         DocumentError, _UnusableError: the input is unusable.
     """
+    if run == outcomes == Path(STDIN):
+        raise _UnusableError("RUN and --outcomes cannot both be read from stdin: give one of them as a file")
     spec = _run_spec(run)
     expansion = expand([_template(task) for task in spec.tasks])
     errors = (*spec.setup_errors, *expansion.errors)

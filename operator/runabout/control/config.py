@@ -12,7 +12,7 @@ from runabout.control.objects import RunObject
 from runabout.control.rules import own_rules
 from runabout.control.size import bare, shortened, too_large
 from runabout.engine.groups import check_group, default_group, effective_group, root_group
-from runabout.engine.matrix import Template, expand
+from runabout.engine.matrix import Expansion, Template, expand
 from runabout.records import (
     Approvers,
     Condition,
@@ -27,8 +27,9 @@ from runabout.records import (
     parse_run_id,
 )
 from runabout.records.encoding import encode
-from runabout.resources import CheckedRun, EnvironmentVariable, RunSpec, TaskSpec, not_yet
+from runabout.resources import CheckedRun, EnvironmentVariable, Problem, RunSpec, TaskSpec, not_yet
 from runabout.resources.check import run_spec
+from runabout.resources.salvage import sound_part
 
 MAX_ERRORS = 1000
 """Setup errors that a record holds; a last line says how many more there are."""
@@ -44,7 +45,7 @@ def checked_config(run: RunObject, *, id: RunId, created: int) -> RunConfig:  # 
     """Return the configuration of a Run as the API server shows it, with all its setup errors; never raises."""
     found = run_spec(run.spec)
     return run_config(
-        found if isinstance(found, RunSpec) else RunSpec(),
+        found if isinstance(found, RunSpec) else sound_part(run.spec, found) or RunSpec(),
         id=id,
         namespace=run.namespace,
         name=run.name,
@@ -81,7 +82,7 @@ def run_config(
         created: milliseconds since 1970.
         labels: the Run's labels.
         annotations: the Run's annotations.
-        refused: errors found before, where `spec` stands for one that cannot be read.
+        refused: errors found before, where `spec` is what is sound in one that the schema refuses.
     """
     group = spec.group if spec.group is not None and check_group(spec.group) is None else default_group(name)
     effective = effective_group(namespace, group)
@@ -89,7 +90,7 @@ def run_config(
     restart = spec.restart_from
     plain = templates(spec)
     expansion = expand(plain)
-    errors = (*refused, *spec.setup_errors, *_group_errors(spec), *expansion.errors, *_own_errors(spec))
+    errors = tuple(dict.fromkeys((*refused, *_errors(spec, expansion))))
     config = RunConfig(
         id=id,
         namespace=namespace,
@@ -98,8 +99,9 @@ def run_config(
         group=effective,
         cache_group=root_group(effective) if cache_group is None else effective_group(namespace, cache_group),
         created=created,
-        tasks=tuple(template.task for template in plain) if errors else expansion.tasks,
+        tasks=() if refused else tuple(template.task for template in plain) if errors else expansion.tasks,
         setup_errors=_bounded(errors),
+        setup_error_count=len(errors),
         environment=_environment(spec.environment),
         static_environment=_environment(spec.static_environment),
         concurrency=spec.concurrency,
@@ -112,12 +114,16 @@ def run_config(
         pod=spec.pod.model_dump(mode="json", by_alias=True, exclude_unset=True) if spec.pod is not None else {},
     )
     problem = too_large(config)
-    return config if problem is None else shortened(replace(config, setup_errors=_bounded((*errors, problem))))
+    return config if problem is None else shortened(_with_errors(config, (*errors, problem)))
 
 
 def refused_config(config: RunConfig, problem: str) -> RunConfig:
     """Return the configuration of a run that the store does not take, so that it takes this one."""
-    return bare(replace(config, setup_errors=_bounded((*config.setup_errors, problem))))
+    kept = config.setup_errors[:-1] if config.setup_error_count > len(config.setup_errors) else config.setup_errors
+    more = config.setup_error_count - len(kept)
+    return bare(
+        replace(config, setup_errors=_bounded((problem, *kept), more=more), setup_error_count=1 + len(kept) + more)
+    )
 
 
 def templates(spec: RunSpec) -> tuple[Template, ...]:
@@ -127,7 +133,7 @@ def templates(spec: RunSpec) -> tuple[Template, ...]:
 
 def setup_errors(run: CheckedRun) -> tuple[str, ...]:
     """Return everything the operator will find in a Run that the schema lets through, the client's own errors first."""
-    return run_config(
+    config = run_config(
         run.spec,
         id=RunId(""),
         namespace=run.namespace,
@@ -136,7 +142,31 @@ def setup_errors(run: CheckedRun) -> tuple[str, ...]:
         created=0,
         labels=run.labels,
         annotations=run.annotations,
-    ).setup_errors
+    )
+    if config.setup_error_count == len(config.setup_errors):
+        return config.setup_errors
+    return tuple(dict.fromkeys(_errors(run.spec, expand(templates(run.spec)))))
+
+
+def further_errors(spec: object, problems: Sequence[Problem]) -> tuple[str, ...]:
+    """Return everything the operator would find in a spec besides what the schema refuses."""
+    sound = sound_part(spec, problems)
+    if sound is None:
+        return ()
+    known = set(map(str, problems))
+    errors = dict.fromkeys(_errors(sound, expand(templates(sound))))
+    return tuple(error for error in errors if error not in known)
+
+
+def _errors(spec: RunSpec, expansion: Expansion) -> Iterator[str]:
+    yield from spec.setup_errors
+    yield from _group_errors(spec)
+    yield from expansion.errors
+    yield from _own_errors(spec)
+
+
+def _with_errors(config: RunConfig, errors: tuple[str, ...]) -> RunConfig:
+    return replace(config, setup_errors=_bounded(errors), setup_error_count=len(errors))
 
 
 def _group_errors(spec: RunSpec) -> Iterator[str]:
@@ -156,11 +186,12 @@ def _client_errors(spec: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(item for item in given if isinstance(item, str)) if isinstance(given, list | tuple) else ()
 
 
-def _bounded(errors: tuple[str, ...]) -> tuple[str, ...]:
-    """Return each error once, the first ones if they are too many, and then how many more there are."""
-    every = tuple(text if len(text) <= MAX_ERROR else f"{text[: MAX_ERROR - 1]}…" for text in dict.fromkeys(errors))
+def _bounded(errors: tuple[str, ...], *, more: int = 0) -> tuple[str, ...]:
+    """Return the first errors if they are too many, and then how many more there are."""
+    every = tuple(text if len(text) <= MAX_ERROR else f"{text[: MAX_ERROR - 1]}…" for text in errors)
     kept = _fitting(every)
-    return every if kept == len(every) else (*every[:kept], f"… and {len(every) - kept} more")
+    left = len(every) - kept + more
+    return (*every[:kept], f"… and {left} more") if left else every
 
 
 def _fitting(errors: tuple[str, ...]) -> int:

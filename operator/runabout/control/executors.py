@@ -8,6 +8,7 @@ zero have none until a task asks.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from runabout.control.rules import executor_rules
 from runabout.control.status import JsonDict, rfc3339
 from runabout.executors.manifest import PodSettings
 from runabout.executors.state import Limits
@@ -50,7 +51,9 @@ def executor_object(body: Mapping[str, object]) -> Executor:
         {"apiVersion": API_VERSION, "kind": "Executor", "metadata": {"name": name}, "spec": body.get("spec")}
     )
     if isinstance(checked, CheckedExecutor):
-        spec = checked.spec
+        wrong = tuple(executor_rules(checked.spec))
+        spec = None if wrong else checked.spec
+        error = "; ".join(str(problem) for problem in wrong[:3])
     elif isinstance(checked, tuple):
         error = "; ".join(str(problem) for problem in checked[:3])
     generation = metadata.get("generation")

@@ -2,14 +2,14 @@
 
 Every change of a run is one transaction: the few small documents that changed and the events of the change. Document
 types and their keys: `runconfig` and `run` by run id, `task` by `<run id>/<task>`, `counter` by root group, `byuid` by
-the Run's uid, `event` by its sequence.
+the Run's uid, `event` by its sequence; by run id also `trash` (logs that are to be deleted) and `nologs` (that were).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from runabout.control.objects import Uid
-from runabout.datamanager import Append, Committed, Put, Store, Transaction
+from runabout.datamanager import Append, Committed, Delete, Put, Store, Transaction
 from runabout.engine.state import State
 from runabout.records import TERMINAL_PHASES, Counter, Event, Run, RunConfig, RunId, Task
 from runabout.records.encoding import RecordError, decode, encode
@@ -20,6 +20,8 @@ TASK = "task"
 EVENT = "event"
 COUNTER = "counter"
 BY_UID = "byuid"
+TRASH = "trash"
+NO_LOGS = "nologs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,60 @@ class Ledger:
         body = self._store.get(COUNTER, root_group)
         return 0 if body is None else decode(Counter, body).last
 
+    def runs_back(self, *, before: RunId | None, limit: int) -> list[tuple[RunId, Run | None]]:
+        """Return runs by id, the newest first, those before `before`; None for a record that cannot be read."""
+        found: list[tuple[RunId, Run | None]] = []
+        for key, body in self._store.scan_back(RUN, before=before, limit=limit):
+            try:
+                found.append((RunId(key), decode(Run, body)))
+            except RecordError:
+                found.append((RunId(key), None))
+        return found
+
+    def has_logs(self, run: RunId) -> bool:
+        """Whether a run's logs were not removed."""
+        return self._store.get(NO_LOGS, run) is None
+
+    def all_stored(self, run: RunId) -> bool:
+        """Whether nothing of a run's output waits to be stored."""
+        return all(decode(Task, body).stored for _, body in self._store.scan(TASK, prefix=f"{run}/"))
+
+    def trash(self, limit: int) -> list[RunId]:
+        """Return runs whose logs are to be deleted."""
+        return [RunId(key) for key, _ in self._store.scan(TRASH, limit=limit)]
+
+    async def remove(self, run: Run) -> None:
+        """Remove the records of a run; its logs are trash from then on. Errors as for `commit`."""
+        tasks = (Delete(TASK, key) for key, _ in self._store.scan(TASK, prefix=f"{run.id}/"))
+        documents = (Delete(RUN, run.id), Delete(RUN_CONFIG, run.id), Delete(BY_UID, run.uid), Delete(NO_LOGS, run.id))
+        await self._store.commit(Transaction((*documents, *tasks, Put(TRASH, run.id, b""))))
+
+    async def remove_logs(self, run: RunId) -> None:
+        """Make the logs of a run trash. Errors as for `commit`."""
+        await self._store.commit(Transaction((Put(NO_LOGS, run, b""), Put(TRASH, run, b""))))
+
+    async def emptied(self, run: RunId) -> None:
+        """Forget that there were logs to delete. Errors as for `commit`."""
+        await self._store.commit(Transaction((Delete(TRASH, run),)))
+
+    async def trim_events(self, *, keep: int, since: int, limit: int) -> int:
+        """Remove the oldest events, at most `limit`: beyond the newest `keep`, or before `since` (ms since 1970).
+
+        Returns:
+            how many. Errors as for `commit`.
+        """
+        last = self._store.last_key(EVENT)
+        if last is None:
+            return 0
+        found = []
+        for key, body in self._store.scan(EVENT, limit=limit):
+            if int(last, 16) - int(key, 16) < keep and _time_of(body) >= since:
+                break
+            found.append(Delete(EVENT, key))
+        if found:
+            await self._store.commit(Transaction(tuple(found)))
+        return len(found)
+
     async def commit(self, change: Change) -> Committed:
         """Store a change; returns when it is durable.
 
@@ -94,6 +150,14 @@ class Ledger:
             datamanager errors, see `Store.commit`; after `Unknown` only the store knows what is true.
         """
         return await self._store.commit(Transaction(actions=tuple(_actions(change)), groups=frozenset()))
+
+
+def _time_of(body: bytes) -> int:
+    """Return when an event was; one that cannot be read was long ago."""
+    try:
+        return decode(Event, body).time
+    except RecordError:
+        return 0
 
 
 def _actions(change: Change) -> Iterable[Put | Append]:

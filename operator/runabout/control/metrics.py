@@ -20,6 +20,7 @@ class Metrics:
         self.reconcile_errors = Counter(
             "runabout_reconcile_errors", "Passes that failed and are tried again.", ["error"], registry=registry
         )
+        self.removed = Counter("runabout_removed", "Removed by retention.", ["what"], registry=registry)
         self.reconcile_seconds = Histogram(
             "runabout_reconcile_seconds", "Duration of one pass.", registry=registry, buckets=_SECONDS
         )

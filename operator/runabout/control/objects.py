@@ -105,6 +105,7 @@ class RunObjects:
     def __init__(self) -> None:
         self._by_uid: dict[Uid, RunObject] = {}
         self._over: set[Uid] = set()
+        self._leaving: set[Uid] = set()
 
     def __len__(self) -> int:
         return len(self._by_uid)
@@ -119,6 +120,8 @@ class RunObjects:
         if known is not None and _older(run.resource_version, known.resource_version):
             return
         self._by_uid[run.uid] = _small(run) if run.uid in self._over else run
+        if run.deleted is not None:
+            self._leaving.add(run.uid)
 
     def over(self, uid: Uid) -> None:
         """Keep little of a Run whose run is over and recorded, now and whenever it is shown again."""
@@ -131,6 +134,11 @@ class RunObjects:
         """Forget a Run that is gone."""
         self._by_uid.pop(uid, None)
         self._over.discard(uid)
+        self._leaving.discard(uid)
+
+    def leaving(self) -> tuple[RunObject, ...]:
+        """Return the Runs whose deletion was asked for and that still exist, a snapshot."""
+        return tuple(self._by_uid[uid] for uid in self._leaving)
 
     def uids(self) -> Iterable[Uid]:
         """Return the uids of all known Runs, a snapshot."""

@@ -47,6 +47,12 @@ class Observation:
     storage_late: bool = False
     look_again: int | None = None
 
+    def narrow(self, most: int) -> None:
+        """Leave all but the first `most` facts of each kind to a later look, which finds them again."""
+        for facts in (self.ended, self.retry, self.stored):
+            for name in tuple(facts)[most:]:
+                del facts[name]
+
     def again(self, at: int | None) -> None:
         """Ask for another look at `at`, if that is earlier."""
         if at is not None and (self.look_again is None or at < self.look_again):

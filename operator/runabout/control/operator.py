@@ -24,6 +24,7 @@ from runabout.control.news import News
 from runabout.control.objects import Uid
 from runabout.control.parts import Parts, compose, now_ms
 from runabout.control.settings import Settings
+from runabout.control.tables import TABLES
 from runabout.datamanager import Store, Unavailable, Unknown, open_store, vitals
 from runabout.kube.connection import Connection
 from runabout.kube.errors import KubeError
@@ -125,8 +126,10 @@ class Operator:
                     opening = asyncio.create_task(
                         open_store(
                             etcd,
+                            ost=self._ost,
                             number=settings.store,
                             deadline=settings.store_deadline_seconds,
+                            tables=TABLES,
                             members=etcd,
                             space=space_policy(settings),
                             observer=self._metrics.store,
@@ -147,7 +150,7 @@ class Operator:
 
     async def _live(self, parts: Parts, stop: asyncio.Event) -> None:
         restored = parts.reconciler.restore()
-        log.info("store opened", epoch=parts.store.epoch, sequence=parts.store.sequence, live_runs=restored)
+        _tell(parts.store, live_runs=restored)
         async with asyncio.TaskGroup() as group:
             background = [group.create_task(informer.run()) for informer in parts.informers]
             background.append(group.create_task(self._guard(parts.store)))
@@ -161,6 +164,7 @@ class Operator:
                         parts.strays.run(),
                         parts.upkeep.report_executors(),
                         parts.upkeep.keep_deadlines(),
+                        parts.retention.run(),
                     )
                 ]
                 await self._work(parts, group, stop)
@@ -242,6 +246,15 @@ class Operator:
 
     def _count(self, verb: str, resource: str, code: int) -> None:
         self._metrics.api_requests.labels(verb=verb, resource=resource, code=str(code)).inc()
+
+
+def _tell(store: Store, *, live_runs: int) -> None:
+    """Say what opening the store has found."""
+    if store.recovery is not None:
+        log.warning("store recovered from the object storage", why=str(store.recovery))
+    for damage in store.damage:
+        log.error("damage on the object storage, and what has replaced it", damage=damage)
+    log.info("store opened", epoch=store.epoch, sequence=store.sequence, live_runs=live_runs)
 
 
 async def _list(parts: Parts) -> None:

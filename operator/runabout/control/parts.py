@@ -18,6 +18,7 @@ from runabout.control.order import Order
 from runabout.control.queue import WorkQueue
 from runabout.control.reconciler import Reconciler
 from runabout.control.reporter import Reporter
+from runabout.control.retention import Retention
 from runabout.control.runs_api import RunsApi
 from runabout.control.settings import Settings
 from runabout.control.strays import Strays
@@ -52,6 +53,7 @@ class Parts:
     reconciler: Reconciler
     strays: Strays
     upkeep: Upkeep
+    retention: Retention
 
 
 def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectStore, metrics: Metrics) -> Parts:
@@ -119,4 +121,13 @@ def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectSt
         reconciler=reconciler,
         strays=strays,
         upkeep=Upkeep(api=api, objects=objects, executors=executors, order=order, reporter=reporter, now=now_ms),
+        retention=Retention(
+            ledger=ledger,
+            ost=ost,
+            metrics=metrics,
+            rules=settings.retention,
+            keep_events=settings.keep_events,
+            event_days=settings.event_days,
+            now=now_ms,
+        ),
     )

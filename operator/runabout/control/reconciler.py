@@ -32,6 +32,10 @@ from runabout.records.encoding import RecordError
 log = structlog.get_logger(__name__)
 
 
+PARTS = (256, 64, 16, 4, 1)
+"""How many tasks' news one commit takes where all of it is more than the store takes at once."""
+
+
 @dataclass(slots=True)
 class _Pass:
     """What one pass changes, gathered until it is committed."""
@@ -141,8 +145,11 @@ class Reconciler:
             try:
                 await self._advance(live, run)
             except TooLarge as error:
-                live = self._refuse(live, error)
-                await self._advance(live, run)
+                if live.new:
+                    live = self._refuse(live, error)
+                    await self._advance(live, run)
+                else:
+                    await self._advance_in_parts(live, run, error)
             live.changed_at = None
         if run is not None:
             await self._report(live, run)
@@ -167,13 +174,7 @@ class Reconciler:
         return live
 
     def _refuse(self, live: LiveRun, error: TooLarge) -> LiveRun:
-        """Return what is created in place of a new run that the store does not take: one with a setup error.
-
-        Raises:
-            TooLarge: the run is not new; it is tried again later, less and less often.
-        """
-        if not live.new:
-            raise error
+        """Return what is created in place of a new run that the store does not take: one with a setup error."""
         log.warning("run too large to be stored", error=str(error))
         self._order.leave(live)
         refused = self._opener.refused(live, f"the run cannot be stored: {error}")
@@ -195,10 +196,28 @@ class Reconciler:
     def _done_with(self, task: Task, attempt: Attempt) -> bool:
         return task.finished and task.stored and attempt.cleanup_due is None
 
-    async def _advance(self, live: LiveRun, run: RunObject | None) -> None:
+    async def _advance_in_parts(self, live: LiveRun, run: RunObject | None, error: TooLarge) -> None:
+        """Take some of what has happened, as after a long time in which nobody worked, and the rest in later passes.
+
+        Raises:
+            TooLarge: a single fact changes too much; it is tried again later, less and less often.
+        """
+        for most in PARTS:
+            try:
+                await self._advance(live, run, most=most)
+            except TooLarge as again:
+                error = again
+            else:
+                self._queue.add(live.uid)
+                return
+        raise error
+
+    async def _advance(self, live: LiveRun, run: RunObject | None, *, most: int | None = None) -> None:
         now = self._now()
         stop = run is None or run.deleted is not None or run.spec.get("stop") is True or live.state.run.stop
         found = self._observer.observe(live, now=now, stop=stop)
+        if most is not None:
+            found.narrow(most)
         done = self._decide(live, run, found, now=now, stop=stop)
         before = live.state.run
         if done.events or done.changed or done.state.run != before or live.new:

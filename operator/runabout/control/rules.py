@@ -8,10 +8,19 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import orjson
+from pydantic import BaseModel
 
 from runabout.executors.environment import RESERVED_PREFIX
 from runabout.executors.manifest import MAIN_CONTAINER, MAX_PLAN
-from runabout.resources import Container, EnvironmentVariable, PodDefaults, Problem, RunSpec, TaskSpec
+from runabout.resources import (
+    Container,
+    EnvironmentVariable,
+    ExecutorSpec,
+    PodDefaults,
+    Problem,
+    RunSpec,
+    TaskSpec,
+)
 from runabout.resources.fields import MEANINGS, VARIABLE
 from runabout.resources.problems import path_text
 
@@ -30,14 +39,26 @@ def own_rules(spec: RunSpec) -> Iterator[Problem]:
     """Return everything that is wrong, with paths from `spec` on."""
     yield from _variables(spec.environment, "spec.environment")
     yield from _variables(spec.static_environment, "spec.staticEnvironment")
+    for field, part in (("environment", spec.environment), ("staticEnvironment", spec.static_environment)):
+        for place, variable in enumerate(part):
+            yield from _nul(variable, f"spec.{field}[{place}]")
     if spec.pod is not None:
         yield from _pod(spec.pod, "spec.pod")
+        yield from _nul(spec.pod, "spec.pod")
     known = {task.name for task in spec.tasks}
     for place, approval in enumerate(spec.approvals):
         if spec.tasks and approval.task not in known and not _variant(approval.task, spec.tasks):
             yield Problem(f"spec.approvals[{place}].task", f'unknown task "{approval.task}"')
     for place, task in enumerate(spec.tasks):
         yield from _task(task, f"spec.tasks[{place}]")
+        yield from _arch(task, f"spec.tasks[{place}]", spec.pod)
+
+
+def executor_rules(spec: ExecutorSpec) -> Iterator[Problem]:
+    """Return everything in an Executor by which no pod could be made, with paths from `spec` on."""
+    if spec.pod is not None:
+        yield from _pod(spec.pod, "spec.pod")
+        yield from _nul(spec.pod, "spec.pod")
 
 
 def _variant(name: str, tasks: Iterable[TaskSpec]) -> bool:
@@ -51,7 +72,6 @@ def _task(task: TaskSpec, where: str) -> Iterator[Problem]:
     yield from _steps(task, where)
     if task.pod is not None:
         yield from _pod(task.pod, f"{where}.pod")
-        yield from _arch(task, where)
     for key in task.matrix or {}:
         path = path_text((key,), start=f"{where}.matrix")
         if re.fullmatch(VARIABLE.strip("^$"), key):
@@ -123,14 +143,18 @@ def _pod(pod: PodDefaults, where: str) -> Iterator[Problem]:
             )
 
 
-def _arch(task: TaskSpec, where: str) -> Iterator[Problem]:
-    selector = task.pod.node_selector if task.pod is not None else None
-    chosen = (selector or {}).get("kubernetes.io/arch")
-    if task.arch is not None and chosen is not None and chosen != task.arch:
-        yield Problem(
-            f"{where}.pod.nodeSelector[kubernetes.io/arch]",
-            f"{chosen} contradicts the task's arch {task.arch}; leave one of them",
-        )
+def _arch(task: TaskSpec, where: str, of_run: PodDefaults | None) -> Iterator[Problem]:
+    """Return that a task's pod would have to be on nodes of two architectures; its own selector wins over the Run's."""
+    for pod, place in ((task.pod, f"{where}.pod"), (of_run, "spec.pod")):
+        chosen = ((pod.node_selector if pod is not None else None) or {}).get("kubernetes.io/arch")
+        if chosen is None:
+            continue
+        if task.arch is not None and chosen != task.arch:
+            yield Problem(
+                f"{place}.nodeSelector[kubernetes.io/arch]",
+                f"{chosen} contradicts the arch {task.arch} of task {task.name}; leave one of them",
+            )
+        return
 
 
 def _variables(variables: Sequence[EnvironmentVariable], where: str) -> Iterator[Problem]:
@@ -143,11 +167,11 @@ def _variable_name(name: str, path: str) -> Iterator[Problem]:
         yield Problem(path, f"names that begin with {RESERVED_PREFIX} are Runabout's own; choose another one")
 
 
-def _nul(task: TaskSpec, where: str) -> Iterator[Problem]:
+def _nul(part: BaseModel, where: str) -> Iterator[Problem]:
     """Return the texts with a NUL, which no process can be given."""
     yield from (
         Problem(path, "contains a NUL character, which no program can be given; remove it")
-        for path, text in _texts(task.model_dump(mode="json", by_alias=True, exclude_unset=True), where)
+        for path, text in _texts(part.model_dump(mode="json", by_alias=True, exclude_unset=True), where)
         if "\0" in text
     )
 

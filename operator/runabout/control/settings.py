@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from runabout.control.retention import Rule
+
 
 class Settings(BaseSettings):
     """The operator's settings; every one has a default that works on a local cluster."""
@@ -52,6 +54,12 @@ class Settings(BaseSettings):
     relist_seconds: int = Field(
         default=300, ge=5, description="How often deletions that a watch missed are looked for."
     )
+
+    retention: tuple[Rule, ...] = Field(
+        default=(), description="How long runs and logs are kept, a JSON list of {group, days, runs, logDays}."
+    )
+    keep_events: int = Field(default=100_000, ge=1, description="Events that can be replayed, the newest ones.")
+    event_days: int = Field(default=30, ge=0, description="Days that an event can be replayed; 0 is without a limit.")
 
     workers: int = Field(
         default=16, ge=1, description="Runs reconciled at once; more of them make a busy API server slower."

@@ -107,7 +107,7 @@ def run_status(
         status["completionTime"] = rfc3339(run.ended)
     if run.phase is Phase.SETUPERROR:
         errors = state.config.setup_errors
-        status["setupErrors"] = {"count": len(errors), "first": [short(text) for text in errors[:MAX_ERRORS]]}
+        status["setupErrors"] = {"count": _error_count(state), "first": [short(text) for text in errors[:MAX_ERRORS]]}
     return status
 
 
@@ -202,7 +202,7 @@ def _succeeded(state: State, *, wait: tuple[str, str, str, str]) -> tuple[str, s
     if run.result is Result.SUCCESS:
         return ("Succeeded", "True", "Success", _summary(state))
     if run.phase in (Phase.SETUPERROR, Phase.CANCELLED):
-        count = len(state.config.setup_errors)
+        count = _error_count(state)
         message = f"{count} setup errors: {short(state.config.setup_errors[0])}" if count else ""
         return ("Succeeded", "False", _word(run.phase.value), message)
     if run.result is Result.UNKNOWN:
@@ -210,6 +210,10 @@ def _succeeded(state: State, *, wait: tuple[str, str, str, str]) -> tuple[str, s
         return ("Succeeded", "Unknown", reason if waits == "True" else _word(run.phase.value), _summary(state))
     reason = run.reason.value if run.reason is not None else _word(run.result.value)
     return ("Succeeded", "False", reason, _summary(state))
+
+
+def _error_count(state: State) -> int:
+    return state.config.setup_error_count or len(state.config.setup_errors)
 
 
 def _waiting(waits: Mapping[str, Wait], run_wait: Wait | None, *, completed: bool) -> tuple[str, str, str, str]:

@@ -52,6 +52,8 @@ class Upkeep:
 
     async def report_executors_once(self) -> None:
         """Write the statuses that have changed; what fails is written the next time."""
+        there = {executor.uid for executor in self._executors}
+        self._reported = {uid: status for uid, status in self._reported.items() if uid in there}
         for executor in self._executors:
             active, waiting = self._order.load(executor.name)
             status = self._executors.status(executor, active=active, waiting=waiting, now=self._now())
@@ -72,9 +74,8 @@ class Upkeep:
 
     async def keep_deadlines_once(self) -> None:
         """Let those Runs go whose deletion has waited for too long; what fails is tried the next time."""
-        for uid in self._objects.uids():
-            run = self._objects.get(uid)
-            if run is None or not run.held or self._reporter.overdue(run) != 0:
+        for run in self._objects.leaving():
+            if not run.held or self._reporter.overdue(run) != 0:
                 continue
             try:
                 await self._reporter.release_overdue(run)

@@ -9,6 +9,7 @@ from runabout.datamanager.errors import (
     BrokenLog,
     Conflict,
     Fenced,
+    Gone,
     ReadOnly,
     Refused,
     StorageFailed,
@@ -24,7 +25,7 @@ from runabout.datamanager.recovery import Case, Recovery
 from runabout.datamanager.sealer import Sealer, SealPolicy
 from runabout.datamanager.space import SpacePolicy, Verdict
 from runabout.datamanager.store import Store
-from runabout.datamanager.tables import Column, Kind, Table, Tables
+from runabout.datamanager.tables import Column, Kind, Table, Tables, Value
 from runabout.datamanager.transaction import Action, Append, Committed, Delete, Put, Sequence, Transaction
 from runabout.datamanager.vitals import Vitals, vitals
 
@@ -41,6 +42,7 @@ __all__ = [
     "Delete",
     "Fenced",
     "Follower",
+    "Gone",
     "Kind",
     "Observer",
     "Put",
@@ -60,6 +62,7 @@ __all__ = [
     "Transaction",
     "Unavailable",
     "Unknown",
+    "Value",
     "Verdict",
     "Vitals",
     "Work",

@@ -1,6 +1,7 @@
 """The documents of a store as they stand after a batch: what reads see. Types are apart; keys are sorted."""
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from sortedcontainers import SortedDict
 
@@ -58,6 +59,16 @@ class Documents:
                 break
             found.append((key, documents[key]))
         return iter(found)
+
+    def scan_back(
+        self, kind: str, *, before: str | None = None, limit: int | None = None
+    ) -> Iterator[tuple[str, bytes]]:
+        """Return documents by key, the highest first, a snapshot: those that come before `before`."""
+        documents = self._types.get(kind)
+        if documents is None:
+            return iter(())
+        keys = documents.irange(maximum=before, inclusive=(True, False), reverse=True)
+        return iter([(key, documents[key]) for key in islice(keys, limit)])
 
     def last_key(self, kind: str) -> str | None:
         """Return the highest key of a type."""

@@ -35,6 +35,10 @@ class StorageFailed(StoreError):  # noqa: N818 - an outcome
     """
 
 
+class Gone(StoreError):  # noqa: N818 - an outcome
+    """What was asked for was there once and has been removed: begin later."""
+
+
 class Unknown(StoreError):  # noqa: N818 - an outcome
     """No definite answer came before the deadline; the writer keeps asking; `Store.settled` waits until it knows."""
 

@@ -18,6 +18,7 @@ from runabout.datamanager.errors import (
     BrokenLog,
     Conflict,
     Fenced,
+    Gone,
     ReadOnly,
     StoreError,
     Unavailable,
@@ -148,6 +149,12 @@ class Store:
         """Return documents by key, a snapshot as of the last applied batch."""
         return self._documents.scan(kind, prefix=prefix, after=after, limit=limit)
 
+    def scan_back(
+        self, kind: str, *, before: str | None = None, limit: int | None = None
+    ) -> Iterator[tuple[str, bytes]]:
+        """Return documents by key, the highest first, a snapshot as of the last applied batch."""
+        return self._documents.scan_back(kind, before=before, limit=limit)
+
     def last_key(self, kind: str) -> str | None:
         """Return the highest key of a type."""
         return self._documents.last_key(kind)
@@ -178,11 +185,27 @@ class Store:
             raise self._failed
         return self.sequence
 
-    async def numbered(self, kind: str, *, after: int = 0) -> AsyncIterator[tuple[int, bytes]]:
-        """Return the appended documents of a type from number `after` + 1 on, then new ones as they are committed."""
+    async def numbered(self, kind: str, *, after: int | None = None) -> AsyncIterator[tuple[int, bytes]]:
+        """Return the appended documents of a type from number `after` + 1 on, then new ones as they are committed.
+
+        Args:
+            kind: the type.
+            after: the last number that is known already; None: begin with the oldest that there is.
+
+        Raises:
+            Gone: there is no next one any more, or it was removed before it was asked for.
+        """
+        if after is None:
+            oldest = next(self._documents.scan(kind, limit=1), None)
+            after = self._documents.number(kind) if oldest is None else int(oldest[0], 16) - 1
         while True:
-            for key, body in self._documents.scan(kind, after=f"{after:016x}", limit=NUMBERED_PAGE):
-                after = int(key, 16)
+            page = tuple(self._documents.scan(kind, after=f"{after:016x}", limit=NUMBERED_PAGE))
+            if not page and self._documents.number(kind) > after:
+                raise Gone(f"{kind} {after + 1} to {self._documents.number(kind)} are gone")
+            for key, body in page:
+                if int(key, 16) != after + 1:
+                    raise Gone(f"{kind} {after + 1} is gone, the oldest is {int(key, 16)}: begin with that")
+                after += 1
                 yield after, body
             async with self._news:
                 await self._news.wait_for(

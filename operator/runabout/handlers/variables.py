@@ -15,7 +15,7 @@ TASK_VARIABLES = frozenset({"RUN_ID", "RUN", "NAMESPACE", "GROUP", "COUNTER", "T
 """What a task's containers are told about their run: an operator may be tried out inside one."""
 _TASK_VALUES = "ENV_"
 """Begins the names of a task's variables that carry values of Secrets and ConfigMaps."""
-SCRIPT_VARIABLES = frozenset({"CLUSTER", "ENGINE", "SEED", "ROUNDS"})
+SCRIPT_VARIABLES = frozenset({"CLUSTER", "ENGINE", "SEED", "ROUNDS", "EXPLORE"})
 """Switches of hack/ and of the tests."""
 _SERVICE_HOST = "_SERVICE_HOST"
 _OF_A_SERVICE = ("_SERVICE_", "_PORT")

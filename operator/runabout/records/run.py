@@ -46,6 +46,8 @@ class RunConfig:
     created: int
     tasks: tuple[TaskConfig, ...] = ()
     setup_errors: tuple[str, ...] = ()
+    setup_error_count: int = 0
+    """of all of them, also those that a record has no room for; 0: as many as there are lines"""
     environment: tuple[EnvVar, ...] = ()
     static_environment: tuple[EnvVar, ...] = ()
     concurrency: str = "queue"

@@ -25,6 +25,8 @@ def _run(spec: RunSpec) -> Iterator[tuple[str, str]]:
         yield "spec.restartFrom", _later("restarts are")
     if spec.concurrency != "queue":
         yield "spec.concurrency", _later(f"{spec.concurrency} is")
+    if spec.cache_group is not None:
+        yield "spec.cacheGroup", _later("caches are")
     if spec.timeout_seconds:
         yield "spec.timeoutSeconds", _later("time-outs of runs are")
     for place, task in enumerate(spec.tasks):

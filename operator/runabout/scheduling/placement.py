@@ -17,6 +17,9 @@ from runabout.scheduling.held import Held
 from runabout.scheduling.line import Line, Rank
 from runabout.scheduling.offers import Ask, Key, Place, fitting, names
 
+MAX_KINDS = 10_000
+"""Kinds of tasks of which is remembered what fits them."""
+
 __all__ = ["Ask", "Place", "Placement"]
 
 
@@ -199,6 +202,8 @@ class Placement:
         kind = (ask.arch, ask.privileged, ask.namespace, repr(ask.selector) if ask.selector else None)
         found = self._fits.get(kind)
         if found is None:
+            if len(self._fits) >= MAX_KINDS:
+                self._fits.clear()  # namespaces and selectors come and go, executors may stay for months
             places, reason = fitting(self._places.values(), ask, self._namespaces.get(ask.namespace, {}))
             found = self._fits[kind] = (tuple(sorted(place.name for place in places)), reason)
         return found

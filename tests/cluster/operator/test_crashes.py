@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -22,9 +23,14 @@ from fixtures.tools import REPOSITORY
 from lab.runs import IMAGE, Json, Kubectl, Runs, task
 from lab.waiting import eventually
 from runabout.control.ledger import Ledger
+from runabout.control.tables import TABLES
 from runabout.datamanager import open_store
+from runabout.datamanager.head import Keys
+from runabout.datamanager.opening import read_state
 from runabout.engine.state import State
 from runabout.etcd import connect
+from runabout.handlers.process import EXIT_STORE
+from runabout.ost import OstSettings, open_ost
 from runabout.records import FINISHED_STATUSES, Status, Task, parse_run_id
 
 ROUNDS = 10
@@ -183,12 +189,13 @@ def all_over(bench: Runs, made: dict[str, Shape]) -> dict[str, Json]:
     return eventually(look, over, seconds=ROUND_SECONDS)
 
 
-def recorded(etcd: EtcdServer, ids: list[str]) -> dict[str, State]:
+def recorded(crashing: OperatorProcess, etcd: EtcdServer, ids: list[str]) -> dict[str, State]:
     """Return what the store says of runs; the operator has to be down."""
 
     async def read() -> dict[str, State]:
         client = connect(etcd.endpoint)
-        store = await open_store(client)
+        ost = await open_ost(OstSettings(f"file://{crashing.ost}"))
+        store = await open_store(client, ost=ost, tables=TABLES)
         try:
             ledger = Ledger(store)
             found = {run: ledger.state(parse_run_id(run)) for run in ids}
@@ -196,6 +203,7 @@ def recorded(etcd: EtcdServer, ids: list[str]) -> dict[str, State]:
         finally:
             await store.close()
             await client.close()
+            await ost.close()
 
     return asyncio.run(read())
 
@@ -268,9 +276,8 @@ def test_runs_survive_kill_9_at_random_moments(
         statuses = all_over(bench, made)
         happened = executions(bench)
         crashing.terminate()
-        verify(
-            bench, recorded(store_etcd, [str(status["id"]) for status in statuses.values()]), made, statuses, happened
-        )
+        states = recorded(crashing, store_etcd, [str(status["id"]) for status in statuses.values()])
+        verify(bench, states, made, statuses, happened)
         crashing.start()
         bench.kubectl("-n", bench.namespace, "delete", "runs", "--all", "--wait=false")
 
@@ -299,7 +306,7 @@ def test_a_deleted_runs_record_ends_as_by_a_stop(
     for name in ids:
         eventually(lambda name=name: bench.exists(name), lambda there: not there)  # type: ignore[misc] # bound
     crashing.terminate()
-    states = recorded(store_etcd, list(ids.values()))
+    states = recorded(crashing, store_etcd, list(ids.values()))
     crashing.start()
     found = {name: (states[run].run.phase, states[run].run.result) for name, run in ids.items()}
     assert found == {
@@ -313,6 +320,50 @@ def test_a_deleted_runs_record_ends_as_by_a_stop(
     assert all(task_state.stored for state in states.values() for task_state in state.tasks.values())
 
 
+def is_sealed(etcd: EtcdServer) -> bool:
+    """Whether all that is committed is on the object storage."""
+
+    async def read() -> bool:
+        client = connect(etcd.endpoint)
+        try:
+            state = await read_state(client, Keys(0))
+        finally:
+            await client.close()
+        return state.life is not None and state.pointer is not None and state.pointer.last == state.life.head.sequence
+
+    return asyncio.run(read())
+
+
+def store_folder(crashing: OperatorProcess) -> Path:
+    """Return where the history is on the object storage: a folder's name ends with a plus there."""
+    return crashing.ost / "objects" / "store+"
+
+
+def test_an_etcd_that_lost_its_data_under_a_running_operator_costs_no_run_that_was_sealed(
+    bench: Runs, crashing: OperatorProcess, store_etcd: EtcdServer
+) -> None:
+    over = bench.create(task("a"))
+    assert bench.end(over) == ("finished", "success")
+    open_ = bench.create(task("a"), task("b", after=["a"], needsApproval=True))
+    bench.waiting(open_, "AwaitingApproval")
+    before = {name: bench.status(name) for name in (over, open_)}
+    eventually(lambda: is_sealed(store_etcd), lambda sealed: sealed)
+    store_etcd.kill()
+    store_etcd.wipe()
+    store_etcd.start()
+    bench.answer(open_, "b", "approved")
+    assert crashing.ended(timeout=60) == EXIT_STORE, "this store is not the one that it has opened"
+    crashing.start()
+    assert "store recovered from the object storage" in crashing.log.read_text()
+    assert bench.end(open_) == ("finished", "success")
+    assert bench.status(over) == before[over]
+    crashing.terminate()
+    states = recorded(crashing, store_etcd, [str(status["id"]) for status in before.values()])
+    crashing.start()
+    assert {(state.run.phase, state.run.result) for state in states.values()} == {("finished", "success")}
+    assert len(states) == len(before)
+
+
 def test_a_run_whose_record_is_lost_is_not_executed_again_and_says_so(
     bench: Runs, crashing: OperatorProcess, store_etcd: EtcdServer
 ) -> None:
@@ -324,6 +375,7 @@ def test_a_run_whose_record_is_lost_is_not_executed_again_and_says_so(
     crashing.terminate()
     store_etcd.kill()
     store_etcd.wipe()
+    shutil.rmtree(store_folder(crashing))
     store_etcd.start()
     crashing.start()
     assert str(bench.status(open_)["id"]) in bench.waiting(open_, "RecordMissing")

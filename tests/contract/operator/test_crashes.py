@@ -134,3 +134,20 @@ async def test_after_a_commit_of_unknown_outcome_the_process_ends_and_the_next_o
         await until(lambda: bench.status("unknown").get("result") == "success", seconds=SECONDS)
         assert set(bench.fake.created.values()) == {1}
         assert sorted(key_of(pod).task for pod in bench.fake.items("pods")) == ["a", "b"]
+
+
+async def test_news_that_no_commit_can_take_at_once_is_taken_in_parts(tmp_path: Path) -> None:
+    """All pods of a wide run were evicted while nobody worked, with as many words as there can be."""
+    number = 300
+    async with played(tmp_path, turn_seconds=3600) as bench:
+        await bench.create("wide", {"tasks": [task(f"t{place}") for place in range(number)]})
+        await until(lambda: len(active(bench.fake)) == number, seconds=SECONDS)
+        await asyncio.to_thread(bench.operator.kill)
+        for pod in bench.fake.items("pods"):
+            pod["status"] = {"phase": "Failed", "reason": "Evicted", "message": "\N{SNAIL}" * 2000}
+            await bench.fake.put("pods", pod)
+        await asyncio.to_thread(bench.operator.start)
+        await until(lambda: {key.attempt for key in active(bench.fake)} == {2}, seconds=SECONDS)
+        await until(lambda: len(active(bench.fake)) == number, seconds=SECONDS)
+        log = bench.operator.log.read_text()
+        assert "TooLarge" not in log

@@ -53,12 +53,13 @@ def test_all_errors_of_a_document_come_at_once_with_their_paths(file: Path) -> N
     *lines, last = result.stderr.splitlines()
     assert {line.split(": ")[1] for line in lines} == {
         "spec.stop",
+        "spec.tasks[0].depends[0].task",
         "spec.tasks[1].name",
         "spec.tasks[2].image",
         "spec.tasks[2].containers",
     }
     assert all(line.startswith(f"{file}:1 (Run web): ") for line in lines)
-    assert last == "4 errors in 1 document: correct them and check again."
+    assert last == "5 errors in 1 document: correct them and check again."
 
 
 def test_what_only_the_operator_finds_comes_too(file: Path) -> None:
@@ -99,7 +100,7 @@ def test_every_error_is_one_line_whatever_is_in_it(file: Path) -> None:
     odd["spec"]["x\r\ny" + "k" * 5000] = 1
     result = check(write(file, odd))
     lines = result.stderr.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 5
     assert all(line.isprintable() and len(line) < 1000 for line in lines)
     good_name = check(write(file, run(setupErrors=["one\ntwo", "\x1b[31mred"])))
     assert [line.split("): ")[1] for line in good_name.stderr.splitlines()[:-1]] == ["one\\ntwo", "\\x1b[31mred"]
@@ -194,7 +195,7 @@ def test_without_files_it_says_how_it_is_called() -> None:
 def test_each_bad_spec_of_the_tables_is_refused_with_all_its_paths(file: Path, case: Case) -> None:
     report = check_files([str(write(file, case.document))])
     found = sorted(line.removeprefix(f"{file}:1 ({case.kind} case): ").split(": ")[0] for line in report.errors)
-    assert found == sorted(case.at)
+    assert found == sorted([*case.at, *case.later])
     assert report.broken == 1
 
 
@@ -250,3 +251,43 @@ def test_no_file_crashes_it(tmp_path_factory: pytest.TempPathFactory, text: str 
     result = check(file)
     assert result.exit_code in {0, 1}
     assert result.exit_code == (1 if result.stderr else 0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "path"),
+    [
+        ({"pod": {"nodeSelector": {"kubernetes.io/arch": "arm64"}}}, "spec.pod.nodeSelector[kubernetes.io/arch]"),
+        ({"environment": [{"name": "A", "value": "x\0"}]}, "spec.environment[0].value"),
+        ({"staticEnvironment": [{"name": "A", "value": "x\0"}]}, "spec.staticEnvironment[0].value"),
+        ({"pod": {"annotations": {"note": "x\0"}}}, "spec.pod.annotations.note"),
+    ],
+    ids=str,
+)
+def test_what_no_pod_could_be_made_of_is_found_in_the_whole_run(file: Path, spec: dict[str, Any], path: str) -> None:
+    report = check_files([str(write(file, run(tasks=[task_spec("a", arch="amd64")], **spec)))])
+    assert [line.split("): ")[1].split(": ")[0] for line in report.errors] == [path]
+
+
+def test_a_tasks_own_node_selector_wins_over_the_runs(file: Path) -> None:
+    pods = [{"nodeSelector": {"kubernetes.io/arch": arch}} for arch in ("arm64", "amd64")]
+    found = check_files([str(write(file, run(pod=pods[0], tasks=[task_spec("a", arch="amd64", pod=pods[1])])))])
+    assert found.errors == []
+
+
+@pytest.mark.parametrize(
+    ("pod", "path"),
+    [
+        ({"labels": {"runabout.dev/run-id": "x"}}, "spec.pod.labels[runabout.dev/run-id]"),
+        ({"volumes": [{"name": "runabout-x", "emptyDir": {}}]}, "spec.pod.volumes[0].name"),
+        ({"annotations": {"note": "x\0"}}, "spec.pod.annotations.note"),
+    ],
+    ids=str,
+)
+def test_an_executor_of_which_no_pod_could_be_made_is_refused(file: Path, pod: dict[str, Any], path: str) -> None:
+    report = check_files([str(write(file, {**EXECUTOR, "spec": {"archs": ["amd64"], "pod": pod}}))])
+    assert [line.split("): ")[1].split(": ")[0] for line in report.errors] == [path]
+
+
+def test_more_errors_than_a_record_holds_are_all_told(file: Path) -> None:
+    tasks = [task_spec(f"t{number}", depends=[{"task": "none"}, {"task": "nil"}]) for number in range(750)]
+    assert len(check_files([str(write(file, run(tasks=tasks)))]).errors) == 1500

@@ -293,3 +293,9 @@ def test_any_outcomes_give_a_simulation_or_a_message(tmp_path_factory: pytest.Te
         assert (result.stdout, bool(result.stderr)) == ("", True)
     else:
         assert json.loads(result.stdout)["phase"] in {"finished", "running"}
+
+
+def test_run_and_outcomes_cannot_both_come_from_stdin() -> None:
+    result = CliRunner().invoke(app, ["simulate", "-", "--outcomes", "-"], input="{}")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "cannot both be read from stdin" in result.stderr

@@ -51,7 +51,8 @@ def test_groups_begin_with_the_namespace_and_caches_belong_to_the_root_group(
     given: dict[str, str], group: str, cache_group: str
 ) -> None:
     found = config(**given)
-    assert (found.group, found.cache_group, found.setup_errors) == (group, cache_group, ())
+    assert (found.group, found.cache_group) == (group, cache_group)
+    assert [error.split(": ")[0] for error in found.setup_errors] == ["spec.cacheGroup"] * ("cacheGroup" in given)
 
 
 @pytest.mark.parametrize("group", ["", "/", "project/web", "/project", "/project//web", "/a/..", "/a/b c", "/a/%zz"])
@@ -132,6 +133,29 @@ def test_what_the_schema_refuses_comes_after_the_clients_own_errors() -> None:
     assert found.tasks == ()
 
 
+def test_what_the_schema_refuses_hides_nothing_of_the_rest() -> None:
+    tasks = [
+        task_spec("a", depends=[{"task": "b"}], environment=[{"name": "RUNABOUT_X", "value": "1"}], image=5),
+        task_spec("b", depends=[{"task": "a"}, {"task": "zz"}]),
+        task_spec("c", depends=[{"task": "a"}], matrix={"go": ["1"]}),
+        {"depends": [{"task": "nobody"}], "containers": 3},
+    ]
+    found = config(tasks=tasks, environment=[{"name": "A B", "value": "x"}], stop="yes", group="/x//y")
+    assert {error.split(": ")[0] for error in found.setup_errors} == {
+        "spec.tasks[0].image",
+        "spec.tasks[0].depends",
+        "spec.tasks[1].depends[1].task",
+        "spec.tasks[2].matrix",
+        "spec.tasks[3].name",
+        "spec.tasks[3].containers",
+        "spec.tasks[3].depends[0].task",
+        "spec.environment[0].name",
+        "spec.stop",
+        "spec.group",
+    }
+    assert found.setup_error_count == len(found.setup_errors)
+
+
 @pytest.mark.parametrize("errors", [None, "x", {"a": 1}])
 def test_errors_of_the_client_that_are_no_list_are_an_error(errors: object) -> None:
     assert bool(config(setupErrors=errors).setup_errors) is (errors is not None)
@@ -149,6 +173,7 @@ def test_a_record_holds_the_first_errors_and_says_how_many_more_there_are() -> N
     errors = config(tasks=tasks).setup_errors
     assert len(errors) == MAX_ERRORS
     assert errors[-1] == "… and 601 more"
+    assert config(tasks=tasks).setup_error_count == 1600
     assert all(len(error) <= MAX_ERROR for error in errors)
 
 

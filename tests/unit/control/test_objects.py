@@ -1,5 +1,6 @@
 """The Runs known to exist: the newest version counts, and of one that is over little is kept."""
 
+from dataclasses import replace
 from typing import Any
 
 from runabout.control.objects import RunObject, RunObjects, Uid, run_object
@@ -53,3 +54,19 @@ def test_a_run_that_is_gone_leaves_nothing_behind() -> None:
     assert len(objects) == 0
     objects.put(run())
     assert spec_of(objects) == SPEC
+
+
+def test_the_runs_that_are_being_deleted_are_known_in_their_newest_version_until_they_are_gone() -> None:
+    objects = RunObjects()
+    objects.put(run())
+    assert objects.leaving() == ()
+    going = run_object(
+        {"metadata": {"uid": UID, "resourceVersion": "2", "deletionTimestamp": "2026-01-01T00:00:00Z"}, "spec": SPEC}
+    )
+    objects.put(going)
+    assert objects.leaving() == (going,)
+    newer = replace(going, resource_version="3", finalizers=("other",))
+    objects.put(newer)
+    assert objects.leaving() == (newer,)
+    objects.remove(UID)
+    assert objects.leaving() == ()

@@ -74,3 +74,9 @@ def test_etcd_is_built_from_the_same_packages_for_the_images_own_architecture() 
     [build] = instructions("etcds", "RUN")
     assert "GOARCH=$TARGETARCH" in build
     assert all(package in build.split() for package in gobuild.ETCD.binaries.values())
+
+
+def test_the_s3_server_is_the_same() -> None:
+    [build] = instructions("versitygws", "RUN")
+    [package] = gobuild.VERSITYGW.binaries.values()
+    assert f"{package}@{gobuild.VERSITYGW.version}" in build.split()

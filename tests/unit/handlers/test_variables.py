@@ -41,6 +41,16 @@ def test_the_guide_lists_exactly_the_settings() -> None:
     assert sorted(listed) == sorted(name.upper() for name in Settings.model_fields)
 
 
+def test_the_guide_says_the_defaults() -> None:
+    guide = (REPOSITORY / "docs" / "guides" / "operating.md").read_text()
+    rows = re.findall(r"^\| `RUNABOUT_([A-Z0-9_]+)` \| `([^`]+)` \|", guide, re.MULTILINE)
+    assert len(rows) > 20
+    for name, written in rows:
+        default = Settings.model_fields[name.lower()].default
+        expected = {"True": "true", "False": "false", "()": "[]"}.get(str(default), str(default))
+        assert written == expected, name
+
+
 def test_all_are_named_at_once_in_order() -> None:
     said = unknown_variables(["RUNABOUT_WORKER", "RUNABOUT_OSTT"])
     assert [each.partition(":")[0] for each in said] == ["RUNABOUT_OSTT", "RUNABOUT_WORKER"]

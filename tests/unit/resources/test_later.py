@@ -33,6 +33,7 @@ def in_step(**step: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of a step's
 LATER: dict[str, dict[str, Any]] = {
     "spec.restartFrom": {"restartFrom": {"run": "1il7g1c000001", "from": "failed"}},
     "spec.concurrency": {"concurrency": "replaceQueued"},
+    "spec.cacheGroup": {"cacheGroup": "/project/web"},
     "spec.timeoutSeconds": {"timeoutSeconds": 1},
     "spec.tasks[].containers[1]": in_task(containers=[{"image": "a"}, {"image": "b"}]),
     "spec.tasks[].containers[0].readiness": in_task(

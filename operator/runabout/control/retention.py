@@ -1,0 +1,152 @@
+"""Retention: runs, logs and events that are old enough, or too many, go.
+
+A rule is of a group and all below it; the one of the longest group counts. Removing is a transaction like any other; a
+run's logs are deleted after it, by whoever works then: the store knows whose until they are. The history is walked from
+the newest run to the oldest, a few at a time, again and again: so it costs little, and a rule is kept within minutes,
+for very long histories within hours. Live runs are never touched, nor is what cannot be read.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from runabout.control.ledger import Ledger
+from runabout.control.metrics import Metrics
+from runabout.datamanager import Unavailable
+from runabout.ost import ObjectStore, OstError, iterate
+from runabout.records import TERMINAL_PHASES, Run, RunId
+from runabout.records.encoding import RecordError
+
+log = structlog.get_logger(__name__)
+
+STEP = 200
+"""Runs looked at at once; some milliseconds."""
+STEP_SECONDS = 0.5
+REST_SECONDS = 60.0
+"""Between two walks."""
+TRASH = 10
+"""Runs whose logs are deleted in one step."""
+EVENTS = 1000
+"""Removed by one transaction."""
+DAY = 86_400_000
+"""Milliseconds."""
+
+
+class Rule(BaseModel):
+    """How long runs of a group are kept; 0 is for ever, or without a limit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    group: str = Field(
+        default="/", description="The effective group, /<namespace>/…; runs of all groups below it, too."
+    )
+    days: int = Field(default=0, ge=0, description="Days after its end that a run is kept.")
+    runs: int = Field(default=0, ge=0, description="How many runs are kept, the newest ones.")
+    log_days: int = Field(
+        default=0, ge=0, alias="logDays", description="Days after its end that a run's logs are kept."
+    )
+
+    @field_validator("group")
+    @classmethod
+    def _is_absolute(cls, group: str) -> str:
+        if not group.startswith("/"):
+            raise ValueError("a group begins with /<namespace>")
+        return group.rstrip("/") + "/"
+
+
+class Retention:
+    """Keeps rules over a ledger and the logs that belong to it; `now` is in milliseconds since 1970."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        ost: ObjectStore,
+        metrics: Metrics,
+        rules: Sequence[Rule],
+        keep_events: int,
+        event_days: int,
+        now: Callable[[], int],
+    ) -> None:
+        self._ledger = ledger
+        self._ost = ost
+        self._metrics = metrics
+        self._rules = sorted(rules, key=lambda rule: len(rule.group), reverse=True)
+        self._keep_events = keep_events
+        self._event_days = event_days
+        self._now = now
+        self._before: RunId | None = None
+        self._seen: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        """Work until cancelled; what fails is tried again."""
+        while True:
+            over = False
+            try:
+                over = await self.step()
+            except (Unavailable, OstError) as error:
+                log.info("retention waits", error=str(error))
+            await asyncio.sleep(REST_SECONDS if over else STEP_SECONDS)
+
+    async def step(self) -> bool:
+        """Look at some runs, events and logs; return whether a walk has come to its end and nothing is left to do.
+
+        Raises:
+            errors of the store and of the object storage; the next step goes on where this one was.
+        """
+        emptied = await self._empty_trash()
+        since = self._now() - self._event_days * DAY if self._event_days else 0
+        events = await self._ledger.trim_events(keep=self._keep_events, since=since, limit=EVENTS)
+        if events:
+            self._metrics.removed.labels(what="event").inc(events)
+        over = await self._walk()
+        return over and not emptied and events < EVENTS
+
+    async def _walk(self) -> bool:
+        if not self._rules:
+            return True
+        rows = self._ledger.runs_back(before=self._before, limit=STEP)
+        for key, run in rows:
+            if run is not None:
+                try:
+                    await self._judge(run)
+                except RecordError as error:
+                    log.warning("run not judged by retention", run=key, error=str(error))
+            self._before = key
+        if len(rows) < STEP:
+            self._before = None
+            self._seen.clear()
+            return True
+        return False
+
+    async def _judge(self, run: Run) -> None:
+        rule = next((rule for rule in self._rules if f"{run.group}/".startswith(rule.group)), None)
+        if rule is None:
+            return
+        self._seen[rule.group] += 1
+        if run.phase not in TERMINAL_PHASES:
+            return
+        age = self._now() - (run.ended or run.created)
+        too_many = rule.runs > 0 and self._seen[rule.group] > rule.runs
+        if (too_many or _older(age, rule.days)) and self._ledger.all_stored(run.id):
+            await self._ledger.remove(run)
+            self._metrics.removed.labels(what="run").inc()
+            log.info("run removed by retention", run=run.id, group=run.group)
+        elif _older(age, rule.log_days) and self._ledger.has_logs(run.id) and self._ledger.all_stored(run.id):
+            await self._ledger.remove_logs(run.id)
+            self._metrics.removed.labels(what="log").inc()
+
+    async def _empty_trash(self) -> int:
+        runs = self._ledger.trash(TRASH)
+        for run in runs:
+            async for item in iterate(self._ost, f"logs/{run}/"):
+                await self._ost.delete(item.key)
+            await self._ledger.emptied(run)
+        return len(runs)
+
+
+def _older(age: int, days: int) -> bool:
+    return days > 0 and age > days * DAY

@@ -1,0 +1,238 @@
+"""What goes by the rules, what stays, and what a crash in between leaves."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fixtures.states import NOW, created, finished, task_spec, with_task
+from runabout.control.ledger import EVENT, RUN, TASK, Change, Ledger
+from runabout.control.metrics import Metrics
+from runabout.control.retention import DAY, STEP, Retention, Rule
+from runabout.datamanager import Gone, Put, Store, Transaction, open_store
+from runabout.etcd.memory import MemoryEtcd
+from runabout.ost import MemoryObjectStore, UnavailableError, iterate
+from runabout.records import Event, Phase, Result, RunId
+
+pytestmark = pytest.mark.looptime
+
+
+def name(number: int) -> RunId:
+    return RunId(f"1il7g1c{number:06}")
+
+
+@dataclass
+class Scene:
+    store: Store
+    ost: MemoryObjectStore = field(default_factory=MemoryObjectStore)
+    metrics: Metrics = field(default_factory=Metrics)
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.store)
+
+    async def add(
+        self, number: int, *, group: str = "/ci/a", days: float = 0, over: bool = True, stored: bool = True
+    ) -> RunId:
+        """Add a run that ended some days ago, with a log and an event."""
+        state = finished(created(task_spec("a")), Result.SUCCESS) if over else created(task_spec("a"))
+        if not stored:
+            state = with_task(state, "a", stored=False)
+        run, time = name(number), NOW - round(days * DAY)
+        await self.ledger.commit(
+            Change(
+                replace(state.run, id=run, uid=f"u{number}", group=group, created=time, ended=time if over else None),
+                [replace(task, run=run) for task in state.tasks.values()],
+                [Event(run=run, phase=Phase.FINISHED, result=Result.SUCCESS, time=time)],
+                replace(state.config, id=run, uid=f"u{number}"),
+            )
+        )
+        await self.ost.write(f"logs/{run}/a/1/0", b"words", size=5)
+        return run
+
+    def retention(self, *rules: Rule, keep_events: int = 1_000_000, event_days: int = 0) -> Retention:
+        return Retention(
+            ledger=self.ledger,
+            ost=self.ost,
+            metrics=self.metrics,
+            rules=rules,
+            keep_events=keep_events,
+            event_days=event_days,
+            now=lambda: NOW,
+        )
+
+    async def keep(self, *rules: Rule, keep_events: int = 1_000_000, event_days: int = 0) -> None:
+        """Keep the rules until there is nothing left to do."""
+        retention = self.retention(*rules, keep_events=keep_events, event_days=event_days)
+        while not await retention.step():
+            pass
+        while not await retention.step():
+            pass
+
+    def runs(self) -> set[str]:
+        return {key for key, _ in self.store.scan(RUN)}
+
+    async def logs(self) -> set[str]:
+        return {item.key.split("/")[1] async for item in iterate(self.ost, "logs/")}
+
+    def documents(self) -> set[tuple[str, str]]:
+        return {
+            (kind, key)
+            for kind in ("run", "runconfig", "task", "byuid", "trash", "nologs")
+            for key, _ in self.store.scan(kind)
+        }
+
+
+@asynccontextmanager
+async def scene() -> AsyncIterator[Scene]:
+    store = await open_store(MemoryEtcd())
+    try:
+        yield Scene(store)
+    finally:
+        await store.close()
+
+
+CASES: list[tuple[str, list[Rule], set[int], set[int]]] = [
+    ("no rule", [], {0, 1, 2, 3, 4, 5}, {0, 1, 2, 3, 4, 5}),
+    ("for ever", [Rule()], {0, 1, 2, 3, 4, 5}, {0, 1, 2, 3, 4, 5}),
+    ("by age", [Rule(days=10)], {3, 4, 5}, {3, 4, 5}),
+    ("by number", [Rule(runs=2)], {4, 5}, {4, 5}),
+    ("logs alone", [Rule(logDays=10)], {0, 1, 2, 3, 4, 5}, {3, 4, 5}),
+    ("both", [Rule(days=35, logDays=10)], {1, 2, 3, 4, 5}, {3, 4, 5}),
+    ("of one group", [Rule(group="/ci/a", days=10)], {1, 3, 4, 5}, {1, 3, 4, 5}),
+    ("of one group, by number", [Rule(group="/ci/a", runs=1)], {1, 3, 4, 5}, {1, 3, 4, 5}),
+    ("the longest counts", [Rule(days=1), Rule(group="/ci/a", days=35)], {2, 4, 5}, {2, 4, 5}),
+    ("whole elements", [Rule(group="/ci/ab", days=1)], {0, 2, 3, 4, 5}, {0, 2, 3, 4, 5}),
+    ("a slash at its end", [Rule(group="/ci/a/", days=10)], {1, 3, 4, 5}, {1, 3, 4, 5}),
+]
+GROUPS = ("/ci/a", "/ci/ab", "/ci/a/x", "/ci/b", "/ci/a", "/ci/c")
+AGES = (40, 30, 20, 5, 3, 0.5)
+
+
+@pytest.mark.parametrize(("rules", "runs", "logs"), [row[1:] for row in CASES], ids=[row[0] for row in CASES])
+async def test_what_goes_and_what_stays(rules: list[Rule], runs: set[int], logs: set[int]) -> None:
+    async with scene() as here:
+        for number, (group, days) in enumerate(zip(GROUPS, AGES, strict=True)):
+            await here.add(number, group=group, days=days)
+        await here.keep(*rules)
+        assert here.runs() == {name(number) for number in runs}
+        assert await here.logs() == {name(number) for number in logs}
+
+
+async def test_nothing_is_left_of_a_run_that_goes_and_all_of_one_that_stays() -> None:
+    async with scene() as here:
+        await here.add(0, days=20)
+        await here.add(1, days=1)
+        await here.keep(Rule(days=10, logDays=5))
+        assert here.documents() == {("run", name(1)), ("runconfig", name(1)), ("task", f"{name(1)}/a"), ("byuid", "u1")}
+        await here.keep(Rule(days=10, logDays=5))
+        samples = here.metrics.registry
+        assert samples.get_sample_value("runabout_removed_total", {"what": "run"}) == 1
+
+
+async def test_a_run_that_is_live_or_whose_logs_are_not_stored_or_that_cannot_be_read_stays() -> None:
+    async with scene() as here:
+        live = await here.add(0, days=400, over=False)
+        late = await here.add(1, days=400, stored=False)
+        damaged = await here.add(2, days=400)
+        gone = await here.add(3, days=400)
+        unreadable = await here.add(4, days=400)
+        await here.store.commit(Transaction((Put(TASK, f"{damaged}/a", b"?"), Put(RUN, unreadable, b"?"))))
+        await here.keep(Rule(days=1, logDays=1))
+        assert here.runs() == {live, late, damaged, unreadable}
+        assert await here.logs() == {live, late, damaged, unreadable}
+        assert gone not in here.runs()
+
+
+async def test_more_runs_than_are_looked_at_at_once_are_counted_over_all_steps() -> None:
+    async with scene() as here:
+        for number in range(2 * STEP + 7):
+            await here.add(number)
+        await here.keep(Rule(runs=STEP + 3))
+        assert here.runs() == {name(number) for number in range(STEP + 4, 2 * STEP + 7)}
+
+
+async def test_logs_are_deleted_by_whoever_works_next_if_the_storage_did_not_let_them_go() -> None:
+    class Stubborn(MemoryObjectStore):
+        async def delete(self, key: str) -> None:
+            raise UnavailableError(f"{key}: not today")
+
+    async with scene() as here:
+        ordinary, here.ost = here.ost, Stubborn()
+        await here.add(0, days=20)
+        retention = here.retention(Rule(days=10))
+        await retention.step()
+        with pytest.raises(UnavailableError):
+            await retention.step()
+        assert here.runs() == set()
+        assert await here.logs() == {name(0)}
+        ordinary_logs = {item.key async for item in iterate(here.ost, "logs/")}
+        for key in ordinary_logs:
+            await ordinary.write(key, b"words", size=5)
+        here.ost = ordinary
+        await here.keep()
+        assert await here.logs() == set()
+        assert here.documents() == set()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(GROUPS), st.integers(0, 40), st.booleans()), max_size=20), st.integers(0, 4))
+async def test_of_every_history_the_newest_and_the_young_stay(rows: list[tuple[str, int, bool]], most: int) -> None:
+    async with scene() as here:
+        for number, (group, days, over) in enumerate(rows):
+            await here.add(number, group=group, days=days, over=over)
+        await here.keep(Rule(group="/ci/a", runs=most), Rule(days=7))
+        ruled = [number for number, (group, _, _) in enumerate(rows) if f"{group}/".startswith("/ci/a/")]
+        kept = set(ruled[-most:] if most else ruled)
+        expected = {
+            name(number)
+            for number, (_, days, over) in enumerate(rows)
+            if not over or (number in kept if number in ruled else days <= 7)
+        }
+        assert here.runs() == expected
+
+
+# events
+
+
+async def replay(store: Store, *, after: int | None, until: int) -> list[int]:
+    found: list[int] = []
+    async for number, _ in store.numbered(EVENT, after=after):
+        found.append(number)
+        if number == until:
+            break
+    return found
+
+
+@pytest.mark.parametrize(
+    ("keep", "days", "oldest"), [(3, 0, 4), (100, 4, 3), (2, 4, 5), (100, 0, 1)], ids=["number", "age", "both", "all"]
+)
+async def test_old_events_go_and_who_asks_for_them_hears_it(keep: int, days: int, oldest: int) -> None:
+    async with scene() as here:
+        for number in range(6):
+            await here.add(number, days=6 - number - 0.5)
+        await here.keep(keep_events=keep, event_days=days)
+        assert await replay(here.store, after=None, until=6) == list(range(oldest, 7))
+        assert await replay(here.store, after=oldest - 1, until=6) == list(range(oldest, 7))
+        if oldest > 1:
+            with pytest.raises(Gone, match=f"the oldest is {oldest}"):
+                await replay(here.store, after=oldest - 2, until=6)
+
+
+async def test_if_all_events_are_gone_the_next_ones_come_and_earlier_ones_are_said_to_be_gone() -> None:
+    async with scene() as here:
+        await here.add(0, days=40)
+        await here.keep(event_days=30)
+        with pytest.raises(Gone, match="event 1 to 1 are gone"):
+            await replay(here.store, after=0, until=2)
+        await here.add(1)
+        assert await replay(here.store, after=1, until=2) == [2]
+
+
+@pytest.mark.parametrize("wrong", [{"group": "ci"}, {"days": -1}, {"runs": "many"}, {"weeks": 3}], ids=str)
+def test_a_rule_that_means_nothing_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Rule.model_validate(wrong)
