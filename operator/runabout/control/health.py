@@ -1,6 +1,7 @@
 """Probes and metrics over HTTP: /healthz, /readyz on one port and /metrics on the other.
 
-Healthy is: the event loop turns and nothing has given up. Ready is: the replica does its work or stands by for it.
+Healthy is: the event loop turns and nothing has given up, so a restart would not help. Ready is: the replica does its
+work or stands by for it. Whoever asks is told why not, and, of one that is ready, what there is to know.
 """
 
 import asyncio
@@ -11,7 +12,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 
 class HealthServer:
-    """Serves what `alive` and `ready` say; each returns an empty text when all is well, else what is wrong."""
+    """Serves what `alive` and `ready` say; each returns an empty text when all is well, else what is wrong.
+
+    `notes` is what else a replica that is ready has to say, a sentence on each line.
+    """
 
     def __init__(
         self,
@@ -19,7 +23,9 @@ class HealthServer:
         alive: Callable[[], str],
         ready: Callable[[], str],
         registry: CollectorRegistry,
+        notes: Callable[[], str] = str,
     ) -> None:
+        self._notes = notes
         self._alive = alive
         self._ready = ready
         self._registry = registry
@@ -33,7 +39,7 @@ class HealthServer:
         """
         probes = [
             web.get("/healthz", self._probe(self._alive)),
-            web.get("/readyz", self._probe(self._ready)),
+            web.get("/readyz", self._probe(self._ready, self._notes)),
         ]
         metrics = [web.get("/metrics", self._metrics)]
         if health_port == metrics_port:
@@ -55,10 +61,13 @@ class HealthServer:
         self._runners.append(runner)
         await web.TCPSite(runner, host, port).start()
 
-    def _probe(self, says: Callable[[], str]) -> Callable[[web.Request], asyncio.Future[web.Response]]:
+    def _probe(
+        self, says: Callable[[], str], notes: Callable[[], str] = str
+    ) -> Callable[[web.Request], asyncio.Future[web.Response]]:
         async def answer(_request: web.Request) -> web.Response:
             trouble = says()
-            return web.Response(text=f"{trouble or 'ok'}\n", status=503 if trouble else 200)
+            well = "\n".join(filter(None, ("ok", notes())))
+            return web.Response(text=f"{trouble or well}\n", status=503 if trouble else 200)
 
         return answer  # type: ignore[return-value] # a coroutine function is what a route takes
 

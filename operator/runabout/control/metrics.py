@@ -5,6 +5,8 @@ One object is made for each process and handed to the parts, so that tests can h
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from runabout.control.storemetrics import StoreMetrics
+
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -64,4 +66,5 @@ class Metrics:
             "Runs released at the finalizer's deadline, before record and logs were stored.",
             registry=registry,
         )
+        self.store = StoreMetrics(registry)
         self.active = Gauge("runabout_active", "1 on the replica that holds the Lease.", registry=registry)

@@ -15,6 +15,8 @@ from typing import TypeVar
 
 import structlog
 
+from runabout.control.condition import Condition, condition
+from runabout.control.etcdaccess import connect_etcd, space_policy
 from runabout.control.health import HealthServer
 from runabout.control.lease import Lease
 from runabout.control.metrics import Metrics
@@ -23,8 +25,7 @@ from runabout.control.objects import Uid
 from runabout.control.parts import Parts, compose, now_ms
 from runabout.control.settings import Settings
 from runabout.control.tables import TABLES
-from runabout.datamanager import Store, Unavailable, Unknown, open_store
-from runabout.etcd import Etcd, TlsFiles, connect
+from runabout.datamanager import Store, Unavailable, Unknown, open_store, vitals
 from runabout.kube.connection import Connection
 from runabout.kube.errors import KubeError
 from runabout.kube.session import Session
@@ -35,8 +36,6 @@ log = structlog.get_logger(__name__)
 BEAT_SECONDS = 1.0
 STALLED_SECONDS = 15.0
 """Without a turn of the event loop for this long, the process is not healthy."""
-STUCK_SECONDS = 5.0
-"""Without an answer of etcd for this long, the replica is not ready."""
 SHUTDOWN_SECONDS = 2.0
 """For passes that are under way when the process is told to stop."""
 OPEN_AGAIN_SECONDS = 0.5
@@ -68,7 +67,7 @@ class Operator:
         Raises:
             what the process cannot go on with; the next one can.
         """
-        health = HealthServer(alive=self._alive, ready=self._ready, registry=self._metrics.registry)
+        health = HealthServer(alive=self._alive, ready=self._ready, registry=self._metrics.registry, notes=self._notes)
         await health.start(
             host=self._settings.listen,
             health_port=self._settings.health_port,
@@ -119,10 +118,7 @@ class Operator:
     @contextlib.asynccontextmanager
     async def _opened_store(self, stop: asyncio.Event) -> AsyncIterator[Store | None]:
         settings = self._settings
-        tls = None
-        if settings.etcd_ca_file is not None:
-            tls = TlsFiles(settings.etcd_ca_file, settings.etcd_cert_file, settings.etcd_key_file)
-        etcd: Etcd = connect(settings.etcd_endpoints, tls=tls)
+        etcd = connect_etcd(settings)
         store: Store | None = None
         try:
             while not stop.is_set():
@@ -134,6 +130,9 @@ class Operator:
                             number=settings.store,
                             deadline=settings.store_deadline_seconds,
                             tables=TABLES,
+                            members=etcd,
+                            space=space_policy(settings),
+                            observer=self._metrics.store,
                         )
                     )
                     store = await _unless(stop, opening)
@@ -197,6 +196,7 @@ class Operator:
         while True:
             self._beat = time.monotonic()
             if self._parts is not None:
+                self._metrics.store.look(vitals(self._parts.store))
                 self._metrics.queue_length.set(len(self._parts.queue))
                 self._metrics.waiting_tasks.set(self._parts.order.waiting)
             await asyncio.sleep(BEAT_SECONDS)
@@ -206,10 +206,17 @@ class Operator:
         return f"the event loop has not turned for {stalled:.0f} s" if stalled > STALLED_SECONDS else ""
 
     def _ready(self) -> str:
-        stuck = self._parts.store.stuck_seconds if self._parts is not None else 0.0
-        if stuck > STUCK_SECONDS and not self._trouble:
-            return f"etcd at {self._settings.etcd_endpoints} has not answered for {stuck:.0f} s"
-        return self._trouble
+        return self._trouble or "\n".join(self._condition().troubles)
+
+    def _notes(self) -> str:
+        return "\n".join(self._condition().notes)
+
+    def _condition(self) -> Condition:
+        if self._parts is None:
+            return Condition()
+        seconds, trouble = self._metrics.store.writes_fail
+        now, endpoints = vitals(self._parts.store), self._settings.etcd_endpoints
+        return condition(now, endpoints=endpoints, writes_fail_seconds=seconds, writes_trouble=trouble)
 
     async def _guard(self, store: Store) -> None:
         """End the process when the store cannot be written any more."""

@@ -22,6 +22,13 @@ class Settings(BaseSettings):
     etcd_ca_file: Path | None = None
     etcd_cert_file: Path | None = None
     etcd_key_file: Path | None = None
+    etcd_user: str = Field(default="", description="User of etcd's own access control; empty: none.")
+    etcd_password_file: Path | None = Field(
+        default=None, description="File with the user's password, read again at each login."
+    )
+    etcd_quota_bytes: int = Field(
+        default=0, ge=0, description="Quota of etcd's database, where it does not say so itself; 0: etcd's default."
+    )
     store: int = Field(default=0, ge=0, le=255, description="Number of the store that this replica writes.")
 
     store_deadline_seconds: int = Field(

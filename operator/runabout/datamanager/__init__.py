@@ -10,6 +10,9 @@ from runabout.datamanager.errors import (
     Conflict,
     Fenced,
     Gone,
+    ReadOnly,
+    Refused,
+    StorageFailed,
     StoreError,
     TooLarge,
     Unavailable,
@@ -18,11 +21,14 @@ from runabout.datamanager.errors import (
 from runabout.datamanager.follow import Follower, follow_store
 from runabout.datamanager.indexed import IndexSource, Runs
 from runabout.datamanager.joining import open_store
+from runabout.datamanager.observing import Observer, Work
 from runabout.datamanager.recovery import Case, Recovery
 from runabout.datamanager.sealer import Sealer, SealPolicy
+from runabout.datamanager.space import SpacePolicy, Verdict
 from runabout.datamanager.store import Store
 from runabout.datamanager.tables import Column, Kind, Table, Tables, Value
 from runabout.datamanager.transaction import Action, Append, Committed, Delete, Put, Sequence, Transaction
+from runabout.datamanager.vitals import Vitals, vitals
 
 __all__ = [
     "Action",
@@ -40,12 +46,17 @@ __all__ = [
     "Gone",
     "IndexSource",
     "Kind",
+    "Observer",
     "Put",
+    "ReadOnly",
     "Recovery",
+    "Refused",
     "Runs",
     "SealPolicy",
     "Sealer",
     "Sequence",
+    "SpacePolicy",
+    "StorageFailed",
     "Store",
     "StoreError",
     "Table",
@@ -55,6 +66,10 @@ __all__ = [
     "Unavailable",
     "Unknown",
     "Value",
+    "Verdict",
+    "Vitals",
+    "Work",
     "follow_store",
     "open_store",
+    "vitals",
 ]

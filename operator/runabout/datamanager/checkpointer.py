@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from runabout.datamanager.batch import APPEND, DELETE, Batch
 from runabout.datamanager.collector import Collector
 from runabout.datamanager.datafile import MAX_FILE, ROW_GROUP, DataWriter, Written, read_rows
-from runabout.datamanager.errors import BrokenLog, Fenced, Unavailable
+from runabout.datamanager.errors import BrokenLog, Fenced, StorageFailed, Unavailable
 from runabout.datamanager.head import Head, Keys, Meta, Sealed, owner_value
 from runabout.datamanager.indexed import Indexed, LiveIndex
 from runabout.datamanager.indexwriting import IndexWriter
@@ -22,10 +22,11 @@ from runabout.datamanager.loading import Base, read_files
 from runabout.datamanager.manifest import DataFile, IndexFiles, Manifest, decode_pointer, folder_of, nothing_covered
 from runabout.datamanager.merge import Changes, Part, plan
 from runabout.datamanager.objects import Breather, batches, list_segments, read_segments
+from runabout.datamanager.observing import NOBODY, Observer
 from runabout.datamanager.sealer import FIRST_PAUSE, LONGEST_PAUSE, Sealer
 from runabout.datamanager.tables import NO_TABLES, PLAIN, Tables
 from runabout.etcd import Compare, Etcd, EtcdError, Put
-from runabout.ost import ObjectStore, OstError
+from runabout.ost import ObjectStore, OstError, WriteFailedError
 from runabout.runindex import MAX_ROWS
 
 HOUR = 3600.0
@@ -97,7 +98,9 @@ class Checkpointer:
         tables: Tables = NO_TABLES,
         index: LiveIndex | None = None,
         policy: CheckpointPolicy,
+        observer: Observer = NOBODY,
     ) -> None:
+        self._observer = observer
         self._etcd = etcd
         self._ost = ost
         self._keys = keys
@@ -159,7 +162,7 @@ class Checkpointer:
         """Make checkpoints for ever.
 
         Raises:
-            Fenced: another writer has taken over.
+            Fenced: another writer has taken over. StorageFailed: what was written may be lost.
         """
         pause = FIRST_PAUSE
         while True:
@@ -170,7 +173,10 @@ class Checkpointer:
                 if now - self._collected_at >= self._policy.collect_interval:
                     await self.collect()
                     self._collected_at = now
+            except WriteFailedError as error:
+                raise StorageFailed(f"the object storage's device failed: {error}") from error
             except (OstError, EtcdError, BrokenLog, Unavailable) as error:
+                self._observer.failed("checkpoint", error)
                 # Damage stops no commit: the log has everything. It is seen here, and when the store is opened.
                 self._trouble = error
                 await asyncio.sleep(pause)
@@ -209,9 +215,11 @@ class Checkpointer:
         async with self._working:
             until, size = self._sealer.sealed, self._sealer.sealed_bytes
             while self.covers < until:
+                begin = asyncio.get_running_loop().time()
                 changes = await self._read(until)
                 index, indexed = await self._write_index(changes)
                 await self._publish(replace(await self._merge(changes), index=index), indexed)
+                self._observer.covered(covers=self.covers, seconds=asyncio.get_running_loop().time() - begin)
             self._bytes_at = size
             self._made_at = asyncio.get_running_loop().time()
 

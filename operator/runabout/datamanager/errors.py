@@ -17,6 +17,24 @@ class Unavailable(StoreError):  # noqa: N818 - an outcome
     """Nothing was written: etcd cannot be reached, or too much is waiting. Try again later."""
 
 
+class ReadOnly(Unavailable):
+    """Nothing was written, since etcd has no room left, or soon has none; the message says how much there is.
+
+    This ends by itself when there is room again.
+    """
+
+
+class Refused(StoreError):  # noqa: N818 - an outcome
+    """The store was not opened: a setting, a right or a limit is wrong, and the message says which. Nothing changed."""
+
+
+class StorageFailed(StoreError):  # noqa: N818 - an outcome
+    """The object storage's device failed in a write: what it has said to be on the disk may not be.
+
+    The store is read-only until it is opened again, which finds out.
+    """
+
+
 class Gone(StoreError):  # noqa: N818 - an outcome
     """What was asked for was there once and has been removed: begin later."""
 

@@ -1,14 +1,19 @@
 """Opening a store for writing, from outside: taking it over, then standing in the way of every earlier writer."""
 
+from contextlib import suppress
+
+from runabout.datamanager.access import check_access, why_not_opened
 from runabout.datamanager.checkpointer import Checkpointer, CheckpointPolicy
 from runabout.datamanager.errors import MissingBatch, SplitHistory, Unavailable
 from runabout.datamanager.head import Keys
 from runabout.datamanager.indexed import IndexSource
+from runabout.datamanager.observing import NOBODY, Observer
 from runabout.datamanager.opening import TRIES, open_log
 from runabout.datamanager.sealer import Sealer, SealPolicy
+from runabout.datamanager.space import RoomMaker, SpacePolicy, SpaceWatch
 from runabout.datamanager.store import Store
 from runabout.datamanager.tables import NO_TABLES, Tables
-from runabout.etcd import Etcd, EtcdError
+from runabout.etcd import Etcd, EtcdError, FullError, Upkeep
 from runabout.ost import ObjectStore, OstError
 
 
@@ -22,6 +27,9 @@ async def open_store(
     checkpoints: CheckpointPolicy | None = None,
     tables: Tables = NO_TABLES,
     index: IndexSource | None = None,
+    members: Upkeep | None = None,
+    space: SpacePolicy | None = None,
+    observer: Observer = NOBODY,
 ) -> Store:
     """Open a store for writing and fence every earlier writer; create it if there is none.
 
@@ -35,14 +43,20 @@ async def open_store(
         checkpoints: When checkpoints are made, and what is kept of older ones.
         tables: Columns of the data files, by type of document.
         index: What `Store.runs` answers from; None: nothing does.
+        members: By which etcd's space is looked after; usually `etcd` itself. None: nobody does.
+        space: When that is, and what is done.
+        observer: Is told what the store does.
 
     Raises:
-        BrokenLog: the log cannot be continued. Unavailable: etcd or the object storage does not answer. Fenced: another
-            one has opened it meanwhile.
+        BrokenLog: the log cannot be continued. Refused: a setting, a right or a limit is wrong. Unavailable: etcd or
+            the object storage does not answer. ReadOnly: etcd has no room. Fenced: another one has opened it meanwhile.
     """
     keys = Keys(number)
-    for _ in range(TRIES):
+    space = space or SpacePolicy()
+    for attempt in range(TRIES):
         try:
+            if not attempt:
+                await check_access(etcd, keys)
             store, settled = await _joined(
                 etcd,
                 ost,
@@ -52,12 +66,23 @@ async def open_store(
                 checkpoints=checkpoints or CheckpointPolicy(),
                 tables=tables,
                 index=index,
+                observer=observer,
             )
         except (EtcdError, OstError) as error:
-            raise Unavailable(str(error)) from error
+            if isinstance(error, FullError) and members is not None:
+                await _make_room(RoomMaker(etcd, members, keys, policy=space), members)
+            raise why_not_opened(error, keys) from error
         if settled:
+            if members is not None:
+                store.watch_space(SpaceWatch(etcd, members, keys, sealer=store.sealer, policy=space, observer=observer))
             return store
     raise Unavailable(f"another writer keeps opening store {number}: tried {TRIES} times")
+
+
+async def _make_room(room: RoomMaker, members: Upkeep) -> None:
+    """Do what can be done so that the next opening finds some room; there is always a next one."""
+    with suppress(EtcdError):
+        await room.make_room(await members.space(), stuck=True)
 
 
 async def _joined(
@@ -70,6 +95,7 @@ async def _joined(
     checkpoints: CheckpointPolicy,
     tables: Tables,
     index: IndexSource | None,
+    observer: Observer,
 ) -> tuple[Store, bool]:
     """Take the store over and, with an object storage, seal an empty batch of our own before anybody can commit.
 
@@ -78,7 +104,7 @@ async def _joined(
     again. Without it, what we acknowledge could be refused by a later opening. False if we have to begin again.
     """
     opened = await open_log(etcd, ost, keys, index)
-    store = Store(etcd, keys, opened, deadline=deadline)
+    store = Store(etcd, keys, opened, deadline=deadline, observer=observer)
     if ost is None:
         store.start()
         return store, True
@@ -92,6 +118,7 @@ async def _joined(
         waiting=opened.waiting,
         head=lambda: store.head,
         policy=policy,
+        observer=observer,
     )
     checkpointer = Checkpointer(
         etcd,
@@ -106,6 +133,7 @@ async def _joined(
         tables=tables,
         index=opened.documents.index,
         policy=checkpoints,
+        observer=observer,
     )
     try:
         await store.join(sealer, checkpointer)

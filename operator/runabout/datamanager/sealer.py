@@ -14,16 +14,19 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from runabout.datamanager.batch import Link
-from runabout.datamanager.errors import BrokenLog, Fenced, MissingBatch, SplitHistory
+from runabout.datamanager.errors import BrokenLog, Fenced, MissingBatch, SplitHistory, StorageFailed
 from runabout.datamanager.head import Head, Keys, Meta, Sealed, decode_head, decode_meta, decode_sealed
 from runabout.datamanager.log import read_values
 from runabout.datamanager.objects import read_segment
+from runabout.datamanager.observing import NOBODY, Observer
 from runabout.datamanager.segment import TARGET_SEGMENT, encode_segment
-from runabout.etcd import CompactedError, Compare, Etcd, EtcdError, KeyRange, Put
-from runabout.ost import AlreadyExistsError, ObjectStore, OstError
+from runabout.etcd import Compare, Etcd, EtcdError, KeyRange, PermanentEtcdError, Put
+from runabout.ost import AlreadyExistsError, ObjectStore, OstError, WriteFailedError
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
+MARK_SECONDS = 1.0
+"""How exactly it is known how long batches have been waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,9 @@ class Sealer:
         waiting: int,
         head: Callable[[], Head],
         policy: SealPolicy,
+        observer: Observer = NOBODY,
     ) -> None:
+        self._observer = observer
         self._etcd = etcd
         self._ost = ost
         self._keys = keys
@@ -73,11 +78,16 @@ class Sealer:
         self._enough = asyncio.Event()
         self._sealing = asyncio.Lock()
         self._trouble: Exception | None = None
+        self._failed: StorageFailed | None = None
+        self._failing_since: float | None = None
+        self._marks: deque[tuple[float, int]] = deque()
+        """When some batches came, by the loop's clock; others came between two of them."""
         self._revisions: deque[tuple[float, int]] = deque()
         self._compacted_at = asyncio.get_running_loop().time()
         self.changed = asyncio.Condition()
         if waiting or self._pointed_at() < sealed.last:
             self._news.set()
+            self._mark()
 
     @property
     def sealed(self) -> int:
@@ -100,6 +110,25 @@ class Sealer:
         return self._trouble
 
     @property
+    def failing_seconds(self) -> float:
+        """Since when every attempt has failed; 0 if the last one did not."""
+        return 0.0 if self._failing_since is None else asyncio.get_running_loop().time() - self._failing_since
+
+    @property
+    def lag_seconds(self) -> float:
+        """For how long the oldest batch that is not sealed has been waiting; 0 if there is none."""
+        while len(self._marks) > 1 and self._marks[1][1] <= self._told + 1:
+            self._marks.popleft()
+        if not self._marks or self._head().sequence <= self._told:
+            return 0.0
+        return asyncio.get_running_loop().time() - self._marks[0][0]
+
+    @property
+    def most_waiting(self) -> int:
+        """Bytes of batches that may wait."""
+        return self._policy.most_waiting
+
+    @property
     def full(self) -> bool:
         """Whether more waits in etcd than may."""
         return self._waiting >= self._policy.most_waiting
@@ -107,15 +136,24 @@ class Sealer:
     def added(self, size: int) -> None:
         """Take note of a new batch."""
         self._waiting += size
+        self._mark()
         self._news.set()
         if self._waiting >= self._policy.target:
             self._enough.set()
+
+    def _mark(self) -> None:
+        now, last = asyncio.get_running_loop().time(), self._head().sequence
+        if self._marks and self._marks[-1][1] <= self._told:
+            self._marks.clear()
+        if not self._marks or now - self._marks[-1][0] >= MARK_SECONDS:
+            self._marks.append((now, last))
 
     async def run(self) -> None:
         """Seal what comes, for ever.
 
         Raises:
             Fenced: another writer has taken over. BrokenLog: the object storage has another history, or is damaged.
+            StorageFailed: what was written there may be lost.
         """
         pause = FIRST_PAUSE
         while True:
@@ -128,23 +166,32 @@ class Sealer:
                 await self._compact()
             except (OstError, EtcdError) as error:
                 self._trouble = error
+                self._failing_since = self._failing_since or asyncio.get_running_loop().time()
+                self._observer.failed("seal", error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
-                self._trouble = None
+                self._trouble = self._failing_since = None
                 pause = FIRST_PAUSE
 
     async def seal(self) -> None:
         """Seal all that is committed now; one call works at a time.
 
         Raises:
-            Fenced, BrokenLog. Errors of etcd and of the object storage: try again later.
+            Fenced, BrokenLog, StorageFailed: for good. Errors of etcd and of the object storage: try again later.
         """
         async with self._sealing:
+            if self._failed is not None:
+                raise self._failed
             self._news.clear()
             self._enough.clear()
             try:
                 await self._seal_up_to_now()
+            except WriteFailedError as error:
+                self._failed = StorageFailed(f"the object storage's device failed: {error}")
+                self._news.set()
+                self._enough.set()
+                raise self._failed from error
             except BaseException:
                 self._news.set()
                 self._enough.set()  # it has waited long enough
@@ -166,6 +213,7 @@ class Sealer:
                 return
 
     async def _seal_one(self, head: Head) -> None:
+        begin = asyncio.get_running_loop().time()
         values: list[bytes] = []
         links: list[Link] = []
         size = 0
@@ -198,6 +246,8 @@ class Sealer:
         self._sealed_bytes += sealed.size
         self._waiting = max(0, self._waiting - size)
         await self._point(sealed)
+        seconds = asyncio.get_running_loop().time() - begin
+        self._observer.sealed(batches=sealed.last - before.last, size=sealed.size, seconds=seconds)
 
     async def _check_owner(self) -> None:
         """Find out whether this writer's log is still the one in etcd."""
@@ -272,7 +322,7 @@ class Sealer:
         while self._revisions and self._revisions[0][0] <= now - self._policy.compact_interval:
             old = self._revisions.popleft()[1]
         if old:
-            with suppress(CompactedError):
+            with suppress(PermanentEtcdError):  # done already, or not this user's business
                 await self._etcd.compact(old)
 
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
+from runabout.datamanager.access import FULL, too_large
 from runabout.datamanager.batch import APPEND, DELETE, PUT, Batch, Entry, encode_batch, next_chain
 from runabout.datamanager.checkpointer import Checkpointer
 from runabout.datamanager.errors import (
@@ -18,6 +19,7 @@ from runabout.datamanager.errors import (
     Conflict,
     Fenced,
     Gone,
+    ReadOnly,
     StoreError,
     Unavailable,
     Unknown,
@@ -25,9 +27,11 @@ from runabout.datamanager.errors import (
 from runabout.datamanager.groups import Groups
 from runabout.datamanager.head import Head, Keys, decode_head
 from runabout.datamanager.indexed import Runs
+from runabout.datamanager.observing import NOBODY, Observer
 from runabout.datamanager.opening import Opened
 from runabout.datamanager.recovery import Recovery
 from runabout.datamanager.sealer import Sealer
+from runabout.datamanager.space import SpaceWatch
 from runabout.datamanager.transaction import Append, Committed, Put, Sequence, Transaction
 from runabout.datamanager.waiting import Queue, Waiting
 from runabout.etcd import (
@@ -36,6 +40,7 @@ from runabout.etcd import (
     EtcdError,
     FullError,
     PermanentEtcdError,
+    RequestTooLargeError,
     RetryableEtcdError,
     UnavailableError,
 )
@@ -56,7 +61,8 @@ class _Prepared:
 class Store:
     """One writer of one store; made by `joining.open_store`."""
 
-    def __init__(self, etcd: Etcd, keys: Keys, opened: Opened, *, deadline: float) -> None:
+    def __init__(self, etcd: Etcd, keys: Keys, opened: Opened, *, deadline: float, observer: Observer = NOBODY) -> None:
+        self._observer = observer
         self._etcd = etcd
         self._keys = keys
         self._head = opened.head
@@ -73,6 +79,7 @@ class Store:
         self._news = asyncio.Condition()
         self._sealer: Sealer | None = None
         self._checkpointer: Checkpointer | None = None
+        self._space: SpaceWatch | None = None
         self._flusher: asyncio.Task[None] | None = None
         self._beside: list[asyncio.Task[None]] = []
 
@@ -117,6 +124,16 @@ class Store:
     def checkpointer(self) -> Checkpointer | None:
         """What keeps openings short, None without an object storage."""
         return self._checkpointer
+
+    @property
+    def space(self) -> SpaceWatch | None:
+        """What looks after etcd's space, None if nobody does."""
+        return self._space
+
+    @property
+    def queued(self) -> int:
+        """Transactions that wait for etcd."""
+        return len(self._queue)
 
     @property
     def damage(self) -> tuple[str, ...]:
@@ -223,13 +240,16 @@ class Store:
         """Write a transaction; returns when etcd has it and reads here see it.
 
         Raises:
-            Conflict, TooLarge, Unavailable (nothing was written), Unknown, Fenced, BrokenLog
+            Conflict, TooLarge, Unavailable (nothing was written; ReadOnly: for want of room), Unknown, Fenced,
+            BrokenLog
             ValueError: a type or key that no batch can hold.
         """
         if self._failed is not None:
             raise self._failed
         if self._closing:
             raise Unavailable("the store is being closed")
+        if self._space is not None and self._space.refusal:
+            raise ReadOnly(self._space.refusal)
         if self._sealer is not None and self._sealer.full:
             raise Unavailable(
                 f"{self._sealer.waiting_bytes} bytes of the log wait for the object storage: {self._sealer.trouble}"
@@ -270,6 +290,11 @@ class Store:
     def start(self) -> None:
         """Begin to write."""
         self._flusher = asyncio.create_task(self._flush(), name="store flusher")
+
+    def watch_space(self, space: SpaceWatch) -> None:
+        """Have somebody look after etcd's space from now on."""
+        self._space = space
+        self._beside.append(asyncio.create_task(self._work("space watch", space.run()), name="store space watch"))
 
     async def join(self, sealer: Sealer, checkpointer: Checkpointer) -> None:
         """Begin to write with a batch of our own, seal it, and go on sealing and making checkpoints.
@@ -322,7 +347,7 @@ class Store:
             return
         sequence = self._head.sequence + 1
         transactions = tuple(item.entries for item in prepared)
-        batch_id = secrets.token_bytes(16)
+        batch_id, begin = secrets.token_bytes(16), asyncio.get_running_loop().time()
         try:
             value = encode_batch(
                 sequence=sequence, previous=self._head.chain, batch_id=batch_id, transactions=transactions
@@ -344,6 +369,10 @@ class Store:
             self._groups.remember(item.waiting.transaction.groups, sequence)
         if self._sealer is not None:
             self._sealer.added(len(value))
+        if self._space is not None:
+            self._space.added(len(value))
+        seconds = asyncio.get_running_loop().time() - begin
+        self._observer.committed(transactions=len(prepared), size=len(value), seconds=seconds)
         await self._answer(prepared, None)
 
     async def _answer(self, prepared: list[_Prepared], error: StoreError | None) -> None:
@@ -418,7 +447,7 @@ class Store:
                             self._found(result.values, value)
                             return
                         if not unclear:
-                            raise Unavailable(str(error)) from error
+                            raise self._refused(error, len(value)) from error
                 else:
                     self._found(result.values, value)
                     return
@@ -427,6 +456,16 @@ class Store:
                 await asyncio.sleep(RETRY_SECONDS)
         finally:
             self._stuck_since = None
+
+    def _refused(self, error: EtcdError, size: int) -> Unavailable:
+        """Return what a batch's refusal by etcd means; nothing was written."""
+        if isinstance(error, RequestTooLargeError):
+            return Unavailable(too_large(error, size))
+        if not isinstance(error, FullError):
+            return Unavailable(str(error))
+        if self._space is not None:
+            self._space.met_full()
+        return ReadOnly(f"{FULL}: {error}")
 
     def _found(self, values: Many[bytes | None], value: bytes) -> None:
         """Judge what stands at a batch's key, and the head, once the head is not the one that it continues.

@@ -45,6 +45,9 @@ class Queue:
     def __bool__(self) -> bool:
         return bool(self._items)
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     def add(self, transaction: Transaction) -> asyncio.Future[Committed]:
         """Let a transaction wait; return where its answer comes.
 

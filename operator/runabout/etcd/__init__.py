@@ -11,14 +11,17 @@ from runabout.etcd.errors import (
     EtcdError,
     FullError,
     PermanentEtcdError,
+    RequestTooLargeError,
     RetryableEtcdError,
     UnavailableError,
     UnknownOutcomeError,
 )
 from runabout.etcd.memory import MemoryEtcd
 from runabout.etcd.port import Compare, Etcd, KeyRange, KeyValue, Page, Put, TxnResult, WatchEvent
+from runabout.etcd.space import DEFAULT_QUOTA, MemberSpace, Upkeep
 
 __all__ = [
+    "DEFAULT_QUOTA",
     "CompactedError",
     "Compare",
     "Etcd",
@@ -28,15 +31,18 @@ __all__ = [
     "KeyRange",
     "KeyValue",
     "Login",
+    "MemberSpace",
     "MemoryEtcd",
     "Page",
     "PermanentEtcdError",
     "Put",
+    "RequestTooLargeError",
     "RetryableEtcdError",
     "TlsFiles",
     "TxnResult",
     "UnavailableError",
     "UnknownOutcomeError",
+    "Upkeep",
     "WatchEvent",
     "connect",
 ]

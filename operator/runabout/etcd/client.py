@@ -9,11 +9,16 @@ import grpc.aio
 from etcd3.etcdrpc import rpc_pb2
 
 from runabout.etcd.connection import Connection, Login, Member, TlsFiles, open_connection, translated
-from runabout.etcd.errors import CompactedError, UnavailableError
+from runabout.etcd.errors import CompactedError, EtcdError, UnavailableError
 from runabout.etcd.port import Compare, KeyRange, KeyValue, Page, Put, TxnResult, WatchEvent
+from runabout.etcd.space import MemberSpace, read_status
 
 DEADLINE = 5.0
 """Seconds for one call, reconnects included."""
+UPKEEP_SECONDS = 120.0
+"""For calls that work on all of a database."""
+_DEACTIVATE, _NOSPACE = 2, 1
+"""An alarm's numbers in etcd's API."""
 
 
 def connect(
@@ -33,7 +38,7 @@ def connect(
 
 
 class GrpcEtcd:
-    """See :class:`runabout.etcd.port.Etcd`."""
+    """See :class:`runabout.etcd.port.Etcd` and :class:`runabout.etcd.space.Upkeep`."""
 
     def __init__(self, connection: Connection, *, deadline: float = DEADLINE) -> None:
         self._connection = connection
@@ -107,6 +112,53 @@ class GrpcEtcd:
             raise translated(error) from error
         finally:
             call.cancel()
+
+    async def space(self) -> tuple[MemberSpace, ...]:
+        """Return what the members say of their space."""
+        found = await asyncio.gather(*map(self._space, self._connection.members), return_exceptions=True)
+        answers = tuple(each for each in found if isinstance(each, MemberSpace))
+        for each in found:
+            if isinstance(each, BaseException) and (not answers or not isinstance(each, EtcdError)):
+                raise each
+        return answers
+
+    async def _space(self, member: Member) -> MemberSpace:
+        async def send(member: Member, metadata: tuple[tuple[str, str], ...], seconds: float) -> bytes:
+            answer: bytes = await member.status(b"", timeout=seconds, metadata=metadata)
+            return answer
+
+        return read_status(await self._connection.call(send, only=member), member=member.name)
+
+    async def compact_now(self, revision: int) -> None:
+        """Forget the changes before a revision, and wait until that is done."""
+        request = rpc_pb2.CompactionRequest(revision=revision, physical=True)
+
+        async def send(member: Member, metadata: tuple[tuple[str, str], ...], seconds: float) -> None:
+            await member.kv.Compact(request, timeout=seconds, metadata=metadata)
+
+        await self._connection.call(send, seconds=UPKEEP_SECONDS)
+
+    async def defragment(self, member: str) -> None:
+        """Have a member's file shrink to what is in use."""
+
+        async def send(member: Member, metadata: tuple[tuple[str, str], ...], seconds: float) -> None:
+            await member.maintenance.Defragment(rpc_pb2.DefragmentRequest(), timeout=seconds, metadata=metadata)
+
+        only = next(each for each in self._connection.members if each.name == member)
+        await self._connection.call(send, only=only, seconds=UPKEEP_SECONDS)
+
+    async def disarm(self) -> None:
+        """End the alarm NOSPACE."""
+        for alarm in (await self._alarm(rpc_pb2.AlarmRequest())).alarms:
+            if alarm.alarm == _NOSPACE:
+                request = rpc_pb2.AlarmRequest(action=_DEACTIVATE, alarm=_NOSPACE, memberID=alarm.memberID)
+                await self._alarm(request)
+
+    async def _alarm(self, request: Any) -> Any:  # noqa: ANN401 - generated code has no types
+        async def send(member: Member, metadata: tuple[tuple[str, str], ...], seconds: float) -> Any:  # noqa: ANN401 - as above
+            return await member.maintenance.Alarm(request, timeout=seconds, metadata=metadata)
+
+        return await self._connection.call(send)
 
     async def close(self) -> None:
         """Close the connections."""

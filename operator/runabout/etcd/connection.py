@@ -7,7 +7,7 @@ unless the first time was refused because of its token alone.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,9 +21,11 @@ from runabout.etcd.errors import (
     EtcdError,
     FullError,
     PermanentEtcdError,
+    RequestTooLargeError,
     UnavailableError,
     UnknownOutcomeError,
 )
+from runabout.etcd.space import STATUS
 
 MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes of an answer; a page of the log may hold many batches."""
@@ -51,6 +53,8 @@ _REFUSED = frozenset(
 """Codes with which a server says that it did nothing. After all others, also those that gRPC makes up when a connection
 breaks (UNKNOWN, INTERNAL), a write may have happened."""
 _NO_SPACE = "database space exceeded"
+_TOO_LARGE = ("request is too large", "grpc: received message larger than max")
+"""Words of etcd, and of the gRPC in it, which looks first and counts 512 KiB more."""
 _OLD_TOKEN = ("invalid auth token", "revision of auth store is old", "user name is empty")
 
 
@@ -68,7 +72,21 @@ class Login:
     """A user of etcd's own access control."""
 
     user: str
-    password: str
+    password: str | Path = field(repr=False)
+    """A path: the file that has it, read at each login, so that it may change; a line's end there does not count."""
+
+    def secret(self) -> str:
+        """Return the password.
+
+        Raises:
+            PermanentEtcdError: its file cannot be read.
+        """
+        if isinstance(self.password, str):
+            return self.password
+        try:
+            return self.password.read_text().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PermanentEtcdError(f"the file with etcd's password, {self.password}: {error}") from error
 
 
 class Member:
@@ -80,6 +98,8 @@ class Member:
         self.kv: Any = rpc_pb2_grpc.KVStub(channel)
         self.watch: Any = rpc_pb2_grpc.WatchStub(channel)
         self.auth: Any = rpc_pb2_grpc.AuthStub(channel)
+        self.maintenance: Any = rpc_pb2_grpc.MaintenanceStub(channel)
+        self.status: Any = channel.unary_unary(STATUS)
 
     @property
     def ready(self) -> bool:
@@ -101,15 +121,20 @@ class Connection:
         self._token: str | None = None
         self._logging_in = asyncio.Lock()
 
-    async def call(self, send: Call) -> Any:  # noqa: ANN401 - generated code has no types
-        """Return what `send` returns, within the deadline.
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """All of them, in no order that matters."""
+        return tuple(self._members)
+
+    async def call(self, send: Call, *, only: Member | None = None, seconds: float | None = None) -> Any:  # noqa: ANN401 - generated code has no types
+        """Return what `send` returns, within the deadline or some other time, from any member or from one alone.
 
         Raises:
             EtcdError
         """
-        until = asyncio.get_running_loop().time() + self._deadline
+        until = asyncio.get_running_loop().time() + (seconds or self._deadline)
         for last in (False, True):
-            member = await self.member(until)
+            member = await self.member(until, only=only)
             metadata = await self.metadata(member, until)
             try:
                 return await send(member, metadata, _left(until))
@@ -120,22 +145,22 @@ class Connection:
                 raise translated(error) from error
         raise AssertionError
 
-    async def member(self, until: float) -> Member:
-        """Return a member whose connection stands; waits for one up to a time.
+    async def member(self, until: float, *, only: Member | None = None) -> Member:
+        """Return a member whose connection stands, any or this one; waits for one up to a time.
 
         Raises:
             UnavailableError: there is none.
         """
-        for member in self._members:
+        members = tuple(self._members) if only is None else (only,)
+        for member in members:
             if member.ready:
-                return self._prefer(member)
-        members = tuple(self._members)
+                return self._prefer(member) if only is None else member
         waiting = [asyncio.ensure_future(member.channel.channel_ready()) for member in members]
         try:
             await asyncio.wait(waiting, timeout=_left(until), return_when=asyncio.FIRST_COMPLETED)
             for member, wait in zip(members, waiting, strict=True):
                 if wait.done() and not wait.cancelled() and wait.exception() is None:
-                    return self._prefer(member)
+                    return self._prefer(member) if only is None else member
         finally:
             for wait in waiting:
                 wait.cancel()
@@ -153,7 +178,7 @@ class Connection:
             return ()
         async with self._logging_in:
             if self._token is None:
-                request = rpc_pb2.AuthenticateRequest(name=self._login.user, password=self._login.password)
+                request = rpc_pb2.AuthenticateRequest(name=self._login.user, password=self._login.secret())
                 try:
                     answer = await member.auth.Authenticate(request, timeout=_left(until))
                 except grpc.aio.AioRpcError as error:
@@ -211,6 +236,8 @@ def translated(error: grpc.aio.AioRpcError) -> EtcdError:
         return CompactedError(f"etcd: {details}")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _NO_SPACE in details:
         return FullError(f"etcd: {details}")
+    if code in _REFUSED and any(words in details for words in _TOO_LARGE):
+        return RequestTooLargeError(f"etcd: {details}")
     if code in _REFUSED:
         return PermanentEtcdError(f"etcd: {details}")
     return UnknownOutcomeError(f"etcd: {details}")

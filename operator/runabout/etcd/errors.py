@@ -21,6 +21,10 @@ class PermanentEtcdError(EtcdError):
     """The same call will not work: wrong credentials, a request over the server's limits."""
 
 
+class RequestTooLargeError(PermanentEtcdError):
+    """The request has more bytes than the server takes (its `--max-request-bytes`)."""
+
+
 class FullError(EtcdError):
     """etcd is out of space and takes no writes.
 

@@ -6,13 +6,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 from sortedcontainers import SortedDict
 
-from runabout.etcd.errors import CompactedError, PermanentEtcdError
+from runabout.etcd.errors import CompactedError, FullError, PermanentEtcdError, RequestTooLargeError
 from runabout.etcd.port import Compare, KeyRange, KeyValue, Page, Put, TxnResult, WatchEvent
+from runabout.etcd.space import MemberSpace
 
 MAX_OPERATIONS = 128
 """Puts and deletes of one transaction; etcd's own default, as the next one."""
 MAX_REQUEST = 1536 * 1024
 """Bytes of one call."""
+GRPC_ALLOWANCE = 512 * 1024
+"""What a call that only reads may have beyond that."""
 
 Fault = Callable[[str, str], Awaitable[None]]
 """Awaited with the call's name and `before` or `after` its effect; what it raises is what the caller sees."""
@@ -23,9 +26,13 @@ async def _no_fault(_call: str, _when: str) -> None:
 
 
 class MemoryEtcd:
-    """See :class:`runabout.etcd.port.Etcd`."""
+    """See :class:`runabout.etcd.port.Etcd` and :class:`runabout.etcd.space.Upkeep`; `quota` is in bytes, None: none."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quota: int | None = None, max_request: int = MAX_REQUEST) -> None:
+        self.quota = quota
+        self._max_request = max_request
+        self._size = 0
+        self._full = False
         self._items: SortedDict[bytes, KeyValue] = SortedDict()
         self._history: list[WatchEvent] = []
         self._compacted = 0
@@ -36,6 +43,7 @@ class MemoryEtcd:
     async def get(self, key: bytes) -> bytes | None:
         """Return a key's value."""
         await self.fault("get", "before")
+        self._check_request(len(key) - GRPC_ALLOWANCE)
         item = self._items.get(key)
         await self.fault("get", "after")
         return None if item is None else item.value
@@ -59,7 +67,9 @@ class MemoryEtcd:
     ) -> TxnResult:
         """Write and delete if all compares hold, else read."""
         await self.fault("txn", "before")
+        self._check_request(sum(len(each.key) + len(each.value) for each in puts))
         _check_limits(puts, deletes)
+        self._check_room(puts)
         if all(self._value(item.key) == item.value for item in compares):
             gone = [key for item in deletes for key in self._keys(item.start, item.end)]
             self._revision += bool(puts or gone)
@@ -112,6 +122,47 @@ class MemoryEtcd:
         self._history = [event for event in self._history if event.revision >= revision]
         await self.fault("compact", "after")
 
+    async def space(self) -> tuple[MemberSpace, ...]:
+        """Return what there is of space."""
+        await self.fault("space", "before")
+        self._size = max(self._size, self._in_use())
+        return (
+            MemberSpace("memory", self._size, self._in_use(), -1 if self.quota is None else self.quota, self._full),
+        )
+
+    async def compact_now(self, revision: int) -> None:
+        """Forget the changes before a revision."""
+        await self.compact(revision)
+
+    async def defragment(self, member: str) -> None:
+        """Give up what is not in use."""
+        await self.fault("defragment", "before")
+        assert member == "memory", member  # noqa: S101 - for tests
+        self._size = self._in_use()
+
+    async def disarm(self) -> None:
+        """End the alarm."""
+        await self.fault("disarm", "before")
+        self._full = False
+
+    def _in_use(self) -> int:
+        old = sum(len(each.key) + len(each.value or b"") for each in self._history)
+        return old + sum(
+            len(each.key) + len(each.value) for each in self._items.values() if each.revision <= self._compacted
+        )
+
+    def _check_request(self, size: int) -> None:
+        if size > self._max_request:
+            raise RequestTooLargeError(f"a request of {size} bytes is over etcd's limit of {self._max_request}")
+
+    def _check_room(self, puts: Sequence[Put]) -> None:
+        if self.quota is None or not puts:
+            return
+        self._size = max(self._size, self._in_use())
+        if self._full or self._size + sum(len(each.key) + len(each.value) for each in puts) >= self.quota:
+            self._full = True
+            raise FullError("etcd: mvcc: database space exceeded")
+
     def _remove(self, keys: Sequence[bytes]) -> None:
         for key in keys:
             del self._items[key]
@@ -134,9 +185,6 @@ def _revision(event: WatchEvent) -> int:
 
 
 def _check_limits(puts: Sequence[Put], deletes: Sequence[KeyRange]) -> None:
-    size = sum(len(item.key) + len(item.value) for item in puts)
-    if size > MAX_REQUEST:
-        raise PermanentEtcdError(f"a request of {size} bytes is over etcd's limit of {MAX_REQUEST}")
     if len(puts) + len(deletes) > MAX_OPERATIONS:
         raise PermanentEtcdError(f"{len(puts) + len(deletes)} operations are over etcd's limit of {MAX_OPERATIONS}")
     twice = any(item.start <= put.key < item.end for item in deletes for put in puts)

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import time
 
 import structlog
 import uvloop
@@ -13,15 +14,16 @@ from pydantic import ValidationError
 from structlog.typing import Processor
 
 from runabout.control.context import merge_names
+from runabout.control.etcdaccess import EtcdSettingsError, connect_etcd
 from runabout.control.lease import LeaseLostError
 from runabout.control.metrics import Metrics
 from runabout.control.operator import Operator
 from runabout.control.settings import Settings
 from runabout.control.variables import unknown_variables
-from runabout.datamanager import StoreError
+from runabout.datamanager import Refused, StoreError
 from runabout.handlers.shell import WatchError, watch
 from runabout.kube.connection import NoClusterError, connect
-from runabout.ost import OstError, OstSettings, open_ost
+from runabout.ost import ObservedStore, OstError, OstSettings, open_ost
 
 EXIT_SETTINGS = 2
 EXIT_STORE = 3
@@ -66,7 +68,7 @@ def run_operator() -> int:
     code = 0
     try:
         uvloop.run(_main(settings))
-    except* (NoClusterError, OstError, NoScratchError) as group:
+    except* (NoClusterError, OstError, NoScratchError, EtcdSettingsError, Refused) as group:
         code = EXIT_SETTINGS
         for problem in _leaves(group):
             sys.stderr.write(f"{problem}\n")
@@ -84,6 +86,8 @@ async def _main(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     connection = connect()
+    await connect_etcd(settings).close()  # its settings are refused before anything begins
+    metrics = Metrics()
     ost = await open_ost(
         OstSettings(
             url=settings.ost,
@@ -100,9 +104,9 @@ async def _main(settings: Settings) -> None:
     operator = Operator(
         settings,
         connection=connection,
-        ost=ost,
+        ost=ObservedStore(ost, metrics.store, clock=time.monotonic),
         watch=lambda news, ending: watch(news, stop=ending),
-        metrics=Metrics(),
+        metrics=metrics,
     )
     try:
         await operator.run(stop)

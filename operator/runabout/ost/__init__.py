@@ -21,6 +21,7 @@ from runabout.ost.errors import (
 )
 from runabout.ost.factory import open_ost
 from runabout.ost.memory import MemoryObjectStore
+from runabout.ost.observed import ObservedStore, Operation, OstObserver
 from runabout.ost.settings import OstSettings
 from runabout.ost.store import WHOLE, ByteRange, ObjectInfo, ObjectReader, ObjectStore, iterate
 
@@ -38,7 +39,10 @@ __all__ = [
     "ObjectInfo",
     "ObjectReader",
     "ObjectStore",
+    "ObservedStore",
+    "Operation",
     "OstError",
+    "OstObserver",
     "OstSettings",
     "PermanentOstError",
     "RetryableOstError",

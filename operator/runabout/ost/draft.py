@@ -101,6 +101,17 @@ def sync_folders(folder: Path, root: Path) -> None:
             return
 
 
+def sync_existing(target: Path, root: Path) -> None:
+    """Put a file that has its name already, and what leads to it, on the disk; one that is gone is no error."""
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    sync_folders(target.parent, root)
+
+
 def remove(target: Path, root: Path) -> None:
     """Remove a file, and the folders that this leaves empty."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):

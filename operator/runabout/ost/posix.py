@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from runabout.ost.draft import Draft, remove, remove_leftovers, sync_folders
+from runabout.ost.draft import Draft, remove, remove_leftovers, sync_existing, sync_folders
 from runabout.ost.errors import (
     AlreadyExistsError,
     CorruptError,
@@ -119,6 +119,7 @@ class PosixObjectStore:
         """See `ObjectStore.write`."""
         target, what = self._target(key), f"writing {shown(key)}"
         if create_only and await self._run(partial(os.path.lexists, target), what):
+            await self._settle(target, what, persist=persist)
             raise AlreadyExistsError(f"there is an object {shown(key)} already")
         pieces = Pieces(data, key=key, size=size)
         draft = await self._run(partial(Draft, self._tmp), what)
@@ -131,6 +132,7 @@ class PosixObjectStore:
             self._workers.run_later(draft.discard)
             raise
         if not created:
+            await self._settle(target, what, persist=persist)
             raise AlreadyExistsError(f"there is an object {shown(key)} already")
 
     async def stat(self, key: str) -> ObjectInfo:
@@ -202,6 +204,14 @@ class PosixObjectStore:
         if persist:
             sync_folders(target.parent, self._root)
         return True
+
+    async def _settle(self, target: Path, what: str, *, persist: bool) -> None:
+        """Have an object survive a loss of power that somebody else created: he may have died before he had it synced.
+
+        Who learns here that there is one goes on as if it was stored.
+        """
+        if persist:
+            await self._run(partial(sync_existing, target, self._root), what, failed=WriteFailedError)
 
     def _target(self, key: str) -> Path:
         names, name = path(key_bytes(key))

@@ -116,7 +116,7 @@ async def test_an_operator_without_etcd_is_alive_says_why_it_is_not_ready_and_en
     async with asyncio.TaskGroup() as group:
         work = group.create_task(operator.run(stop))
         says = (
-            "starting\n" if first_try else f"the store cannot be opened: etcd: no connection to http://{HOST}:{nobody}"
+            "starting\n" if first_try else f"the store cannot be opened: etcd: no connection to http://{HOST}:{nobody} "
         )
         status, text = await until_ready_says(health, says)
         assert status == 503

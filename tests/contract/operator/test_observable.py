@@ -1,5 +1,6 @@
 """What those who operate it see of the whole operator: its lines, its probes, its metrics."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -100,6 +101,45 @@ async def test_an_etcd_that_does_not_answer_is_said_by_the_probe_and_nothing_is_
         bench.etcd.resume()
     await until(lambda: bench.status("meanwhile").get("result") == "success", seconds=SECONDS)
     assert await bench.ready() == "ok\n"
+
+
+async def test_an_object_storage_that_takes_no_writes_is_said_and_counted_and_no_reason_to_restart(
+    bench: Bench,
+) -> None:
+    objects, away = bench.folder / "ost" / "objects", bench.folder / "ost" / "away"
+    objects.rename(away)
+    try:
+        await bench.create("unstored", {"tasks": [task("a")]})
+        said = ""
+        async with asyncio.timeout(SECONDS):
+            while "the object storage has taken no write for" not in said:
+                said = await bench.ready()
+        assert said.startswith("ok\n"), "it has just begun, and no run waits for it"
+        assert "writing 'logs/" in said
+        assert (await bench.metrics())['runabout_ost_errors_total{error="UnavailableError",operation="write"}'] > 0
+    finally:
+        away.rename(objects)
+    async with asyncio.timeout(SECONDS):
+        while await bench.ready() != "ok\n":  # noqa: ASYNC110 - another process's
+            await asyncio.sleep(0.1)
+
+
+async def test_the_data_layer_is_counted(bench: Bench) -> None:
+    before = await bench.metrics()
+    await bench.create("counted", {"tasks": [task("a")]})
+    await until(lambda: bench.status("counted").get("result") == "success", seconds=SECONDS)
+    after = await bench.metrics()
+    for name in (
+        "runabout_store_transactions_total",
+        "runabout_store_bytes_total",
+        "runabout_store_batch_seconds_count",
+        'runabout_ost_requests_total{kind="logs",operation="write"}',
+        'runabout_ost_seconds_count{operation="write"}',
+    ):
+        assert after[name] > before.get(name, 0), name
+    assert after["runabout_etcd_quota_bytes"] == 2 * 1024**3
+    assert 0 < after["runabout_etcd_used_bytes"] <= after["runabout_etcd_bytes"]
+    assert after["runabout_store_read_only"] == 0
 
 
 async def test_a_deleted_run_is_let_go_at_its_deadline_while_etcd_is_away(tmp_path: Path) -> None:

@@ -300,6 +300,26 @@ async def test_persist_syncs_the_file_and_every_folder_above_it(
     assert synced == []
 
 
+async def test_an_object_that_is_there_already_is_synced_before_that_is_said(
+    posix: PosixObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await posix.write("a/b", b"x", persist=False)  # as by one who died before he had it synced
+    synced: list[str] = []
+    sync = os.fsync
+
+    def recording(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recording)
+    with pytest.raises(AlreadyExistsError):
+        await posix.write("a/b", b"y", persist=False, create_only=True)
+    assert synced == []
+    with pytest.raises(AlreadyExistsError):
+        await posix.write("a/b", b"y", create_only=True)
+    assert synced == ["b", "a+", "objects"]
+
+
 async def test_a_shortened_file_is_no_shorter_object(posix: PosixObjectStore, tmp_path: Path) -> None:
     await posix.write("key", bytes(3 * MIB))
     async with posix.open("key") as reader:
@@ -335,6 +355,15 @@ async def test_an_impossible_directory_is_refused_in_one_sentence(base: str) -> 
     with pytest.raises(UnsuitableError, match=f"the object storage's directory {base} cannot be used") as raised:
         await open_ost(OstSettings(f"file://{base}"))
     assert "\n" not in str(raised.value)
+
+
+async def test_a_full_disk_is_refused_at_the_start_in_one_sentence(tmp_path: Path) -> None:
+    with largest_file(0), pytest.raises(FullError, match=r"writing 'probe/.*' in .*; make room") as raised:
+        await open_ost(OstSettings(f"file://{tmp_path}/base"))
+    assert "\n" not in str(raised.value)
+    store = await open_ost(OstSettings(f"file://{tmp_path}/base"))
+    assert await store.list() == []
+    await store.close()
 
 
 async def test_a_base_too_long_for_the_longest_key_is_refused(tmp_path: Path) -> None:

@@ -244,6 +244,23 @@ async def test_missing_credentials_are_refused_in_one_sentence(
         await open_ost(settings(versitygw))
 
 
+async def test_a_bucket_that_may_only_be_read_is_refused_in_one_sentence_and_left_as_it_was(
+    versitygw: S3Server,
+) -> None:
+    def judge(request: web.Request) -> Fault | None:
+        return Fault(status=403) if request.method in ("PUT", "POST") else None
+
+    async with proxy(versitygw, judge) as between:
+        what = settings(between.server)
+        with pytest.raises(
+            DeniedError, match=r"writing '.*probe/.*' in the bucket 'contract' .*the server says 403"
+        ) as raised:
+            await open_ost(what)
+    assert "\n" not in str(raised.value)
+    prefix = what.url.rsplit("/", 1)[1]
+    assert "Contents" not in versitygw.client().list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+
+
 async def test_nobody_listening_is_said_after_the_time_for_tries() -> None:
     nowhere = S3Server(f"http://127.0.0.1:{free_port()}")
     async with asyncio.timeout(DEADLINE):

@@ -131,6 +131,21 @@ def test_another_etcd_takes_the_place_of_the_own(chart: Chart) -> None:
     assert found["RUNABOUT_ETCD_CERT_FILE"] == "/etc/runabout/etcd/tls.crt"
 
 
+def test_a_user_of_another_etcd_and_the_file_with_its_password_reach_the_operator(chart: Chart) -> None:
+    other = "enabled: false, endpoints: ['https://a:2379']"
+    rendered = chart.render(f"etcd: {{{other}, auth: {{user: ci, passwordSecret: login, passwordKey: pw}}}}")
+    found = environment(rendered)
+    assert found["RUNABOUT_ETCD_USER"] == "ci"
+    assert found["RUNABOUT_ETCD_PASSWORD_FILE"] == "/etc/runabout/etcd-auth/pw"
+    pod = at(rendered.one("Deployment", "runabout-operator"), "spec.template.spec")
+    volumes, mounts = at(pod, "volumes"), at(pod, "containers.0.volumeMounts")
+    assert isinstance(volumes, list)
+    assert isinstance(mounts, list)
+    assert {"name": "etcd-auth", "secret": {"secretName": "login", "defaultMode": 0o440}} in volumes
+    assert {"name": "etcd-auth", "mountPath": "/etc/runabout/etcd-auth", "readOnly": True} in mounts
+    assert "etcd-auth" not in str(chart.render().objects)
+
+
 def test_tls_for_etcd_is_on_both_sides(chart: Chart) -> None:
     rendered = chart.render("etcd: {tlsSecret: tls}")
     assert environment(rendered)["RUNABOUT_ETCD_ENDPOINTS"] == "https://runabout-etcd.ns.svc.cluster.local:2379"
@@ -343,6 +358,12 @@ def test_a_long_release_name_makes_legal_names(chart: Chart) -> None:
         ("caBundle: {secret: a}", ["/ost/type': value must be 's3'"]),
         ("caBundle: {pem: '-----BEGIN CERTIFICATE-----'}", ["/ost/type': value must be 's3'"]),
         ("serviceAccount: {create: false}", ["serviceAccount.name: needed"]),
+        ("etcd: {auth: {user: a, passwordSecret: b}}", ["etcd.auth.user: the etcd of the chart has no users"]),
+        (
+            "etcd: {enabled: false, endpoints: ['http://x:1'], auth: {user: a}}",
+            ["etcd.auth: set both user and passwordSecret, or none"],
+        ),
+        ("etcd: {auth: {password: a}}", ["/etcd/auth': additional properties 'password' not allowed"]),
     ],
 )
 def test_values_that_cannot_work_are_refused_with_their_path(chart: Chart, values: str, words: list[str]) -> None:
