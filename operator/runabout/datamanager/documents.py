@@ -9,7 +9,11 @@ from itertools import islice
 from sortedcontainers import SortedDict
 
 from runabout.datamanager.batch import APPEND, DELETE, Batch, Entry
+from runabout.datamanager.errors import Gone
 from runabout.datamanager.indexed import IndexSource, LiveIndex, Runs
+
+NUMBERED_PAGE = 1000
+"""Numbered documents that a reader holds at a time."""
 
 
 class Documents:
@@ -92,6 +96,25 @@ class Documents:
         """Return the highest key of a type."""
         documents = self._types.get(kind)
         return documents.peekitem()[0] if documents else None
+
+    def before_first(self, kind: str) -> int:
+        """Return the number before the oldest appended document of a type; if there is none, the last one given."""
+        oldest = next(self.scan(kind, limit=1), None)
+        return self.number(kind) if oldest is None else int(oldest[0], 16) - 1
+
+    def numbered(self, kind: str, *, after: int) -> list[tuple[int, bytes]]:
+        """Return some appended documents of a type from number `after` + 1 on, none if there are none yet.
+
+        Raises:
+            Gone: the next one, or one after it, has been removed.
+        """
+        page = [(int(key, 16), body) for key, body in self.scan(kind, after=f"{after:016x}", limit=NUMBERED_PAGE)]
+        if not page and self.number(kind) > after:
+            raise Gone(f"{kind} {after + 1} to {self.number(kind)} are gone")
+        for expected, (number, _) in enumerate(page, start=after + 1):
+            if number != expected:
+                raise Gone(f"{kind} {expected} is gone, the oldest is {number}: begin with that")
+        return page
 
     def number(self, kind: str) -> int:
         """Return the last number given to an append of a type, 0 for none."""

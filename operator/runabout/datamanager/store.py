@@ -18,7 +18,6 @@ from runabout.datamanager.errors import (
     BrokenLog,
     Conflict,
     Fenced,
-    Gone,
     ReadOnly,
     StoreError,
     Unavailable,
@@ -47,8 +46,6 @@ from runabout.etcd import (
 from runabout.etcd import Put as EtcdPut
 
 RETRY_SECONDS = 0.1
-NUMBERED_PAGE = 1000
-"""Numbered documents that a reader holds at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,18 +212,11 @@ class Store:
         Raises:
             Gone: there is no next one any more, or it was removed before it was asked for.
         """
-        if after is None:
-            oldest = next(self._documents.scan(kind, limit=1), None)
-            after = self._documents.number(kind) if oldest is None else int(oldest[0], 16) - 1
+        after = self._documents.before_first(kind) if after is None else after
         while True:
-            page = tuple(self._documents.scan(kind, after=f"{after:016x}", limit=NUMBERED_PAGE))
-            if not page and self._documents.number(kind) > after:
-                raise Gone(f"{kind} {after + 1} to {self._documents.number(kind)} are gone")
-            for key, body in page:
-                if int(key, 16) != after + 1:
-                    raise Gone(f"{kind} {after + 1} is gone, the oldest is {int(key, 16)}: begin with that")
-                after += 1
-                yield after, body
+            for number, body in self._documents.numbered(kind, after=after):
+                yield number, body
+                after = number
             async with self._news:
                 await self._news.wait_for(
                     lambda: self._documents.number(kind) > after or self._failed is not None or self._closing  # noqa: B023 - evaluated at once

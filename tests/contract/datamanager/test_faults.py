@@ -22,6 +22,7 @@ from runabout.datamanager import (
     Delete,
     Fenced,
     Put,
+    Refused,
     Store,
     StoreError,
     Transaction,
@@ -85,7 +86,7 @@ async def _scenario(stores: Stores, ledger: Ledger) -> None:
     for life in ("first", "second"):
         try:
             store = await stores.open(deadline=5.0)
-        except Unavailable:
+        except (Unavailable, Refused):
             continue
         await ledger.commit(store, f"{life} alone", "a", "b")
         await asyncio.gather(*(ledger.commit(store, f"{life} {n}", "a", str(n), "not a") for n in range(3)))

@@ -30,7 +30,9 @@ from runabout.datamanager import (
     Delete,
     Fenced,
     Put,
+    Refused,
     SealPolicy,
+    StorageFailed,
     Store,
     StoreError,
     Transaction,
@@ -101,7 +103,9 @@ class Ledger:
 async def _life(stores: Stores, ledger: Ledger, name: str) -> None:
     """One process, from its opening to its orderly end, or until it has to stop."""
     for _ in range(TRIES):
-        with suppress(Unavailable):
+        with suppress(
+            Unavailable, Refused, StorageFailed
+        ):  # a process that ends by one of the last two is started again
             store = await stores.open()
             break
         await asyncio.sleep(1)
@@ -236,8 +240,11 @@ async def test_whatever_call_of_a_life_meets_a_fault_nothing_acknowledged_is_los
                 assert all(isinstance(told, Fenced) for told in others), others
             else:
                 await process
-                # A fault costs what was under way, which is one batch, and stops nobody.
+                # A fault costs what was under way, which is one batch, and stops nobody; but for a device of the object
+                # storage that fails in a write: who has seen that writes no more, and the next one goes on.
                 others = [told for told in ledger.told.values() if not isinstance(told, Committed)]
+                if kind == "is done and called refused" and call.startswith("ost"):
+                    others = [told for told in others if not isinstance(told, StorageFailed)]
                 assert len(others) <= 4, others
                 assert all(isinstance(told, Unavailable | Unknown) for told in others), others
             await _check(stores, ledger)
