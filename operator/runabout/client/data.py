@@ -18,7 +18,9 @@ import typer
 from pydantic import ValidationError
 
 from runabout.client.progress import Teller, size
+from runabout.control.etcdaccess import EtcdSettingsError, connect_etcd
 from runabout.control.settings import Settings
+from runabout.control.tables import TABLES
 from runabout.control.variables import unknown_variables
 from runabout.datamanager import StoreError, Unavailable
 from runabout.datamanager.audit import Report, audit_store
@@ -26,7 +28,7 @@ from runabout.datamanager.exporting import export_store
 from runabout.datamanager.head import Keys
 from runabout.datamanager.importing import import_store
 from runabout.datamanager.inventory import Inventory, take_inventory
-from runabout.etcd import Etcd, EtcdError, TlsFiles, connect
+from runabout.etcd import Etcd, EtcdError
 from runabout.ost import ObjectStore, OstError, OstSettings, open_ost
 
 T = TypeVar("T")
@@ -82,7 +84,9 @@ def export_command(
     def now() -> str:
         return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    made = _with_store(lambda etcd, ost, keys: export_store(etcd, ost, keys, folder, made_at=now(), progress=Teller()))
+    made = _with_store(
+        lambda etcd, ost, keys: export_store(etcd, ost, keys, folder, tables=TABLES, made_at=now(), progress=Teller())
+    )
     counts = ", ".join(f"{count} {kind}" for kind, count in made.documents.items()) or "no documents"
     total = sum(file.size for file in made.files)
     typer.echo(f"exported sequence {made.sequence}: {counts}; {len(made.files)} files, {size(total)}")
@@ -157,13 +161,10 @@ def _scratch() -> Path:
 
 
 def _connect(settings: Settings) -> Etcd:
-    tls = None
-    if settings.etcd_ca_file is not None:
-        tls = TlsFiles(settings.etcd_ca_file, settings.etcd_cert_file, settings.etcd_key_file)
     try:
-        return connect(settings.etcd_endpoints, tls=tls)
-    except (ValueError, OSError) as error:
-        _end(f"RUNABOUT_ETCD_ENDPOINTS {settings.etcd_endpoints!r} cannot be used: {error}", EXIT_PLACE, error)
+        return connect_etcd(settings)
+    except EtcdSettingsError as error:
+        _end(str(error), EXIT_PLACE, error)
 
 
 def _ost_settings(settings: Settings) -> OstSettings:
