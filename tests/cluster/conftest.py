@@ -85,16 +85,17 @@ def operator_kubeconfig(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def no_other_operator(kubectl: Kubectl) -> None:
-    """The demo's installation goes, data apart: `hack/demo` makes it again."""
-    helm = [tool("helm"), "--kubeconfig", kubectl.kubeconfig, "--namespace", "runabout"]
-    answer = subprocess.run(
-        [*helm, "uninstall", "runabout", "--ignore-not-found", "--wait"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert answer.returncode == 0, f"the installation in namespace runabout cannot be removed: {answer.stderr}"
+    """The demo's installations go, data apart: `hack/demo` makes them again."""
+    for namespace in ("runabout", "runabout-s3"):
+        helm = [tool("helm"), "--kubeconfig", kubectl.kubeconfig, "--namespace", namespace]
+        answer = subprocess.run(
+            [*helm, "uninstall", "runabout", "--ignore-not-found", "--wait"],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert answer.returncode == 0, f"the installation in namespace {namespace} cannot be removed: {answer.stderr}"
 
 
 @pytest.fixture(scope="module")
