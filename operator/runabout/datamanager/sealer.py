@@ -198,11 +198,12 @@ class Sealer:
                 raise
 
     async def _seal_up_to_now(self) -> None:
+        until = self._head().sequence  # not further: what is committed meanwhile would make an object of each batch
         while True:
             head = self._head()
             if self._pointed_at() < self._sealed.last:
                 await self._point(self._sealed)
-            elif self._sealed.last < head.sequence:
+            elif self._sealed.last < until:
                 await self._check_owner()
                 try:
                     await self._seal_one(head)

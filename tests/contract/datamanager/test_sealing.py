@@ -72,6 +72,30 @@ async def test_what_is_committed_is_sealed_a_little_later_and_trimmed(sealing: S
     assert [batch.sequence for batch in await stores.log()] == list(range(1, 32))
 
 
+async def test_what_is_committed_while_the_log_is_sealed_is_left_to_the_next_time(sealing: Sealing) -> None:
+    """Else one who commits without a pause would have every batch sealed by itself."""
+    stores = sealing(interval=NEVER)
+    store = await stores.open()
+    await write(store, 3)
+    before, writes = store.sequence, 0
+
+    async def meanwhile(call: str, when: str) -> None:
+        nonlocal writes
+        if call == "ost write" and when == "before":
+            writes += 1
+            if writes <= 5:
+                await store.commit(put("meanwhile"))
+
+    assert stores.faulty_ost is not None
+    stores.faulty_ost.fault = meanwhile
+    await seal(store)
+    assert writes == 1
+    assert store.sealer is not None
+    assert (store.sealer.sealed, store.sequence) == (before, before + 1)
+    await seal(store)
+    assert store.sealer.sealed == before + 1
+
+
 async def test_many_small_batches_share_a_segment_and_a_large_amount_is_split(sealing: Sealing) -> None:
     stores = sealing(interval=NEVER, target=100_000)
     store = await stores.open()
