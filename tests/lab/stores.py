@@ -1,5 +1,6 @@
 """Stores in tests: opened as often as a test likes, closed at its end, looked at from outside."""
 
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from typing import Self
 
@@ -9,12 +10,14 @@ from lab.faulty_ost import FaultyOst
 from runabout.datamanager import (
     Append,
     CheckpointPolicy,
+    Committed,
     Delete,
     IndexSource,
     Put,
     SealPolicy,
     Sequence,
     Store,
+    StoreError,
     Tables,
     Transaction,
     open_store,
@@ -133,3 +136,10 @@ def delete(key: str) -> Transaction:
 def view(store: Store, kinds: tuple[str, ...] = (DOC, NOTE)) -> View:
     """Return all that a store shows."""
     return {kind: dict(store.scan(kind)) for kind in kinds}
+
+
+async def outcome(call: Awaitable[Committed]) -> Committed | StoreError:
+    try:
+        return await call
+    except StoreError as error:
+        return error

@@ -10,18 +10,18 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
-from pydantic import ValidationError
 
 from runabout.client.progress import Teller, size
 from runabout.control.etcdaccess import EtcdSettingsError, connect_etcd
-from runabout.control.settings import Settings
+from runabout.control.settings import Settings, ost_settings
 from runabout.control.tables import TABLES
-from runabout.control.variables import unknown_variables
+from runabout.control.variables import read_settings
 from runabout.datamanager import StoreError, Unavailable
 from runabout.datamanager.audit import Report, audit_store
 from runabout.datamanager.exporting import export_store
@@ -29,7 +29,7 @@ from runabout.datamanager.head import Keys
 from runabout.datamanager.importing import import_store
 from runabout.datamanager.inventory import Inventory, take_inventory
 from runabout.etcd import Etcd, EtcdError
-from runabout.ost import ObjectStore, OstError, OstSettings, open_ost
+from runabout.ost import ObjectStore, OstError, open_ost
 
 T = TypeVar("T")
 EXIT_DAMAGE = 1
@@ -121,7 +121,7 @@ def _with_store(work: Work[T]) -> T:
         async with AsyncExitStack() as stack:
             etcd = _connect(settings)
             stack.push_async_callback(etcd.close)
-            ost = await open_ost(_ost_settings(settings), probe=False)
+            ost = await open_ost(replace(ost_settings(settings), retry_seconds=RETRY_SECONDS), probe=False)
             stack.push_async_callback(ost.close)
             return await work(etcd, ost, Keys(settings.store))
 
@@ -141,17 +141,10 @@ def _with_store(work: Work[T]) -> T:
 
 
 def _settings() -> Settings:
-    wrong = unknown_variables(os.environ)  # a mistyped one would name another store
-    if wrong:
-        _end("\n".join(wrong), EXIT_PLACE, None)
-    try:
-        return Settings()
-    except ValidationError as error:
-        lines = [
-            f"RUNABOUT_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}, found {item['input']!r}"
-            for item in error.errors()
-        ]
-        _end("\n".join(lines), EXIT_PLACE, error)
+    settings = read_settings(os.environ)  # a mistyped variable would name another store
+    if isinstance(settings, list):
+        _end("\n".join(settings), EXIT_PLACE, None)
+    return settings
 
 
 def _scratch() -> Path:
@@ -165,17 +158,6 @@ def _connect(settings: Settings) -> Etcd:
         return connect_etcd(settings)
     except EtcdSettingsError as error:
         _end(str(error), EXIT_PLACE, error)
-
-
-def _ost_settings(settings: Settings) -> OstSettings:
-    return OstSettings(
-        url=settings.ost,
-        s3_endpoint=settings.s3_endpoint,
-        s3_region=settings.s3_region,
-        s3_path_style=settings.s3_path_style,
-        s3_ca_file=settings.s3_ca_file,
-        retry_seconds=RETRY_SECONDS,
-    )
 
 
 def _end(text: str, code: int, error: Exception | None) -> NoReturn:

@@ -7,6 +7,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runabout.control.retention import Rule
+from runabout.ost import OstSettings
 
 
 class Settings(BaseSettings):
@@ -79,3 +80,14 @@ class Settings(BaseSettings):
     listen: str = Field(default="0.0.0.0", description="Address of the health and metrics endpoints.")  # noqa: S104 - probes come from the node
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
+
+
+def ost_settings(settings: Settings) -> OstSettings:
+    """Return how the object storage is reached."""
+    return OstSettings(
+        url=settings.ost,
+        s3_endpoint=settings.s3_endpoint,
+        s3_region=settings.s3_region,
+        s3_path_style=settings.s3_path_style,
+        s3_ca_file=settings.s3_ca_file,
+    )

@@ -6,7 +6,9 @@ so an operator can be started where they are set.
 """
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+
+from pydantic import ValidationError
 
 from runabout.control.settings import Settings
 
@@ -21,6 +23,19 @@ _SERVICE_HOST = "_SERVICE_HOST"
 _OF_A_SERVICE = ("_SERVICE_", "_PORT")
 _LIKENESS = 0.5
 """From 0 to 1; below, no known name is near enough to be suggested."""
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings | list[str]:
+    """Return the settings of this process's environment, or a sentence for each variable that is wrong."""
+    wrong = unknown_variables(environment)
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for item in error.errors():
+            name = f"{PREFIX}{'_'.join(str(part) for part in item['loc']).upper()}"
+            wrong.append(f"{name}: {item['msg']}, found {item['input']!r}")
+        return wrong
+    return wrong or settings
 
 
 def unknown_variables(names: Iterable[str]) -> list[str]:

@@ -10,7 +10,6 @@ import time
 
 import structlog
 import uvloop
-from pydantic import ValidationError
 from structlog.typing import Processor
 
 from runabout.control.context import merge_names
@@ -18,12 +17,12 @@ from runabout.control.etcdaccess import EtcdSettingsError, connect_etcd
 from runabout.control.lease import LeaseLostError
 from runabout.control.metrics import Metrics
 from runabout.control.operator import Operator
-from runabout.control.settings import Settings
-from runabout.control.variables import unknown_variables
+from runabout.control.settings import Settings, ost_settings
+from runabout.control.variables import read_settings
 from runabout.datamanager import Refused, StoreError
 from runabout.handlers.shell import WatchError, watch
 from runabout.kube.connection import NoClusterError, connect
-from runabout.ost import ObservedStore, OstError, OstSettings, open_ost
+from runabout.ost import ObservedStore, OstError, open_ost
 
 EXIT_SETTINGS = 2
 EXIT_STORE = 3
@@ -51,15 +50,9 @@ class NoScratchError(Exception):
 
 def run_operator() -> int:
     """Run until SIGTERM or SIGINT; return the process's exit code."""
-    settings, wrong = None, unknown_variables(os.environ)
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        for item in error.errors():
-            name = f"RUNABOUT_{'_'.join(str(part) for part in item['loc']).upper()}"
-            wrong.append(f"{name}: {item['msg']}, found {item['input']!r}")
-    if settings is None or wrong:
-        sys.stderr.writelines(f"{sentence}\n" for sentence in wrong)
+    settings = read_settings(os.environ)
+    if isinstance(settings, list):
+        sys.stderr.writelines(f"{sentence}\n" for sentence in settings)
         return EXIT_SETTINGS
     configure_logging(settings)
     sys.setrecursionlimit(NESTING)
@@ -88,15 +81,7 @@ async def _main(settings: Settings) -> None:
     connection = connect()
     await connect_etcd(settings).close()  # its settings are refused before anything begins
     metrics = Metrics()
-    ost = await open_ost(
-        OstSettings(
-            url=settings.ost,
-            s3_endpoint=settings.s3_endpoint,
-            s3_region=settings.s3_region,
-            s3_path_style=settings.s3_path_style,
-            s3_ca_file=settings.s3_ca_file,
-        )
-    )
+    ost = await open_ost(ost_settings(settings))
     try:
         settings.scratch_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -7,11 +7,11 @@ from contextlib import aclosing
 import pytest
 
 from contract.datamanager.conftest import Sealing
+from lab.sealing import WAIT, in_etcd, seal, sealed, segments, write
 from lab.stores import DOC, NOTE, Stores, note, put, view
-from runabout.datamanager import BrokenLog, Fenced, Store, StoreError, Unavailable, follow_store
+from runabout.datamanager import BrokenLog, Fenced, StoreError, Unavailable, follow_store
 from runabout.datamanager.batch import encode_batch, next_chain
 from runabout.datamanager.head import Meta, decode_meta, decode_sealed
-from runabout.datamanager.objects import list_segments, read_segment
 from runabout.datamanager.segment import encode_segment
 from runabout.etcd import CompactedError, UnknownOutcomeError
 from runabout.etcd import Put as EtcdPut
@@ -19,38 +19,6 @@ from runabout.ost import UnavailableError
 
 NEVER = 3600.0
 SOON = 0.01
-WAIT = 30.0
-
-
-async def write(store: Store, count: int, *, prefix: str = "") -> None:
-    for number in range(count):
-        await store.commit(put(f"{prefix}{number}", b"body of %d" % number))
-
-
-async def sealed(store: Store) -> None:
-    """Return when all that is committed is on the object storage, by the sealer itself."""
-    assert store.sealer is not None
-    async with asyncio.timeout(WAIT), store.sealer.changed:
-        await store.sealer.changed.wait_for(lambda: store.sealer is None or store.sealer.sealed >= store.sequence)
-
-
-async def seal(store: Store) -> None:
-    """Seal now what is committed."""
-    assert store.sealer is not None
-    await store.sealer.seal()
-
-
-async def segments(stores: Stores) -> list[tuple[int, int]]:
-    """Return first and last sequence of each segment; every opening commits and seals one batch of its own."""
-    assert stores.ost is not None
-    firsts = await list_segments(stores.ost, stores.keys)
-    found = [await read_segment(stores.ost, stores.keys, first) for first in firsts]
-    return [(segment.first, segment.last) for segment, _ in found]
-
-
-async def in_etcd(stores: Stores) -> list[int]:
-    page = await stores.lab.etcd.range(stores.keys.wal(0), stores.keys.wal_end)
-    return [int(item.key.decode()[-16:], 16) for item in page.items]
 
 
 async def test_what_is_committed_is_sealed_a_little_later_and_trimmed(sealing: Sealing) -> None:

@@ -1,19 +1,28 @@
 """What pods and logs say of a run, as facts and waits; with the log collector at work on the storage in memory."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from fixtures.logs import Collecting, Container, collecting
-from fixtures.states import NOW, RUN, created, live, running, task_spec, with_task
-from models.container_log import toolbox_log
-from runabout.control.attempts import Attempt, Creation
-from runabout.control.executors import Executors, executor_object
-from runabout.control.live import LiveRun
+from fixtures.states import NOW
+from lab.observed import (
+    CREATING,
+    EVICTED,
+    EVICTED_RUNNING,
+    LATE_MS,
+    PENDING_MS,
+    PLACED,
+    POD,
+    RUNS,
+    UNPLACED,
+    WITH_SIDECAR,
+    ended,
+    pod,
+    scene,
+    time,
+)
+from runabout.control.attempts import Creation
 from runabout.control.observer import (
     CLEANUP_MS,
     MACHINERY_ATTEMPTS,
@@ -22,7 +31,6 @@ from runabout.control.observer import (
     SLOW_START_MS,
     UNSEEN_MS,
     Observation,
-    Observer,
 )
 from runabout.control.status import Wait
 from runabout.engine.decide import TaskEnd
@@ -31,113 +39,7 @@ from runabout.ost import MemoryObjectStore, OstError, UnavailableError
 from runabout.records import Attempt as PastAttempt
 from runabout.records import Reason, Status
 
-POD = f"{RUN}-build-1"
-LATE_MS = 600_000
-PENDING_MS = 3_600_000
-LOG = toolbox_log([b"one\n", b"two"])
-
 virtual = pytest.mark.looptime
-
-
-def time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def pod(phase: str, state: dict[str, Any] | None = None, **status: Any) -> dict[str, Any]:  # noqa: ANN401 - a pod's JSON
-    rows = [{"name": "main", "state": state}] if state else []
-    return {
-        "metadata": {"name": POD, "uid": "pod-uid", "creationTimestamp": time(NOW)},
-        "spec": {"nodeName": "n1"},
-        "status": {"phase": phase, "containerStatuses": rows, **status},
-    }
-
-
-PLACED = {"conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": time(NOW)}]}
-CREATING = pod("Pending", {"waiting": {"reason": "ContainerCreating"}}, **PLACED)
-UNPLACED = pod(
-    "Pending",
-    conditions=[
-        {
-            "type": "PodScheduled",
-            "status": "False",
-            "reason": "Unschedulable",
-            "message": "0/1 nodes are available",
-            "lastTransitionTime": time(NOW),
-        }
-    ],
-)
-RUNS = pod("Running", {"running": {"startedAt": time(NOW)}})
-
-
-def ended(code: int = 0, **status: Any) -> dict[str, Any]:  # noqa: ANN401 - a pod's JSON
-    terminated = {"exitCode": code, "startedAt": time(NOW), "finishedAt": time(NOW + 9000)}
-    return pod("Succeeded" if code == 0 else "Failed", {"terminated": terminated}, **status)
-
-
-def with_sidecar(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a pod to which somebody added a container that goes on."""
-    mesh = {"name": "mesh", "state": {"running": {"startedAt": time(NOW)}}}
-    rows = [*body["status"]["containerStatuses"], mesh]
-    return {**body, "status": {**body["status"], "phase": "Running", "containerStatuses": rows}}
-
-
-WITH_SIDECAR = with_sidecar(ended())
-EVICTED = pod("Failed", reason="Evicted", message="disk pressure")
-EVICTED_RUNNING = ended(137, reason="Evicted", message="disk pressure")
-
-
-@dataclass
-class Scene:
-    """A run with one task on an executor; `pods` is what the informer has."""
-
-    live: LiveRun
-    work: Collecting
-    observer: Observer
-    pods: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def look(self, shown: dict[str, Any] | None = None, *, at: int = NOW, stop: bool = False) -> Observation:
-        """Observe, after the informer has shown the pod; {} takes it away."""
-        if shown is not None:
-            self.pods.pop(POD, None)
-            if shown:
-                self.pods[POD] = shown
-        return self.observer.observe(self.live, now=at, stop=stop)
-
-    @property
-    def attempt(self) -> Attempt:
-        return self.live.attempts["build"]
-
-    async def stored(self) -> None:
-        await self.work.until(lambda: self.work.collector.stored(POD) is not None)
-
-    def task_ended(self, status: Status = Status.SUCCESS) -> None:
-        """Take the end into the record, as a commit does."""
-        self.live.state = with_task(self.live.state, "build", status=status, executor=None)
-
-
-@asynccontextmanager
-async def scene(
-    *, creation: Creation = Creation.DONE, lost: int = 0, ost: MemoryObjectStore | None = None, log: bytes = LOG
-) -> AsyncIterator[Scene]:
-    steps = [{"name": "compile", "run": "go build"}, {"name": "test", "run": "go test"}]
-    state = running(created(task_spec("build") | {"steps": steps}))
-    past = tuple(PastAttempt(number, "p", "linux", Reason.EVICTED) for number in range(lost))
-    state = with_task(
-        state, "build", status=Status.RUNNING, attempt=lost + 1, executor="linux", pod=POD, attempts=past, stored=False
-    )
-    what = live(state)
-    what.attempts["build"] = Attempt(POD, "build", lost + 1, creation, NOW)
-    executors = Executors(toolbox_image="toolbox", toolbox_pull_policy="Never")
-    executors.put(executor_object({"metadata": {"name": "linux"}, "spec": {"archs": ["amd64"]}}))
-    async with collecting(Container(log), ost) as work:
-        pods: dict[str, dict[str, Any]] = {}
-        observer = Observer(
-            pod=lambda namespace, name: pods.get(name) if namespace == "ci" else None,
-            logs=work.collector,
-            executors=executors,
-            storage_late_ms=LATE_MS,
-        )
-        yield Scene(what, work, observer, pods)
 
 
 # before a pod runs
