@@ -118,21 +118,14 @@ class PosixObjectStore:
     ) -> None:
         """See `ObjectStore.write`."""
         target, what = self._target(key), f"writing {shown(key)}"
-        if create_only and await self._run(partial(os.path.lexists, target), what):
-            await self._settle(target, what, persist=persist)
-            raise AlreadyExistsError(f"there is an object {shown(key)} already")
         pieces = Pieces(data, key=key, size=size)
-        draft = await self._run(partial(Draft, self._tmp), what)
-        try:
-            while piece := await pieces.take(PIECE):
-                await self._run(partial(draft.write, piece, persist=persist), what, failed=WriteFailedError)
-            publish = partial(self._publish, draft, target, persist=persist, create_only=create_only)
-            created = await self._run(publish, what, failed=WriteFailedError)
-        except BaseException:
-            self._workers.run_later(draft.discard)
-            raise
+        piece = await pieces.take(PIECE)
+        if len(piece) < PIECE:
+            whole = partial(self._write_whole, target, piece, persist=persist, create_only=create_only)
+            created = await self._run(whole, what, failed=WriteFailedError)
+        else:
+            created = await self._write_pieces(target, piece, pieces, what, persist=persist, create_only=create_only)
         if not created:
-            await self._settle(target, what, persist=persist)
             raise AlreadyExistsError(f"there is an object {shown(key)} already")
 
     async def stat(self, key: str) -> ObjectInfo:
@@ -190,28 +183,59 @@ class PosixObjectStore:
             folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         sync_folders(self._root, self._base)
 
+    def _write_whole(self, target: Path, data: bytes, *, persist: bool, create_only: bool) -> bool:
+        """Write a small object by one turn of a thread; return whether it was created or replaced."""
+        if create_only and self._settled(target, persist=persist):
+            return False
+        draft = Draft(self._tmp)
+        try:
+            draft.write(data, persist=False)
+            return self._publish(draft, target, persist=persist, create_only=create_only)
+        finally:
+            draft.discard()
+
+    async def _write_pieces(
+        self, target: Path, piece: bytes, pieces: Pieces, what: str, *, persist: bool, create_only: bool
+    ) -> bool:
+        """Write a large object piece by piece; return whether it was created or replaced."""
+        if create_only and await self._run(partial(self._settled, target, persist=persist), what):
+            return False
+        draft = await self._run(partial(Draft, self._tmp), what)
+        try:
+            while piece:
+                await self._run(partial(draft.write, piece, persist=persist), what, failed=WriteFailedError)
+                piece = await pieces.take(PIECE)
+            publish = partial(self._publish, draft, target, persist=persist, create_only=create_only)
+            return await self._run(publish, what, failed=WriteFailedError)
+        except BaseException:
+            self._workers.run_later(draft.discard)
+            raise
+
     def _publish(self, draft: Draft, target: Path, *, persist: bool, create_only: bool) -> bool:
+        """Give a draft its name; return whether it has it. An object that others created is on the disk, too, then."""
         if persist:
             draft.sync()
-        if create_only:
-            created = draft.create(target, self._root)
-            draft.discard()
-            if not created:
-                return False
-        else:
+        if not create_only:
             draft.replace(target, self._root)
+        elif not draft.create(target, self._root):
             draft.discard()
+            self._settled(target, persist=persist)
+            return False
+        draft.discard()
         if persist:
             sync_folders(target.parent, self._root)
         return True
 
-    async def _settle(self, target: Path, what: str, *, persist: bool) -> None:
-        """Have an object survive a loss of power that somebody else created: he may have died before he had it synced.
+    def _settled(self, target: Path, *, persist: bool) -> bool:
+        """Whether there is an object already; one that somebody else created survives a loss of power then, too.
 
-        Who learns here that there is one goes on as if it was stored.
+        He may have died before he had it synced, and who learns here that there is one goes on as if it was stored.
         """
+        if not os.path.lexists(target):
+            return False
         if persist:
-            await self._run(partial(sync_existing, target, self._root), what, failed=WriteFailedError)
+            sync_existing(target, self._root)
+        return True
 
     def _target(self, key: str) -> Path:
         names, name = path(key_bytes(key))
