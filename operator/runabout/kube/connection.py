@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import yaml
 from kubernetes import client, config
 
+from runabout.kube.wire import ResumingContext
+
 HEADERS_SECONDS = 5.0
 """How long they are used: a token is replaced minutes before it expires."""
 NO_KUBECONFIG = (AttributeError, KeyError, TypeError, ValueError)
@@ -79,7 +81,11 @@ def _headers(settings: client.Configuration) -> Mapping[str, str]:
 def _tls(settings: client.Configuration) -> ssl.SSLContext | bool:
     if not str(settings.host).startswith("https"):
         return False
-    context = ssl.create_default_context(cafile=settings.ssl_ca_cert)
+    context = ResumingContext(ssl.PROTOCOL_TLS_CLIENT)
+    if settings.ssl_ca_cert:
+        context.load_verify_locations(settings.ssl_ca_cert)
+    else:
+        context.load_default_certs()
     if not settings.verify_ssl:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -139,7 +139,7 @@ class Informer:
             query["labelSelector"] = self._selector
         async with self._session.stream(self._resource.path(), query, quiet_seconds=self._quiet_seconds) as stream:
             buffer = b""
-            async for piece in stream.iter_any():
+            async for piece in stream:
                 buffer += piece
                 *lines, buffer = buffer.split(b"\n")
                 for line in lines:

@@ -3,11 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import aiohttp
-
 from runabout.kube.errors import UnavailableError
 from runabout.kube.objects import PODS
 from runabout.kube.session import Session
+from runabout.kube.wire import Stream, WireError
 
 
 @asynccontextmanager
@@ -28,9 +27,9 @@ async def container_log(
         yield _pieces(stream, path)
 
 
-async def _pieces(stream: aiohttp.StreamReader, path: str) -> AsyncIterator[bytes]:
+async def _pieces(stream: Stream, path: str) -> AsyncIterator[bytes]:
     try:
-        async for piece in stream.iter_any():
+        async for piece in stream:
             yield piece
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except (WireError, TimeoutError) as error:
         raise UnavailableError(f"GET {path}: {str(error) or type(error).__name__}") from error

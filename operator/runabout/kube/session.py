@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Self, TypeGuard
 
-import aiohttp
 import orjson
 
 from runabout.kube.connection import Connection
 from runabout.kube.errors import KubeError, RetryableError, UnavailableError, kube_error
 from runabout.kube.objects import JsonObject, Resource, metadata, text
+from runabout.kube.wire import Answer, Stream, Wire, WireError
 
 REQUEST_SECONDS = 30.0
 """Deadline of one try of an ordinary request."""
@@ -24,6 +24,7 @@ MAX_RETRY_AFTER = 10.0
 """Seconds; a longer Retry-After is left to the caller."""
 IN_FLIGHT = 256
 """Requests at once; watches and followed logs are not counted."""
+AGENT = "runabout"
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
@@ -48,21 +49,15 @@ class Session:
         self._backoff = backoff
         self._observer = observer
         self._flight = asyncio.Semaphore(IN_FLIGHT)
-        self._http: aiohttp.ClientSession | None = None
+        self._wire: Wire | None = None
 
     async def __aenter__(self) -> Self:
-        self._http = aiohttp.ClientSession(
-            base_url=self._connection.server,
-            connector=aiohttp.TCPConnector(ssl=self._connection.ssl, limit=0, keepalive_timeout=60),
-            json_serialize=lambda value: orjson.dumps(value).decode(),
-            headers={"User-Agent": "runabout"},
-            auto_decompress=True,
-        )
+        self._wire = Wire(self._connection.server, self._connection.ssl)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._http is not None:
-            await self._http.close()
+        if self._wire is not None:
+            self._wire.close()
 
     async def get(self, resource: Resource, name: str, *, namespace: str | None = None) -> JsonObject:
         """Return one object."""
@@ -183,21 +178,20 @@ class Session:
     @asynccontextmanager
     async def stream(
         self, path: str, query: Mapping[str, str], *, quiet_seconds: float | None = None
-    ) -> AsyncIterator[aiohttp.StreamReader]:
+    ) -> AsyncIterator[Stream]:
         """Open a long answer (a watch, a followed log); `quiet_seconds` is the longest silence that is accepted.
 
         Raises:
             KubeError
         """
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=quiet_seconds)
+        headers = {"User-Agent": AGENT, "Accept": JSON, **await self._connection.headers()}
         try:
-            async with self._client().get(
-                path, params=query, headers=await self._connection.headers(), timeout=timeout
-            ) as answer:
+            async with self._open().stream(path, query=query, headers=headers, quiet_seconds=quiet_seconds) as answer:
                 if answer.status >= 300:  # noqa: PLR2004 - HTTP
-                    raise _error(answer, await answer.read())
-                yield answer.content
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                    raw = b"".join([piece async for piece in answer])
+                    raise _error("GET", path, Answer(answer.status, answer.headers, raw))
+                yield answer
+        except (WireError, TimeoutError) as error:
             raise UnavailableError(f"GET {path}: {_words(error)}") from error
 
     async def _request(
@@ -240,31 +234,30 @@ class Session:
         headers: Mapping[str, str],
     ) -> JsonObject:
         status = 0
-        sent = {"Content-Type": JSON, "Accept": JSON, **await self._connection.headers(), **headers}
+        sent = {
+            "User-Agent": AGENT,
+            "Content-Type": JSON,
+            "Accept": JSON,
+            **await self._connection.headers(),
+            **headers,
+        }
         try:
-            async with self._client().request(
-                method,
-                path,
-                params=query,
-                data=data,
-                headers=sent,
-                timeout=aiohttp.ClientTimeout(total=self._request_seconds, sock_connect=10),
-            ) as answer:
-                raw = await answer.read()
-                status = answer.status
-                if status >= 300:  # noqa: PLR2004 - HTTP
-                    raise _error(answer, raw)
-                return _decoded(raw) if raw else {}
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError) as error:
+            async with asyncio.timeout(self._request_seconds):
+                answer = await self._open().request(method, path, query=query, headers=sent, body=data)
+            status = answer.status
+            if status >= 300:  # noqa: PLR2004 - HTTP
+                raise _error(method, path, answer)
+            return _decoded(answer.body) if answer.body else {}
+        except (WireError, TimeoutError, ValueError, RecursionError) as error:
             raise UnavailableError(f"{method} {path}: {_words(error)}") from error
         finally:
             if self._observer is not None:
                 self._observer(verb, label, status)
 
-    def _client(self) -> aiohttp.ClientSession:
-        if self._http is None:
+    def _open(self) -> Wire:
+        if self._wire is None:
             raise RuntimeError("the session is not open: use it as an async context manager")
-        return self._http
+        return self._wire
 
 
 def _decoded(raw: bytes) -> JsonObject:
@@ -290,18 +283,18 @@ def _words(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _error(answer: aiohttp.ClientResponse, raw: bytes) -> KubeError:
+def _error(method: str, path: str, answer: Answer) -> KubeError:
     message = reason = ""
     try:
-        status = orjson.loads(raw)
+        status = orjson.loads(answer.body)
         if isinstance(status, dict):
             message, reason = str(status.get("message", "")), str(status.get("reason", ""))
     except orjson.JSONDecodeError:
-        message = raw[:1000].decode(errors="replace").strip()
-    after = answer.headers.get("Retry-After", "")
+        message = answer.body[:1000].decode(errors="replace").strip()
+    after = answer.headers.get("retry-after", "")
     return kube_error(
         answer.status,
-        message or f"HTTP {answer.status} for {answer.method} {answer.url.path}",
+        message or f"HTTP {answer.status} for {method} {path}",
         reason,
-        float(after) if after.isdecimal() else None,
+        float(after) if after.isascii() and after.isdecimal() else None,
     )
