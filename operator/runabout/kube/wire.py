@@ -6,7 +6,9 @@ container. The next one resumes the TLS session that the last one had, which spa
 """
 
 import asyncio
+import os
 import re
+import socket
 import ssl
 import time
 from collections import deque
@@ -377,7 +379,7 @@ class Wire:
         except TimeoutError as error:
             raise WireError(f"no connection to {self._host} within {CONNECT_SECONDS:g} s") from error
         except OSError as error:
-            raise WireError(f"no connection to {self._host}: {error.strerror or error}") from error
+            raise WireError(f"no connection to {self._host}: {_words(error)}") from error
         self._links.add(link)
         return link
 
@@ -405,3 +407,10 @@ async def _news(exchange: _Exchange) -> None:
     """Wait until something has come of an answer since this was called last."""
     await exchange.changed
     exchange.changed = asyncio.get_running_loop().create_future()
+
+
+def _words(error: OSError) -> str:
+    """Return what the system says; event loops put words of their own in its place."""
+    if isinstance(error, ssl.SSLError | socket.gaierror) or not error.errno:
+        return str(error)
+    return os.strerror(error.errno)
