@@ -38,6 +38,12 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ default $root.Chart.AppVersion $image.tag }}{{ end -}}
 {{- end -}}
 
+{{/* Bytes of a size in Mi, Gi or Ti */}}
+{{- define "runabout.bytes" -}}
+{{- $unit := dict "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- mul (regexFind "^[0-9]+" . | int64) (get $unit (regexFind "[MGT]i$" .) | int64) -}}
+{{- end -}}
+
 {{- define "runabout.pullSecrets" -}}
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:

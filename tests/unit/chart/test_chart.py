@@ -241,6 +241,17 @@ def test_extra_environment_can_set_what_has_no_value(chart: Chart) -> None:
     assert environment(rendered)["RUNABOUT_WORKERS"] == "8"
 
 
+@pytest.mark.parametrize(
+    ("size", "used"), [("8Gi", 6 * 1024**3), ("10Mi", 7864320), ("2Ti", 3 * 1024**4 // 2), ("1000Gi", 750 * 1024**3)]
+)
+def test_logs_that_wait_get_three_quarters_of_their_volume(chart: Chart, size: str, used: int) -> None:
+    rendered = chart.render(f"operator: {{scratch: {{sizeLimit: {size}}}}}")
+    assert environment(rendered)["RUNABOUT_SCRATCH_BYTES"] == str(used)
+    volumes = at(rendered.one("Deployment", "runabout-operator"), "spec.template.spec.volumes")
+    assert isinstance(volumes, list)
+    assert {"name": "scratch", "emptyDir": {"sizeLimit": size}} in volumes
+
+
 @pytest.mark.parametrize("values", ["", f"{S3}\ncaBundle: {{secret: ca}}\netcd: {{tlsSecret: tls}}"])
 def test_every_variable_of_the_operator_is_a_setting_that_exists(chart: Chart, values: str) -> None:
     given = environment(chart.render(values))
@@ -363,6 +374,15 @@ def test_a_long_release_name_makes_legal_names(chart: Chart) -> None:
             "etcd: {enabled: false, endpoints: ['http://x:1'], auth: {user: a}}",
             ["etcd.auth: set both user and passwordSecret, or none"],
         ),
+        ("operator: {resources: {limits: {cpu: -1}}}", ["/operator/resources/limits/cpu': minimum"]),
+        ("operator: {resources: {limits: {memory: lots}}}", ["/operator/resources/limits/memory'"]),
+        (
+            "operator: {resources: {limits: {'no name': 1}}}",
+            ["/operator/resources/limits': additional properties 'no name'"],
+        ),
+        ("operator: {resources: {memory: 1Gi}}", ["/operator/resources': additional properties 'memory' not allowed"]),
+        ("operator: {scratch: {sizeLimit: 8G}}", ["/operator/scratch/sizeLimit'"]),
+        ("operator: {scratch: {sizeLimit: 0Gi}}", ["/operator/scratch/sizeLimit'"]),
         ("etcd: {auth: {password: a}}", ["/etcd/auth': additional properties 'password' not allowed"]),
     ],
 )
@@ -378,6 +398,7 @@ def test_values_that_cannot_work_are_refused_with_their_path(chart: Chart, value
         f"operator: {{replicas: 3}}\n{S3}",
         "operator: {replicas: 3}\nost: {posix: {accessMode: ReadWriteMany, existingClaim: shared}}",
         "operator: {replicas: 0}",
+        "operator: {resources: {limits: {cpu: 1.5, memory: 2Gi, ephemeral-storage: 1e9, example.org/gpu: 1}}}",
         "global: {anything: goes}",
     ],
 )
