@@ -1,15 +1,13 @@
 """`runabout`: the command line with the operator's process as one of its commands."""
 
-import sys
+from runabout.client.cli import COMMANDS, Command, command_line
 
-from runabout.client.cli import app
-from runabout.handlers.process import run_operator
-
-
-@app.command()
-def operator() -> None:
-    """Run the operator; its settings come from the environment (RUNABOUT_…)."""
-    sys.exit(run_operator())
+OPERATOR = Command(
+    "runabout.handlers.process",
+    "operator",
+    "Run the operator; its settings come from the environment (RUNABOUT_…).",
+)
+app = command_line({**COMMANDS, "operator": OPERATOR})
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ RETRY_SECONDS = 15.0
 """For which one call to the object storage is tried; a person waits."""
 
 data = typer.Typer(
+    add_completion=False,
     no_args_is_help=True,
     help="Look into the store of records, check it, and copy it as files. The settings are the operator's: RUNABOUT_…",
 )

@@ -48,6 +48,11 @@ class NoScratchError(Exception):
     """The folder in which logs wait to be stored cannot be had."""
 
 
+def operator() -> None:
+    """Run the operator; its settings come from the environment (RUNABOUT_…)."""
+    sys.exit(run_operator())
+
+
 def run_operator() -> int:
     """Run until SIGTERM or SIGINT; return the process's exit code."""
     settings = read_settings(os.environ)

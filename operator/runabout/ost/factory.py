@@ -2,7 +2,6 @@
 
 from runabout.ost.errors import OstError
 from runabout.ost.posix import PosixObjectStore
-from runabout.ost.s3 import S3ObjectStore
 from runabout.ost.settings import OstSettings, PosixPlace, place
 from runabout.ost.store import ObjectStore
 
@@ -23,6 +22,8 @@ async def open_ost(settings: OstSettings, *, probe: bool = True) -> ObjectStore:
     if isinstance(where, PosixPlace):
         store = PosixObjectStore(where.directory, threads=settings.threads, timeout=settings.request_timeout_seconds)
     else:
+        from runabout.ost.s3 import S3ObjectStore  # noqa: PLC0415 - boto3 costs 0.3 s and 30 MB, and a volume needs none
+
         store = await S3ObjectStore.connect(where, settings)
     if not probe:
         return store
