@@ -10,7 +10,7 @@ import structlog
 
 from runabout.control.news import News
 from runabout.control.objects import RunObject, RunObjects, Uid, run_object
-from runabout.control.queue import WorkQueue
+from runabout.control.queue import Lane, WorkQueue
 from runabout.kube.errors import KubeError
 from runabout.kube.objects import EXECUTORS, RUNS, JsonObject, Resource, metadata, text
 from runabout.kube.session import Session
@@ -41,7 +41,7 @@ class Listing:
         found: list[RunObject] = [run_object(item) async for item in self._pages(RUNS)]
         for run in sorted(found, key=lambda run: run.arrival):
             self._objects.put(run)
-            self._queue.add(run.uid, new=True)
+            self._queue.add(run.uid, Lane.NEW)
         async for item in self._pages(EXECUTORS):
             self._news.executor_seen(item, deleted=False)
 

@@ -11,7 +11,7 @@ from runabout.control.executors import Executors, executor_object
 from runabout.control.logs import LogJob
 from runabout.control.objects import RunObject, RunObjects, Uid, run_object
 from runabout.control.order import Order
-from runabout.control.queue import WorkQueue
+from runabout.control.queue import Lane, WorkQueue
 from runabout.control.reconciler import Reconciler
 from runabout.control.strays import Strays
 from runabout.executors.names import parse_labels
@@ -64,7 +64,7 @@ class News:
         known = self._objects.get(run.uid)
         self._objects.put(run)
         if known is None or _says_more(known, run):
-            self._queue.add(run.uid, new=known is None)
+            self._queue.add(run.uid, Lane.NEW if known is None else Lane.BEGUN)
 
     def run_listed(self, body: Mapping[str, object]) -> None:
         """Take a Run of a listing, which is in the order of names.
@@ -84,7 +84,7 @@ class News:
     def _arrived(self) -> None:
         for run in sorted(self._arrivals.values(), key=lambda run: run.arrival):
             self._objects.put(run)
-            self._queue.add(run.uid, new=True)
+            self._queue.add(run.uid, Lane.NEW)
         self._arrivals.clear()
 
     def run_gone(self, uid: Uid) -> None:
@@ -122,7 +122,7 @@ class News:
             self._queue.add_after(uid, BEGINNING_SECONDS)
         elif uid is not None:
             self._reconciler.heard(uid)
-            self._queue.add(uid)
+            self._queue.add(uid, Lane.URGENT if after is None or _has_ended(after) else Lane.BEGUN)
         if before is None:
             self._strays.appeared(pod)
 
@@ -159,6 +159,11 @@ class News:
 def _says_more(known: RunObject, run: RunObject) -> bool:
     """Whether a Run changed in a way that a pass looks at; our own writes are none."""
     return (known.generation, known.deleted) != (run.generation, run.deleted)
+
+
+def _has_ended(pod: JsonObject) -> bool:
+    status = pod.get("status")
+    return isinstance(status, Mapping) and text(status, "phase") in ("Succeeded", "Failed")
 
 
 def _is_beginning(pod: JsonObject) -> bool:

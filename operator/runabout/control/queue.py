@@ -1,8 +1,9 @@
 """The work queue: which run is looked at next.
 
 A key waits at most once; a key that is added while it is being worked on is worked on once more afterwards, never
-twice at the same time. What has begun goes before what is new, so that under load what runs ends before more is
-started; one in eight turns is for the new all the same. Failing keys come back after a growing delay, delayed keys at
+twice at the same time. What others wait for goes first: a task that has ended may have children. What has begun goes
+before what is new, so that under load what runs ends before more is started; one in eight turns is for the new all the
+same, and one for what has begun. Failing keys come back after a growing delay, delayed keys at
 their time; work on a key before that takes the place of the delayed one, and sets its times anew. The queue holds
 keys only, so it is bounded by the number of live objects.
 """
@@ -11,14 +12,31 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
+from enum import IntEnum
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
+
+class Lane(IntEnum):
+    """Who goes first; first in, first out among those of one lane."""
+
+    URGENT = 0
+    BEGUN = 1
+    NEW = 2
+
+
+TURNS = (
+    *3 * [tuple(Lane)],
+    (Lane.BEGUN, Lane.URGENT, Lane.NEW),
+    *3 * [tuple(Lane)],
+    (Lane.NEW, Lane.BEGUN, Lane.URGENT),
+)
+"""The order of the lanes in each of eight turns."""
+
+
 FIRST_BACKOFF = 0.2
 """Seconds before a failed key is tried again; doubles with each failure in a row."""
-NEW_TURN = 8
-"""Every so many turns a new key is taken, whatever else waits."""
 _RESOLUTION = 0.001
 """Seconds; what is due this soon is due."""
 LAST_BACKOFF = 30.0
@@ -26,16 +44,16 @@ LAST_BACKOFF = 30.0
 
 
 class WorkQueue(Generic[K]):
-    """First in, first out among the new and among the others; `clock` gives seconds and never goes backwards."""
+    """See above; `clock` gives seconds and never goes backwards."""
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._ready: deque[K] = deque()
-        self._new: deque[K] = deque()
+        self._lanes: dict[Lane, deque[K]] = {lane: deque() for lane in Lane}
+        """keys as they came; one that has changed its lane since, or was taken from another, does not count"""
         self._turn = 0
-        self._waiting: set[K] = set()
+        self._waiting: dict[K, Lane] = {}
         self._active: set[K] = set()
-        self._again: set[K] = set()
+        self._again: dict[K, Lane] = {}
         self._delayed: list[tuple[float, int, K]] = []
         self._due: dict[K, float] = {}
         self._failures: dict[K, int] = {}
@@ -44,7 +62,7 @@ class WorkQueue(Generic[K]):
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._ready) + len(self._new)
+        return len(self._waiting)
 
     @property
     def delayed(self) -> int:
@@ -56,15 +74,15 @@ class WorkQueue(Generic[K]):
         """How many times are kept, with those that were given up."""
         return len(self._delayed)
 
-    def add(self, key: K, *, new: bool = False) -> None:
-        """Have `key` worked on as soon as possible; `new` ones come after the others."""
-        if key in self._waiting:
-            return
+    def add(self, key: K, lane: Lane = Lane.BEGUN) -> None:
+        """Have `key` worked on as soon as possible; one that waits already may only move up."""
         if key in self._active:
-            self._again.add(key)
+            self._again[key] = min(lane, self._again.get(key, lane))
             return
-        self._waiting.add(key)
-        (self._new if new else self._ready).append(key)
+        if self._waiting.get(key, lane + 1) <= lane:
+            return
+        self._waiting[key] = lane
+        self._lanes[lane].append(key)
         self._wake.set()
 
     def add_after(self, key: K, delay: float) -> None:
@@ -129,8 +147,7 @@ class WorkQueue(Generic[K]):
             self._active.discard(key)
             free.release()
             if key in self._again:
-                self._again.discard(key)
-                self.add(key)
+                self.add(key, self._again.pop(key))
 
     async def _next(self) -> K | None:
         while True:
@@ -139,7 +156,7 @@ class WorkQueue(Generic[K]):
             delay = self._release_due()
             if self._waiting:
                 key = self._take()
-                self._waiting.discard(key)
+                del self._waiting[key]
                 self._due.pop(key, None)
                 self._active.add(key)
                 return key
@@ -151,10 +168,14 @@ class WorkQueue(Generic[K]):
                 continue
 
     def _take(self) -> K:
-        self._turn = (self._turn + 1) % NEW_TURN
-        if self._new and (self._turn == 0 or not self._ready):
-            return self._new.popleft()
-        return self._ready.popleft()
+        self._turn = (self._turn + 1) % len(TURNS)
+        for lane in TURNS[self._turn - 1]:
+            keys = self._lanes[lane]
+            while keys:
+                key = keys.popleft()
+                if self._waiting.get(key) is lane:
+                    return key
+        raise AssertionError("a key that waits is in its lane")
 
     def _release_due(self) -> float | None:
         """Move what is due to the ready ones; return the seconds until the next one is."""

@@ -174,3 +174,32 @@ async def test_a_pod_of_which_nothing_can_be_said_yet_is_looked_at_a_little_late
     news.attach(reconciler=cast("Reconciler", Known()), strays=cast("Strays", Known()))
     news.pod_changed(None, {"metadata": {"name": "p", "labels": LABELS, **metadata}, "status": status})
     assert (here.queue.delayed, len(here.queue)) == ((1, 0) if later else (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("pod", "first"),
+    [
+        ({"status": {"phase": "Succeeded"}}, True),
+        ({"status": {"phase": "Failed"}}, True),
+        (None, True),
+        ({"status": {"phase": "Running"}}, False),
+    ],
+    ids=["succeeded", "failed", "gone", "running"],
+)
+async def test_the_run_of_a_pod_that_has_ended_is_looked_at_before_others(
+    pod: dict[str, Any] | None, first: bool
+) -> None:
+    here = Scene()
+    news = here.news
+    news.attach(reconciler=cast("Reconciler", Known()), strays=cast("Strays", Known()))
+    here.queue.add(Uid("another"))
+    named = {"metadata": {"name": "p", "labels": LABELS}}
+    news.pod_changed(named, None if pod is None else {**named, **pod})
+    seen: list[Uid] = []
+
+    async def handle(uid: Uid) -> None:
+        seen.append(uid)
+        here.queue.close()
+
+    await here.queue.work(handle, workers=1, on_error=lambda _uid, _error: None)
+    assert (seen[0] != "another") is first

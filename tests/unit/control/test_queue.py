@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from runabout.control.queue import FIRST_BACKOFF, LAST_BACKOFF, NEW_TURN, WorkQueue
+from runabout.control.queue import FIRST_BACKOFF, LAST_BACKOFF, Lane, WorkQueue
 
 pytestmark = pytest.mark.looptime
 
@@ -179,26 +179,64 @@ async def test_closing_waits_for_what_is_being_worked_on_and_takes_nothing_more(
     assert done == ["a"]
 
 
-async def test_what_has_begun_goes_first_and_the_new_ones_in_their_order_and_never_starve() -> None:
+async def test_what_is_urgent_goes_first_and_nobody_starves() -> None:
+    """Urgent and begun work comes without end; the new get one of eight turns, the begun another."""
     work, seen = queue(), list[str]()
     for number in range(3):
-        work.add(f"new {number}", new=True)
+        work.add(f"new {number}", Lane.NEW)
     work.add("begun 0")
+    work.add("urgent 0", Lane.URGENT)
     rest = itertools.count(1)
 
     async def handle(key: str) -> None:
         seen.append(key)
-        if (number := next(rest)) <= 4 * NEW_TURN:
-            work.add(f"begun {number}")  # without end
-        if len(seen) == 4 * NEW_TURN:
+        number = next(rest)
+        work.add(f"begun {number}")
+        work.add(f"urgent {number}", Lane.URGENT)
+        if len(seen) == 24:
             work.close()
 
-    work.add("begun too")
     await run(work, handle, workers=1)
-    places = [place for place, key in enumerate(seen) if key.startswith("new")]
-    assert seen[0] == "begun 0"
-    assert [seen[place] for place in places] == ["new 0", "new 1", "new 2"]
-    assert places == [NEW_TURN - 1, 2 * NEW_TURN - 1, 3 * NEW_TURN - 1]
+    first_round = ["urgent", "urgent", "urgent", "begun", "urgent", "urgent", "urgent", "new"]
+    assert [key.split()[0] for key in seen] == 3 * first_round
+    for lane in ("urgent", "begun", "new"):
+        numbers = [int(key.split()[1]) for key in seen if key.startswith(lane)]
+        assert numbers == list(range(len(numbers)))
+
+
+async def test_a_key_that_waits_moves_up_when_it_becomes_urgent_and_is_worked_on_once() -> None:
+    work, seen = queue(), list[str]()
+    for key in "abc":
+        work.add(key)
+    work.add("c", Lane.URGENT)
+    work.add("c", Lane.NEW)
+    work.add("end", Lane.NEW)
+    assert len(work) == 4
+
+    async def handle(key: str) -> None:
+        seen.append(key)
+        if key == "end":
+            work.close()
+
+    await run(work, handle, workers=1)
+    assert seen == ["c", "a", "b", "end"]
+
+
+async def test_what_becomes_urgent_while_it_is_worked_on_is_the_next() -> None:
+    work, seen = queue(), list[str]()
+    for key in "ab":
+        work.add(key)
+
+    async def handle(key: str) -> None:
+        seen.append(key)
+        if len(seen) == 1:
+            work.add("a", Lane.URGENT)
+            work.add("a", Lane.NEW)
+        if key == "b":
+            work.close()
+
+    await run(work, handle, workers=1)
+    assert seen == ["a", "a", "b"]
 
 
 async def test_work_on_a_key_takes_the_place_of_its_delayed_turn() -> None:
