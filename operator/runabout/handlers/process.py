@@ -2,12 +2,15 @@
 
 import asyncio
 import gc
+import json
 import logging
 import os
 import signal
 import sys
 import time
+from typing import Any
 
+import orjson
 import structlog
 import uvloop
 from structlog.typing import Processor
@@ -113,7 +116,8 @@ def configure_logging(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    renderer = structlog.processors.JSONRenderer() if settings.log_format == "json" else structlog.dev.ConsoleRenderer()
+    as_json = structlog.processors.JSONRenderer(serializer=_line)
+    renderer = as_json if settings.log_format == "json" else structlog.dev.ConsoleRenderer()
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -128,6 +132,13 @@ def configure_logging(settings: Settings) -> None:
         )
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
+
+
+def _line(event: object, **options: Any) -> str:  # noqa: ANN401 - those of json.dumps
+    try:
+        return orjson.dumps(event, default=options["default"]).decode()
+    except orjson.JSONEncodeError:  # numbers beyond 64 bits, half characters, keys that are no text
+        return json.dumps(event, **options)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

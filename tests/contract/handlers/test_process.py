@@ -24,6 +24,7 @@ structlog.get_logger("ours").info("begun", run="r", task="t")
 structlog.get_logger("ours").debug("too much")
 logging.getLogger("theirs").warning("a %s", "warning")
 logging.getLogger("theirs").info("too much")
+structlog.get_logger("ours").info("odd", half="\\ud800", large=2**80, thing=Settings, number={1: 2})
 try:
     raise ValueError("why")
 except ValueError:
@@ -146,10 +147,13 @@ def test_every_line_of_the_log_is_one_json_object_whoever_wrote_it(tmp_path: Pat
     assert [(line["event"], line["level"]) for line in lines] == [
         ("begun", "info"),
         ("a warning", "warning"),
+        ("odd", "info"),
         ("broken", "error"),
     ]
     assert (lines[0]["run"], lines[0]["task"]) == ("r", "t")
-    assert "ValueError: why" in lines[2]["exception"]
+    assert (lines[2]["half"], lines[2]["large"], lines[2]["number"]) == ("\ud800", 2**80, {"1": 2})
+    assert "Settings" in lines[2]["thing"]
+    assert "ValueError: why" in lines[3]["exception"]
     assert all(line["timestamp"].endswith("Z") for line in lines)
 
 
