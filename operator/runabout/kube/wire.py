@@ -109,11 +109,16 @@ class _Link(asyncio.Protocol):
 
     # What the application asks.
 
+    @property
+    def usable(self) -> bool:
+        """Whether it can carry a request."""
+        return self.reusable and self._transport is not None and not self._transport.is_closing()
+
     def ask(self, request: bytes, *, streamed: bool) -> _Exchange:
         """Send a request; its answer comes in what is returned."""
         self._exchange = exchange = _Exchange(self._loop.create_future(), streamed=streamed)
         self.used += 1
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or not self.usable:
             self._fail("the connection is closed")
         else:
             self._transport.write(request)
@@ -154,7 +159,7 @@ class _Link(asyncio.Protocol):
         self._exchange.begun = True
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(f"the answer is no HTTP: {error}")
             self.abort()
 
@@ -351,7 +356,7 @@ class Wire:
             self._idle.remove(link)
 
     def _put_back(self, link: _Link) -> None:
-        if link.reusable:
+        if link.usable:
             link.idle_since = time.monotonic()
             self._idle.append(link)
         else:
@@ -361,7 +366,7 @@ class Wire:
         """Return the connection that was used last, or a new one."""
         while self._idle:
             link = self._idle.pop()
-            if not link.reusable:
+            if not link.usable:
                 continue
             if time.monotonic() - link.idle_since < IDLE_SECONDS:
                 return link

@@ -113,6 +113,7 @@ BROKEN: Mapping[str, bytes] = {
     "half a chunk": CHUNKED + chunk(b"all of it")[:-5],
     "no last chunk": CHUNKED + chunk(b"all of it"),
     "something else": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "another protocol": b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
     "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
 }
 
