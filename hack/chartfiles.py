@@ -134,5 +134,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     old = stale()
     for path in old:
-        print(f"{path.relative_to(REPOSITORY)} is not up to date: uv run hack/chart update", file=sys.stderr)
+        print(f"{path.relative_to(REPOSITORY)} is not up to date: hack/chart update", file=sys.stderr)
     return 1 if old else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

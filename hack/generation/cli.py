@@ -25,3 +25,7 @@ def main() -> int:
     for path in old:
         print(f"{path.relative_to(REPOSITORY)} is not up to date: run hack/generate", file=sys.stderr)
     return 1 if old else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
