@@ -7,7 +7,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from localcluster import docker, gobuild, native, nodeimages
+from localcluster import docker, gobuild, native, nodeimages, preflight
 from localcluster.console import LocalClusterError, answer, duration, say
 from localcluster.settings import DEFAULT_NAME, Places, cluster_name
 
@@ -130,6 +130,7 @@ def _up(places: Places) -> None:
 
 
 def _status(places: Places) -> int:
+    preflight.require_own(places)
     if not native.exists(places):
         say(f"cluster {places.name}: not there\nnext: hack/cluster up")
         for remain in native.remains(places):

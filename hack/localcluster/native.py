@@ -90,6 +90,7 @@ def exists(places: Places) -> bool:
 def up(places: Places) -> None:
     """Bring the cluster up, or back up, and wait until its node is Ready."""
     preflight.require_linux_and_root()
+    preflight.require_own(places)
     preflight.require_only_cluster(places)
     for part in gobuild.CLUSTER_PARTS:
         if not part.ready():
@@ -107,6 +108,8 @@ def up(places: Places) -> None:
         gobuild.build(part)
     begin = time.monotonic()
     with gobuild.file_lock(f"cluster-{places.name}"):
+        places.run.mkdir(parents=True, exist_ok=True)
+        places.owner.write_text(f"{places.home}\n")
         _start_everything(places)
     say(f"cluster {places.name}: node Ready after {time.monotonic() - begin:.1f} s")
 
@@ -263,8 +266,12 @@ def _bootstrap(places: Places) -> None:
 
 
 def down(places: Places) -> None:
-    """End everything and remove everything of this cluster, its data too. Harmless where nothing is."""
+    """End everything and remove everything of this cluster, its data too. Harmless where nothing is.
+
+    Where another one is up, what all clusters of a machine share is that one's: bridge, rules and cgroups stay.
+    """
     preflight.require_linux_and_root()
+    preflight.require_own(places)
     if not exists(places) and not places.run.exists() and not places.home.exists():
         say(f"cluster {places.name}: nothing is there")
         return
@@ -273,11 +280,14 @@ def down(places: Places) -> None:
         order = ("kubelet", "provisioner", "dns", "proxy", "scheduler", "controller-manager", "apiserver", "etcd")
         for name in (*order, "containerd"):
             processes.stop(places.pids / f"{name}.pid", number=signal.SIGKILL)
-        leftovers.kill_containers(places)
+        alone = not preflight.other_cluster(places)
+        if alone:
+            leftovers.kill_containers(places)
         leftovers.unmount(places.run, places.home)
-        leftovers.remove_cgroups()
-        leftovers.remove_strays(places)
-        network.tear_down(places)
+        if alone:
+            leftovers.remove_cgroups()
+            leftovers.remove_strays(places)
+            network.tear_down(places)
         leftovers.remove_folders(places)
 
 
@@ -285,6 +295,7 @@ def restart(places: Places, name: str, *, number: signal.Signals, down_seconds: 
     """Signal one component until it has ended, leave it down for a while, start it and wait until it is healthy."""
     by_name = {component.name: component for component in components.all_components(places)}
     component = by_name.get(name)
+    preflight.require_own(places)
     if component is None:
         raise LocalClusterError(f"no component is called {name!r}", f"There are: {', '.join(by_name)}.")
     if not exists(places):
@@ -312,8 +323,10 @@ def remains(places: Places) -> list[str]:
     """What is left on the machine of a cluster; empty after `down`."""
     left = [f"process {process.pid}" for process in leftovers.shims(places.containerd_socket)]
     left += [f"mount {point}" for point in leftovers.mounts_below(places.run, places.home)]
-    left += [f"cgroup {cgroup}" for cgroup in leftovers.kubelet_cgroups()]
     left += [f"folder {folder}" for folder in (places.run, places.home) if os.path.lexists(folder)]
+    if preflight.other_cluster(places):  # the rest is that one's
+        return left
+    left += [f"cgroup {cgroup}" for cgroup in leftovers.kubelet_cgroups()]
     if network.bridge_is_up():
         left.append(f"bridge {BRIDGE}")
     if network.rules_left():

@@ -102,18 +102,36 @@ def _owner(port: int) -> str:
     return f" by {owner.split(')')[0]}" if found else ""
 
 
+def require_own(places: Places) -> None:
+    """A cluster is its maker's: another home means another cache, and what is there would not be what is shown."""
+    maker = places.owner.read_text().strip() if places.owner.exists() else str(places.home)
+    if maker != str(places.home) and _lives(places.run):
+        raise LocalClusterError(
+            f"the cluster {places.name!r} is up and belongs to {maker}",
+            "Use it from there (its HOME or XDG_CACHE_HOME), or take it down there first.",
+        )
+
+
+def other_cluster(places: Places) -> str:
+    """Return the name of another native cluster that is up, empty if there is none."""
+    if not settings.RUN_ROOT.is_dir():
+        return ""
+    others = (other for other in settings.RUN_ROOT.iterdir() if other.name != places.name)
+    return next((other.name for other in others if _lives(other)), "")
+
+
+def _lives(run: Path) -> bool:
+    return any(living(pid_file) for pid_file in (run / "pids").glob("*.pid"))
+
+
 def require_only_cluster(places: Places) -> None:
     """One native cluster per machine: bridge and ports are fixed."""
-    if not settings.RUN_ROOT.is_dir():
-        return
-    for other in settings.RUN_ROOT.iterdir():
-        if other.name == places.name:
-            continue
-        if any(living(pid_file) for pid_file in (other / "pids").glob("*.pid")):
-            raise LocalClusterError(
-                f"the native cluster {other.name!r} is up, and a machine can have one",
-                f"Use it (RUNABOUT_CLUSTER={other.name}), or `hack/cluster down --name {other.name}` first.",
-            )
+    other = other_cluster(places)
+    if other:
+        raise LocalClusterError(
+            f"the native cluster {other!r} is up, and a machine can have one",
+            f"Use it (RUNABOUT_CLUSTER={other}), or `hack/cluster down --name {other}` first.",
+        )
 
 
 def require_disk(places: Places) -> None:

@@ -103,6 +103,11 @@ class Places:
         return self.home / "logs"
 
     @property
+    def owner(self) -> Path:
+        """Says whose cluster is running: `home` of its maker."""
+        return self.run / "owner"
+
+    @property
     def pids(self) -> Path:
         """One pid file per component."""
         return self.run / "pids"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from localcluster import gobuild, preflight, settings
+from localcluster import gobuild, leftovers, native, network, preflight, settings
 from localcluster.components import Component
 from localcluster.console import LocalClusterError
 from localcluster.processes import mark, write_pid_file
@@ -108,3 +108,45 @@ def test_builds_do_not_depend_on_the_users_settings(monkeypatch: pytest.MonkeyPa
     found = gobuild.go_environment()
     assert "odd" not in {found.get(name) for name in ("GOFLAGS", "GOOS", "GOARCH", "GOBIN", "CGO_ENABLED", "GOWORK")}
     assert found["PATH"] == os.environ["PATH"]
+
+
+def test_a_cluster_of_another_home_is_left_alone_while_it_lives(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(settings, "RUN_ROOT", tmp_path)
+    ours = Places(name="same", home=tmp_path / "home", run=tmp_path / "same")
+    preflight.require_own(ours)
+    process = mark(os.getpid())
+    assert process is not None
+    write_pid_file(ours.pids / "etcd.pid", process)
+    ours.owner.write_text(f"{ours.home}\n")
+    preflight.require_own(ours)
+    theirs = Places(name="same", home=tmp_path / "another", run=tmp_path / "same")
+    with pytest.raises(LocalClusterError, match=f"'same' is up and belongs to {ours.home}"):
+        preflight.require_own(theirs)
+    (ours.pids / "etcd.pid").write_text("{}")
+    preflight.require_own(theirs)
+
+
+def test_what_clusters_share_stays_while_another_one_is_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Both names are of folders here; nothing of the machine's own is looked at."""
+    monkeypatch.setattr(settings, "RUN_ROOT", tmp_path)
+    ours = Places(name="ours", home=tmp_path / "home", run=tmp_path / "ours")
+    assert preflight.other_cluster(ours) == ""
+    process = mark(os.getpid())
+    assert process is not None
+    write_pid_file(tmp_path / "other" / "pids" / "etcd.pid", process)
+    assert preflight.other_cluster(ours) == "other"
+    touched: list[str] = []
+    for name in ("kill_containers", "remove_cgroups", "remove_strays"):
+        monkeypatch.setattr(leftovers, name, lambda *_, name=name: touched.append(name))
+    monkeypatch.setattr(network, "tear_down", lambda _: touched.append("tear_down"))
+    monkeypatch.setattr(preflight, "require_linux_and_root", lambda: None)
+    ours.home.mkdir()
+    native.down(ours)
+    assert touched == []
+    assert not ours.home.exists()
+    (tmp_path / "other" / "pids" / "etcd.pid").write_text("{}")
+    ours.home.mkdir()
+    native.down(ours)
+    assert touched == ["kill_containers", "remove_cgroups", "remove_strays", "tear_down"]
