@@ -203,7 +203,8 @@ def _succeeded(state: State, *, wait: tuple[str, str, str, str]) -> tuple[str, s
         return ("Succeeded", "True", "Success", _summary(state))
     if run.phase in (Phase.SETUPERROR, Phase.CANCELLED):
         count = _error_count(state)
-        message = f"{count} setup errors: {short(state.config.setup_errors[0])}" if count else ""
+        many = f"{count} setup errors, the first: " if count > 1 else "setup error: "
+        message = f"{many}{short(state.config.setup_errors[0])}" if count else ""
         return ("Succeeded", "False", _word(run.phase.value), message)
     if run.result is Result.UNKNOWN:
         _, waits, reason, _ = wait
@@ -229,7 +230,7 @@ def _waiting(waits: Mapping[str, Wait], run_wait: Wait | None, *, completed: boo
 def _summary(state: State) -> str:
     counts = Counter(task.status for task in state.tasks.values())
     parts = [f"{counts[word]} {word.value}" for word in Status if counts.get(word)]
-    return f"{len(state.tasks)} tasks: {', '.join(parts)}" if parts else "no tasks"
+    return f"{len(state.tasks)} task{'s'[: len(state.tasks) - 1]}: {', '.join(parts)}" if parts else "no tasks"
 
 
 _WORDS = {"setuperror": "SetupError", "notstarted": "NotStarted"}

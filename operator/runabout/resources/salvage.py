@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
 
+from runabout.resources.fields import DNS_LABEL
 from runabout.resources.problems import Problem
 from runabout.resources.run import RunSpec
 
@@ -39,19 +40,40 @@ def sound_part(spec: object, problems: Iterable[Problem]) -> RunSpec | None:
             broken.setdefault(int(task[1]), set()).add(task[2] or "")
         elif field is not None:
             left.pop(field[1], None)
-    tasks = left.get("tasks")
-    if isinstance(tasks, list | tuple):
-        left["tasks"] = [
-            _task(task, place, broken[place]) if place in broken else task for place, task in enumerate(tasks)
-        ]
-    try:
-        return RunSpec.model_validate(left)
-    except (ValidationError, RecursionError):
-        return None
+    for parents in (True, False):  # the names of parents alone may be wrong together
+        try:
+            return RunSpec.model_validate(_with_tasks(left, broken, parents=parents))
+        except (ValidationError, RecursionError):
+            continue
+    return None
 
 
-def _task(task: object, place: int, broken: set[str]) -> dict[str, object]:
+def _with_tasks(spec: Mapping[str, object], broken: Mapping[int, set[str]], *, parents: bool) -> dict[str, object]:
+    tasks = spec.get("tasks")
+    if not isinstance(tasks, list | tuple):
+        return dict(spec)
+    sound = [
+        _task(task, place, broken[place], parents=parents) if place in broken else task
+        for place, task in enumerate(tasks)
+    ]
+    return {**spec, "tasks": sound}
+
+
+def _task(task: object, place: int, broken: set[str], *, parents: bool) -> dict[str, object]:
     """Return a task that stands for one with problems: what of it is sound, and a name that no other has."""
     given = task if isinstance(task, Mapping) else {}
     kept = {field: given[field] for field in _KEPT if field in given and field not in broken and "" not in broken}
+    if parents and "depends" in broken and "" not in broken:
+        kept["depends"] = _parents(given.get("depends"))
     return {**_SOUND, "name": f"task-{place}-without-a-name", **kept}
+
+
+def _parents(depends: object) -> list[dict[str, object]]:
+    """Return the dependencies up to the first that names no task: places stay as they are."""
+    found: list[dict[str, object]] = []
+    for each in depends if isinstance(depends, list | tuple) else ():
+        name = each.get("task") if isinstance(each, Mapping) else None
+        if not isinstance(name, str) or not re.fullmatch(DNS_LABEL, name) or {"task": name} in found:
+            break
+        found.append({"task": name})
+    return found

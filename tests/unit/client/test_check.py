@@ -62,6 +62,20 @@ def test_all_errors_of_a_document_come_at_once_with_their_paths(file: Path) -> N
     assert last == "5 errors in 1 document: correct them and check again."
 
 
+def test_errors_of_the_graph_come_also_from_dependencies_that_have_errors_themselves(file: Path) -> None:
+    depends = [{"task": "tset", "condition": []}, {"task": "b"}, {"task": "No Name"}, {"task": "nowhere"}]
+    tasks = [task_spec("a", depends=depends), task_spec("b", depends=[{"task": "a", "conditions": ["bad"]}])]
+    result = check(write(file, run(tasks=tasks)))
+    for words in (
+        "spec.tasks[0].depends[0].condition: unknown field",
+        "spec.tasks[0].depends[2].task: Invalid value",
+        "spec.tasks[1].depends[0].conditions[0]: Unsupported value",
+        'spec.tasks[0].depends[0].task: unknown task "tset"',
+        "cycle: a -> b -> a",
+    ):
+        assert words in result.stderr
+
+
 def test_what_only_the_operator_finds_comes_too(file: Path) -> None:
     tasks = [task_spec("a", depends=[{"task": "b"}]), task_spec("b", depends=[{"task": "a"}, {"task": "c"}])]
     result = check(write(file, run(tasks=tasks, environment=[{"name": "RUNABOUT_X", "value": "1"}])))

@@ -151,7 +151,7 @@ def test_setup_errors_are_counted_and_the_first_ones_shown() -> None:
     errors = tuple(f"error {number}" for number in range(30))
     status = report(state_of((), phase=Phase.SETUPERROR, errors=errors))
     assert status["setupErrors"] == {"count": 30, "first": list(errors[:20])}
-    assert condition(status, "Succeeded")[2] == "30 setup errors: error 0"
+    assert condition(status, "Succeeded")[2] == "30 setup errors, the first: error 0"
 
 
 def test_failed_tasks_are_notable_first_then_those_that_wait_each_since_when() -> None:
