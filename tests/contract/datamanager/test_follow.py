@@ -61,7 +61,8 @@ async def test_the_watch_brings_news_in_order_and_every_view_on_the_way_is_one_t
         while seen < 60:
             seen = await follower.reached(Sequence(seen + 1), seconds=WAIT)
             # Document and note are written in turn: the number of each says at which batch the view is.
-            assert (len(shown(follower)[DOC]), len(shown(follower)[NOTE])) == ((seen + 1) // 2, seen // 2)
+            now = await shown(follower)
+            assert (len(now[DOC]), len(now[NOTE])) == ((seen + 1) // 2, seen // 2)
         await writing
         assert await shown(follower) == await view(store)
 
