@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from runabout.datamanager.batch import decode_batch, link
+from runabout.datamanager.datareader import DataReader
 from runabout.datamanager.documents import Documents
 from runabout.datamanager.errors import BrokenLog, Unavailable
 from runabout.datamanager.head import (
@@ -82,14 +83,22 @@ class Opened:
     """What on the object storage did not hold, and was replaced by what says the same."""
 
 
-async def open_log(etcd: Etcd, ost: ObjectStore | None, keys: Keys, index: IndexSource | None = None) -> Opened:
+async def open_log(
+    etcd: Etcd,
+    ost: ObjectStore | None,
+    keys: Keys,
+    index: IndexSource | None = None,
+    reader: DataReader | None = None,
+) -> Opened:
     """Take a store over; create it if there is none. With `index` the documents have their index.
+
+    With an object storage they are read by `reader`.
 
     Raises:
         BrokenLog: it cannot be continued. Unavailable: others keep opening it. Errors of etcd and the object storage.
     """
     for _ in range(TRIES):
-        opened = await (_open_alone(etcd, keys, index) if ost is None else _open_with(etcd, ost, keys, index))
+        opened = await (_open_alone(etcd, keys, index) if ost is None else _open_with(etcd, ost, keys, index, reader))
         if opened is not None:
             return opened
     raise Unavailable(f"another writer keeps opening store {keys.store}: tried {TRIES} times")
@@ -139,7 +148,9 @@ async def _open_alone(etcd: Etcd, keys: Keys, index: IndexSource | None) -> Open
 # with one
 
 
-async def _open_with(etcd: Etcd, ost: ObjectStore, keys: Keys, index: IndexSource | None) -> Opened | None:
+async def _open_with(
+    etcd: Etcd, ost: ObjectStore, keys: Keys, index: IndexSource | None, reader: DataReader | None
+) -> Opened | None:
     state = await read_state(etcd, keys)
     store_id = await _identify(ost, keys, state)
     if store_id is None:
@@ -147,7 +158,7 @@ async def _open_with(etcd: Etcd, ost: ObjectStore, keys: Keys, index: IndexSourc
     epoch, known = await _reserve_epoch(ost, keys, after=0 if state.life is None else state.life.head.epoch)
     if state.life is None:
         try:
-            loaded = await load_history(ost, keys, store_id, pointer=state.manifest, index=index)
+            loaded = await load_history(ost, keys, store_id, pointer=state.manifest, index=index, reader=reader)
         except BrokenLog:
             if (await read_state(etcd, keys)).life is None:
                 raise
@@ -162,7 +173,7 @@ async def _open_with(etcd: Etcd, ost: ObjectStore, keys: Keys, index: IndexSourc
     if fenced is None or state.life != fenced:
         return None
     try:
-        return await _go_on(etcd, ost, keys, state, fenced, index)
+        return await _go_on(etcd, ost, keys, state, fenced, index, reader)
     except BrokenLog:
         now = await read_state(etcd, keys)
         if (now.life, now.pointer) == (fenced, state.pointer):
@@ -172,10 +183,16 @@ async def _open_with(etcd: Etcd, ost: ObjectStore, keys: Keys, index: IndexSourc
 
 
 async def _go_on(
-    etcd: Etcd, ost: ObjectStore, keys: Keys, state: State, life: Life, index: IndexSource | None
+    etcd: Etcd,
+    ost: ObjectStore,
+    keys: Keys,
+    state: State,
+    life: Life,
+    index: IndexSource | None,
+    reader: DataReader | None,
 ) -> Opened | None:
     """Read both places, and set etcd right if need be."""
-    loaded = await load_history(ost, keys, life.meta.store_id, pointer=state.manifest, index=index)
+    loaded = await load_history(ost, keys, life.meta.store_id, pointer=state.manifest, index=index, reader=reader)
     following = None
     if life.head.sequence > loaded.end.last:
         key = keys.wal(loaded.end.last + 1)
@@ -297,6 +314,7 @@ async def _replay(etcd: Etcd, keys: Keys, life: Life, state: State, loaded: Load
         async for value, found in log:
             opened.documents.apply(decode_batch(value, where=keys.wal(found.sequence).decode(), known=found))
             opened.waiting += len(value)
+    await opened.documents.complete()
     return opened
 
 

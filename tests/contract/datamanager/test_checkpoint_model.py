@@ -193,7 +193,7 @@ class Checkpoints(RuleBasedStateMachine):
 
     @invariant()
     def what_is_seen_is_what_was_acknowledged(self) -> None:
-        assert view(self.store, self.kinds) == self.model
+        assert self.run(view(self.store, self.kinds)) == self.model
 
     @invariant()
     def what_is_covered_only_grows(self) -> None:

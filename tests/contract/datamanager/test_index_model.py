@@ -95,6 +95,7 @@ class Indexes(Checkpoints):
 
     @invariant()
     def the_index_answers_as_all_documents_do(self) -> None:
+        self.run(self.store.indexed())
         check(self.store.runs, self.model, labels=self.indexed.labels)
 
     @invariant()

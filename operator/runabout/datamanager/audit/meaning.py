@@ -5,7 +5,7 @@ else is damaged. What an opening insists on besides (pointers that can be read, 
 ends) decides whether the store can be opened as it is.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from runabout.datamanager.audit.seen import Damage, Part, Seen, joined
@@ -39,6 +39,8 @@ class Verdict:
     """Whether there is a checkpoint after which all of the log is there, or all of the log."""
     opens: bool
     """Whether an operator can open the store as it is."""
+    reads: bool
+    """Whether it can then read all documents: from one checkpoint and the segments after it."""
     reachable: int
     """Up to which sequence the documents can be had."""
 
@@ -73,7 +75,7 @@ def judge(seen: Seen) -> Verdict:
     log = joined(seen.log, seen.etcd)
     bases: list[Base | None] = [*seen.newest_first(), None]
     reachable = max(log.reach(_covers(base)) for base in bases)
-    return Verdict(seen, end, reachable >= end, _opens(seen), reachable)
+    return Verdict(seen, end, reachable >= end, _opens(seen), _stands(seen, seen.newest_first()), reachable)
 
 
 def _opens(seen: Seen) -> bool:
@@ -84,7 +86,7 @@ def _opens(seen: Seen) -> bool:
     for key, value in ((keys.sealed, seen.sealed), (keys.manifest, seen.pointer)):
         if key in seen.raw and value is None:
             return False
-    if seen.end and not _stands(seen):
+    if seen.end and not _stands(seen, seen.openable()):
         return False
     if seen.sealed is not None and seen.sealed.last > seen.end:
         return False
@@ -93,9 +95,9 @@ def _opens(seen: Seen) -> bool:
     return head is None or _set_back(seen) or seen.etcd.have(seen.end + 1, head.sequence)
 
 
-def _stands(seen: Seen) -> bool:
-    """Return whether an opening can read all that is on the object storage."""
-    bases: list[Base | None] = [*seen.newest_first(), None]
+def _stands(seen: Seen, found: Iterable[Base]) -> bool:
+    """Return whether an opening can go on from one of some checkpoints, or without one."""
+    bases: list[Base | None] = [*found, None]
     return any(
         (base is None or seen.segments.get(base.manifest.sealed.first) == base.manifest.sealed)
         and seen.log.reach(_covers(base)) >= seen.end
@@ -112,7 +114,9 @@ def _covers(base: Base | None) -> int:
 
 
 def _whether(verdict: Verdict) -> str:
-    return "" if verdict.opens else "; the store cannot be opened as it is"
+    if not verdict.opens:
+        return "; the store cannot be opened as it is"
+    return "" if verdict.reads else "; the store can be opened, but not all of it can be read"
 
 
 def _log_part(damage: Damage, verdict: Verdict) -> tuple[str, str]:
@@ -129,7 +133,7 @@ def _log_part(damage: Damage, verdict: Verdict) -> tuple[str, str]:
         kept = f"nothing is lost: the object storage has {part}"
     else:
         return _lost(part, verdict, segment=segment)
-    if not verdict.opens and segment:
+    if segment and not (verdict.opens and verdict.reads):
         return kept + _whether(verdict), f"{BACKUP}, or: {MOVE}" if verdict.recoverable else BACKUP
     return kept + _whether(verdict), "nothing: the operator removes it when no checkpoint needs it any more"
 
@@ -137,12 +141,12 @@ def _log_part(damage: Damage, verdict: Verdict) -> tuple[str, str]:
 def _lost(part: str, verdict: Verdict, *, segment: bool) -> tuple[str, str]:
     rest = f"the documents can be had as of sequence {verdict.reachable}" if verdict.reachable else "nothing can be had"
     means = f"the transactions of {part} are nowhere else; without them {rest}{_whether(verdict)}"
-    keep = "an operator that runs has the documents in memory: do not end it before"
+    keep = "an operator that runs may have the documents in memory: do not end it before"
     if segment:
         return means, f"{BACKUP}; {LAST_EXPORT}; {keep}"
     end = verdict.seen.end
     advice = "restore etcd from a snapshot that has it"
-    if end and _stands(verdict.seen):
+    if end and _stands(verdict.seen, verdict.seen.newest_first()):
         prefix = verdict.seen.keys.prefix
         advice += (
             f"; without one, end the operator and delete all keys below {prefix} in etcd: its next start goes on from "
@@ -176,14 +180,14 @@ def _data(damage: Damage, verdict: Verdict) -> tuple[str, str]:
         what = f"{file.count} documents of the type {file.type}, {file.first} to {file.last},"
     return (
         f"{what} as they were at sequence {damage.covers} are nowhere else; {_left(verdict)}",
-        f"{BACKUP}; {LAST_EXPORT}; an operator that runs has the documents in memory: do not end it before",
+        f"{BACKUP}, which an operator that runs then reads; {LAST_EXPORT}",
     )
 
 
 def _replaced(source: str, verdict: Verdict, todo: str) -> tuple[str, str]:
     """Explain what something else says as well."""
     means = f"nothing is lost: {source} the same{_whether(verdict)}"
-    if verdict.opens:
+    if verdict.opens and verdict.reads:
         return means, todo
     return means, f"{BACKUP}, or: {MOVE}" if verdict.recoverable else BACKUP
 

@@ -15,9 +15,10 @@ from runabout.datamanager.audit.comparing import compare_pointers
 from runabout.datamanager.audit.seen import Part, Seen, said
 from runabout.datamanager.batch import NO_CHAIN
 from runabout.datamanager.datafile import read_rows
+from runabout.datamanager.datafiles import read_files
 from runabout.datamanager.errors import BrokenLog
 from runabout.datamanager.head import Keys, Sealed, number_of
-from runabout.datamanager.loading import Base, read_files, read_manifest
+from runabout.datamanager.loading import Base, read_manifest
 from runabout.datamanager.manifest import DataFile, folder_of, parse_name
 from runabout.datamanager.objects import batches, read_segment
 from runabout.datamanager.progress import Progress, Step
@@ -216,7 +217,7 @@ class Objects:
                     what = said(result, file.object)
                     covers = wanted[file][0].manifest.covers
                     seen.add(Part.DATA, file.object, what, file=file, covers=covers)
-                    seen.unfit.update(base.pointer.name for base in wanted[file])
+                    seen.with_gaps.update(base.pointer.name for base in wanted[file])
                 else:
                     self._files.add(file)
                     seen.objects, seen.size = seen.objects + 1, seen.size + file.size
