@@ -117,7 +117,7 @@ async def test_a_damaged_index_file_is_found_and_made_again_by_the_next_opening(
             return
         assert found.todo == "restart the operator: it makes this part of the index again from the documents"
         again = await it.stores.open()
-        check_runs(again.runs, view(again, (RUN, CONFIG)))
+        check_runs(again.runs, await view(again, (RUN, CONFIG)))
         await checkpoint(again)
         assert [each.where for each in (await it.check()).findings] == [key]  # the manifest before still names it
 
@@ -177,7 +177,7 @@ async def test_rows_that_are_not_those_of_the_documents_are_found_and_the_advice
         )
         async with honest:
             again = await honest.open()
-            check_runs(again.runs, view(again, (RUN, CONFIG)))
+            check_runs(again.runs, await view(again, (RUN, CONFIG)))
 
 
 async def test_a_row_without_a_record_is_found(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from itertools import pairwise
 
 from runabout.datamanager.audit.seen import Part, Seen, said
 from runabout.datamanager.datafile import read_rows
+from runabout.datamanager.datafiles import read_files
 from runabout.datamanager.errors import BrokenLog
 from runabout.datamanager.indexed import NO_LABELS, IndexSource, number_in
 from runabout.datamanager.indexloading import loaded, read_index_file
-from runabout.datamanager.loading import Base, read_files
+from runabout.datamanager.loading import Base
 from runabout.datamanager.manifest import DataFile, IndexFile, IndexFiles
 from runabout.datamanager.objects import Breather
 from runabout.ost import ObjectInfo, ObjectStore
