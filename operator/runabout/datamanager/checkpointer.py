@@ -21,6 +21,7 @@ from runabout.datamanager.indexed import Indexed
 from runabout.datamanager.indexwriting import IndexWriter
 from runabout.datamanager.loading import Base, load_history
 from runabout.datamanager.manifest import IndexFiles, Manifest, Pointer, decode_pointer, nothing_covered
+from runabout.datamanager.memory import give_back
 from runabout.datamanager.objects import Breather, batches, list_segments, read_segments
 from runabout.datamanager.observing import NOBODY, Observer
 from runabout.datamanager.sealer import FIRST_PAUSE, LONGEST_PAUSE, Sealer
@@ -233,6 +234,7 @@ class Checkpointer:
                 index, indexed = await self._write_index(changes)
                 await self._publish(replace(await self._merge(changes), index=index), indexed)
                 self._observer.covered(covers=self.covers, seconds=asyncio.get_running_loop().time() - begin)
+            give_back()
             self._bytes_at = size
             self._made_at = asyncio.get_running_loop().time()
 

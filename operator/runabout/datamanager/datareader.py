@@ -25,9 +25,9 @@ MIB = 1024 * 1024
 class ReadPolicy:
     """What is kept of data files that were read; in bytes of memory."""
 
-    groups: int = 16 * MIB
+    groups: int = 8 * MIB
     """Row groups: up to 256 KiB of documents each."""
-    footers: int = 8 * MIB
+    footers: int = 4 * MIB
     recent: int = 64 * MIB
     """Documents that no checkpoint covers: a follower that has more looks for a newer one."""
 

@@ -18,6 +18,7 @@ from runabout.datamanager.indexed import IndexSource, Runs
 from runabout.datamanager.indexloading import newer_index
 from runabout.datamanager.loading import load_history, read_manifest
 from runabout.datamanager.manifest import decode_pointer
+from runabout.datamanager.memory import give_back, use_plain_memory
 from runabout.datamanager.objects import read_history
 from runabout.datamanager.opening import read_state
 from runabout.datamanager.transaction import Sequence
@@ -169,8 +170,10 @@ class Follower:
         Raises:
             BrokenLog. Errors of etcd and of the object storage.
         """
+        use_plain_memory()
         if self._ost is not None:
             await self._load(self._ost)
+            give_back()
         revision = await self._look()
         self._task = asyncio.create_task(self._follow(revision), name="store follower")
 

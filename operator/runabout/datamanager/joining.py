@@ -8,6 +8,7 @@ from runabout.datamanager.datareader import DataReader, ReadPolicy
 from runabout.datamanager.errors import MissingBatch, SplitHistory, Unavailable
 from runabout.datamanager.head import Keys
 from runabout.datamanager.indexed import IndexSource
+from runabout.datamanager.memory import give_back, use_plain_memory
 from runabout.datamanager.observing import NOBODY, Observer
 from runabout.datamanager.opening import TRIES, open_log
 from runabout.datamanager.sealer import Sealer, SealPolicy
@@ -56,6 +57,7 @@ async def open_store(
     """
     keys = Keys(number)
     space = space or SpacePolicy()
+    use_plain_memory()
     for attempt in range(TRIES):
         try:
             if not attempt:
@@ -77,6 +79,7 @@ async def open_store(
                 await _make_room(RoomMaker(etcd, members, keys, policy=space), members)
             raise why_not_opened(error, keys) from error
         if settled:
+            give_back()
             if members is not None:
                 store.watch_space(SpaceWatch(etcd, members, keys, sealer=store.sealer, policy=space, observer=observer))
             return store
