@@ -67,8 +67,11 @@ def check() -> None:
     Changes nothing, and works while an operator runs. Exit code 0 if all is whole, 1 if something is damaged, 2 if the
     store could not be checked.
     """
-    index = run_index(_scratch())
-    report = _with_store(lambda etcd, ost, keys: audit_store(etcd, ost, keys, index=index, progress=Teller()))
+
+    async def work(etcd: Etcd, ost: ObjectStore, keys: Keys) -> Report:
+        return await audit_store(etcd, ost, keys, index=run_index(_scratch()), progress=Teller())
+
+    report = _with_store(work)
     for finding in report.findings:
         typer.echo(f"DAMAGED  {finding.where} {finding.what}\n  means  {finding.means}\n  to do  {finding.todo}\n")
     for note in report.notes:
