@@ -11,7 +11,7 @@ find_uv() {
       echo "Python 3.11 or newer is needed as python3: install it (Debian 12: apt-get install python3)" >&2
       exit 1
     fi
-    if ! python3 -m venv "$venv" 2>/dev/null; then
+    if ! python3 -m venv "$venv" >/dev/null 2>&1; then
       if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "· python3-venv is missing: installing it"
         DEBIAN_FRONTEND=noninteractive apt-get update -qq

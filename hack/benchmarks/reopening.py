@@ -23,7 +23,9 @@ from benchmarks.index import OPEN_SECONDS
 from benchmarks.places import Place, clients, new_place
 from lab.faulty_ost import FaultyOst
 from runabout.control.ledger import RUN
-from runabout.datamanager import Put, Transaction, open_store
+from runabout.control.runrows import run_index
+from runabout.control.tables import TABLES
+from runabout.datamanager import Put, Store, Transaction, open_store
 from runabout.datamanager.batch import PUT, Entry, decode_batch, encode_batch, next_chain
 from runabout.datamanager.head import Head, Keys, Meta, Sealed, decode_head, decode_meta, decode_sealed
 from runabout.datamanager.manifest import decode_manifest
@@ -41,6 +43,9 @@ IN_ETCD = 1000
 IN_A_SEGMENT = 1000
 AT_ONCE = 100
 """Puts in one call to etcd."""
+MEMORY_MIB = 120.0
+READS = 1000
+"""Records of runs here and there."""
 RUNS_AT_ONCE = 500
 """Runs in a transaction."""
 _KIB = 1024
@@ -81,7 +86,7 @@ async def recovery(folder: Path, entries: int) -> list[Figure]:
 
 
 async def cold_open(folder: Path, runs: int) -> list[Figure]:
-    """Return how long an opening takes with so many runs in a checkpoint."""
+    """Return how long an opening takes with so many runs in a checkpoint, and what memory and reads take then."""
     async with new_place(folder) as place:
         begin = time.perf_counter()
         await _child("runs", place, runs)
@@ -89,10 +94,14 @@ async def cold_open(folder: Path, runs: int) -> list[Figure]:
         found = await _child("open", place, runs)
     beside = (
         f"CPU {found['cpu']:.2f} s; decode of the {found['bytes'] / 1e6:,.1f} MB that it read {found['decode']:.2f} s; "
-        f"{found['objects']:.0f} objects, anonymous memory {found['memory']:.0f} MiB, made in {built:.0f} s"
+        f"{found['objects']:.0f} objects, made in {built:.0f} s"
     )
+    bare = f"bare imports {found['bare']:.0f}; after opening {found['memory']:.0f}"
+    reads = f"p99 {found['p99'] * 1000:.1f} ms; from what is kept {found['kept'] * 1000:.3f} ms"
     return [
-        Figure(f"cold open of a store of {runs:,} runs", found["seconds"], "s", OPEN_SECONDS.get(runs), beside=beside)
+        Figure(f"cold open of a store of {runs:,} runs", found["seconds"], "s", OPEN_SECONDS.get(runs), beside=beside),
+        Figure(f"its anonymous memory after {READS:,} reads", found["after"], "MiB", MEMORY_MIB, beside=bare),
+        Figure("its read of a record, of any run, p50", found["p50"] * 1000, "ms", beside=reads),
     ]
 
 
@@ -162,8 +171,8 @@ async def _store_segment(
 
 
 async def _build_runs(place: Place, runs: int) -> dict[str, float]:
-    """Make a store with so many runs, all of them in a checkpoint."""
-    store = await open_store(place.etcd, ost=place.ost)
+    """Make a store with so many runs, all of them in checkpoints."""
+    store = await _opened(place, place.ost)
     if store.sealer is None or store.checkpointer is None:
         raise RuntimeError("a store on an object storage has a sealer and a checkpointer")
     made: list[Put] = []
@@ -211,15 +220,19 @@ async def _open(place: Place, _number: int) -> dict[str, float]:
     pointer = await place.etcd.get(keys.sealed)
     sealed = 0 if pointer is None else decode_sealed(pointer, where="sealed").last
     log = await place.etcd.range(keys.wal(sealed + 1), keys.wal_end)
+    bare = _anonymous()
     cpu, begin = time.process_time(), time.perf_counter()
-    store = await open_store(place.etcd, ost=ost)
+    store = await _opened(place, ost)
     seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
     memory = _anonymous()
     if store.damage or store.recovery is not None:
         raise RuntimeError(f"the store that was made is not whole: {store.damage}, {store.recovery}")
+    opened = dict(ost.sizes)
+    times, kept = await _read(store)
+    after = _anonymous()
     await store.close()
     decoded = 0.0
-    for key in ost.sizes:
+    for key in opened:
         data = await place.ost.read(key)
         begin = time.perf_counter()
         _decode(keys, key, data)
@@ -232,10 +245,39 @@ async def _open(place: Place, _number: int) -> dict[str, float]:
         "seconds": seconds,
         "cpu": cpu,
         "decode": decoded,
-        "objects": len(ost.sizes),
-        "bytes": sum(ost.sizes.values()),
+        "objects": len(opened),
+        "bytes": sum(opened.values()),
+        "bare": bare,
         "memory": memory,
+        "after": after,
+        "p50": times[len(times) // 2],
+        "p99": times[len(times) * 99 // 100],
+        "kept": kept,
     }
+
+
+async def _opened(place: Place, ost: ObjectStore) -> Store:
+    """Open the store as an operator does."""
+    scratch = place.objects.parent / "scratch"
+    scratch.mkdir(exist_ok=True)
+    return await open_store(place.etcd, ost=ost, tables=TABLES, index=run_index(scratch))
+
+
+async def _read(store: Store) -> tuple[list[float], float]:
+    """Return the seconds of reads of any runs, sorted, and those of one that was just read."""
+    count, source = store.runs.count(), np.random.default_rng(_SEED)
+    times: list[float] = []
+    last = 0.0
+    for at in source.integers(0, count, READS) if count else ():
+        run = IdGenerator(store=0).next(_BEGIN_MS + int(at) * _GAP_MS)
+        for again in (False, True):
+            begin = time.perf_counter()
+            if await store.get(RUN, run) is None:
+                raise RuntimeError(f"run {run} has no record")
+            last = time.perf_counter() - begin
+            if not again:
+                times.append(last)
+    return sorted(times) or [0.0], last
 
 
 def _decode(keys: Keys, key: str, data: bytes) -> None:

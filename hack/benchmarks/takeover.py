@@ -129,7 +129,7 @@ async def _stand_by(place: Place) -> None:
     sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.readline)
     store = await open_store(place.etcd, ost=place.ost)
-    last = store.last_key(KIND)
+    last = await store.last_key(KIND)
     await store.commit(Transaction((Append(KIND, b"number"),)))
     sys.stdout.write(f"{0 if last is None else int(last, 16)}\n")
     sys.stdout.flush()

@@ -7,7 +7,7 @@ from runabout.datamanager.objects import list_segments
 from runabout.ost import iterate
 
 NEVER = 3600.0
-SMALL = CheckpointPolicy(interval=NEVER, file=200_000, small=2_000, group=1_000, keep=0, keep_seconds=-NEVER)
+SMALL = CheckpointPolicy(interval=NEVER, file=10_000, small=2_000, group=1_000, keep=0, keep_seconds=-NEVER)
 """Files of one row group, and nothing is kept that need not be."""
 
 

@@ -17,8 +17,11 @@ class FaultyOst:
         self._inner = inner
         self.fault: Fault = no_fault
         self.calls = 0
+        self.reads: list[tuple[str, ByteRange]] = []
+        """What was asked for, in this order."""
 
     async def read(self, key: str, range: ByteRange = WHOLE) -> bytes:  # noqa: A002 - the port's word
+        self.reads.append((key, range))
         return await self._with_faults("ost read", self._inner.read(key, range))
 
     def open(self, key: str, range: ByteRange = WHOLE) -> AbstractAsyncContextManager[ObjectReader]:  # noqa: A002 - as above

@@ -12,8 +12,10 @@ from runabout.datamanager import (
     CheckpointPolicy,
     Committed,
     Delete,
+    Follower,
     IndexSource,
     Put,
+    ReadPolicy,
     SealPolicy,
     Sequence,
     Store,
@@ -49,6 +51,7 @@ class Stores:
         checkpoints: CheckpointPolicy | None = None,
         tables: Tables | None = None,
         index: IndexSource | None = None,
+        reads: ReadPolicy | None = None,
     ) -> None:
         self.lab = lab
         self.ost = ost
@@ -58,6 +61,7 @@ class Stores:
         self._checkpoints = checkpoints
         self._tables = tables or {}
         self._index = index
+        self._reads = reads
         self.keys = Keys(number)
         self._stack = AsyncExitStack()
         self._opened: list[Store] = []
@@ -74,6 +78,7 @@ class Stores:
             checkpoints=self._checkpoints,
             tables=self._tables,
             index=self._index,
+            reads=self._reads,
         )
         self._stack.push_async_callback(store.close)
         self._opened.append(store)
@@ -133,9 +138,9 @@ def delete(key: str) -> Transaction:
     return Transaction((Delete(DOC, key),))
 
 
-def view(store: Store, kinds: tuple[str, ...] = (DOC, NOTE)) -> View:
+async def view(store: Store | Follower, kinds: tuple[str, ...] = (DOC, NOTE)) -> View:
     """Return all that a store shows."""
-    return {kind: dict(store.scan(kind)) for kind in kinds}
+    return {kind: dict(await store.scan(kind)) for kind in kinds}
 
 
 async def outcome(call: Awaitable[Committed]) -> Committed | StoreError:

@@ -5,14 +5,15 @@ types and their keys: `runconfig` and `run` by run id, `task` by `<run id>/<task
 the Run's uid, `event` by its sequence; by run id also `trash` (logs that are to be deleted) and `nologs` (that were).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from runabout.control.objects import Uid
 from runabout.datamanager import Append, Committed, Delete, Put, Store, Transaction
 from runabout.engine.state import State
-from runabout.records import TERMINAL_PHASES, Counter, Event, Run, RunConfig, RunId, Task
+from runabout.records import TERMINAL_PHASES, Counter, Event, Phase, Run, RunConfig, RunId, Task
 from runabout.records.encoding import RecordError, decode, encode
+from runabout.runindex import Page, Query
 
 RUN = "run"
 RUN_CONFIG = "runconfig"
@@ -22,6 +23,9 @@ COUNTER = "counter"
 BY_UID = "byuid"
 TRASH = "trash"
 NO_LOGS = "nologs"
+LIVE = Query(phases=frozenset(Phase) - frozenset(TERMINAL_PHASES))
+PAGE = 1000
+"""Runs that are asked for at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,84 +40,82 @@ class Change:
 
 
 class Ledger:
-    """Reads from the applied state without I/O; writes are acknowledged commits."""
+    """Reads as of a moment between call and answer; writes are acknowledged commits. The store has the run index.
+
+    Reading raises `Unavailable` if the object storage does not answer, and `Damaged` if it has lost something, besides
+    RecordError for a document that cannot be read. What the index answers needs no reading, and waits for nothing.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def run_of(self, uid: Uid) -> RunId | None:
+    async def run_of(self, uid: Uid) -> RunId | None:
         """Return the id of the run that a Run's uid was given, None if it has no record."""
-        body = self._store.get(BY_UID, uid)
+        body = await self._store.get(BY_UID, uid)
         return None if body is None else RunId(body.decode())
 
-    def run(self, run: RunId) -> Run | None:
+    async def run(self, run: RunId) -> Run | None:
         """Return the state of a run."""
-        body = self._store.get(RUN, run)
+        body = await self._store.get(RUN, run)
         return None if body is None else decode(Run, body)
 
-    def task(self, run: RunId, name: str) -> Task | None:
+    async def task(self, run: RunId, name: str) -> Task | None:
         """Return one task of a run."""
-        body = self._store.get(TASK, f"{run}/{name}")
+        body = await self._store.get(TASK, f"{run}/{name}")
         return None if body is None else decode(Task, body)
 
-    def state(self, run: RunId) -> State | None:
-        """Return a run with its configuration and all its tasks."""
-        body = self._store.get(RUN, run)
-        config = self._store.get(RUN_CONFIG, run)
+    async def state(self, run: RunId) -> State | None:
+        """Return a run with its configuration and all its tasks; of a run that nobody changes meanwhile."""
+        body = await self._store.get(RUN, run)
+        config = await self._store.get(RUN_CONFIG, run)
         if body is None or config is None:
             return None
-        tasks = (decode(Task, item) for _, item in self._store.scan(TASK, prefix=f"{run}/"))
+        tasks = [decode(Task, item) for _, item in await self._store.scan(TASK, prefix=f"{run}/")]
         return State(
             config=decode(RunConfig, config),
             run=decode(Run, body),
             tasks={task.name: task for task in tasks},
         )
 
-    def live(self) -> Iterator[RunId]:
+    def live(self) -> list[RunId]:
         """Return the ids of all runs that are not over, oldest first; also of those whose record cannot be read."""
-        for key, body in self._store.scan(RUN):
-            try:
-                over = decode(Run, body).phase in TERMINAL_PHASES
-            except RecordError:
-                over = False
-            if not over:
-                yield RunId(key)
+        found = set(self._store.unreadable)
+        page = self._store.runs.page(LIVE, limit=PAGE)
+        while True:
+            found.update(row.id for row in page.rows)
+            if page.older is None:
+                return sorted(found)
+            page = self._store.runs.page(LIVE, limit=PAGE, cursor=page.older)
 
     def last_id(self) -> RunId | None:
         """Return the newest run id of the store."""
-        last = self._store.last_key(RUN)
-        return None if last is None else RunId(last)
+        newest = [row.id for row in self._store.runs.page(limit=1).rows]
+        return max((*newest, *self._store.unreadable), default=None)
 
-    def counter(self, root_group: str) -> int:
+    async def counter(self, root_group: str) -> int:
         """Return the last number given in a root group, 0 for none."""
-        body = self._store.get(COUNTER, root_group)
+        body = await self._store.get(COUNTER, root_group)
         return 0 if body is None else decode(Counter, body).last
 
-    def runs_back(self, *, before: RunId | None, limit: int) -> list[tuple[RunId, Run | None]]:
-        """Return runs by id, the newest first, those before `before`; None for a record that cannot be read."""
-        found: list[tuple[RunId, Run | None]] = []
-        for key, body in self._store.scan_back(RUN, before=before, limit=limit):
-            try:
-                found.append((RunId(key), decode(Run, body)))
-            except RecordError:
-                found.append((RunId(key), None))
-        return found
+    def rows(self, *, cursor: str | None, limit: int) -> Page:
+        """Return what the index says of some runs, the newest first; of records that cannot be read it says nothing."""
+        return self._store.runs.page(limit=limit, cursor=cursor)
 
-    def has_logs(self, run: RunId) -> bool:
+    async def has_logs(self, run: RunId) -> bool:
         """Whether a run's logs were not removed."""
-        return self._store.get(NO_LOGS, run) is None
+        return await self._store.get(NO_LOGS, run) is None
 
-    def all_stored(self, run: RunId) -> bool:
+    async def all_stored(self, run: RunId) -> bool:
         """Whether nothing of a run's output waits to be stored."""
-        return all(decode(Task, body).stored for _, body in self._store.scan(TASK, prefix=f"{run}/"))
+        return all(decode(Task, body).stored for _, body in await self._store.scan(TASK, prefix=f"{run}/"))
 
-    def trash(self, limit: int) -> list[RunId]:
+    async def trash(self, limit: int) -> list[RunId]:
         """Return runs whose logs are to be deleted."""
-        return [RunId(key) for key, _ in self._store.scan(TRASH, limit=limit)]
+        return [RunId(key) for key, _ in await self._store.scan(TRASH, limit=limit)]
 
     async def remove(self, run: Run) -> None:
         """Remove the records of a run; its logs are trash from then on. Errors as for `commit`."""
-        tasks = (Delete(TASK, key) for key, _ in self._store.scan(TASK, prefix=f"{run.id}/"))
+        tasks = [Delete(TASK, key) for key, _ in await self._store.scan(TASK, prefix=f"{run.id}/")]
         documents = (Delete(RUN, run.id), Delete(RUN_CONFIG, run.id), Delete(BY_UID, run.uid), Delete(NO_LOGS, run.id))
         await self._store.commit(Transaction((*documents, *tasks, Put(TRASH, run.id, b""))))
 
@@ -131,14 +133,18 @@ class Ledger:
         Returns:
             how many. Errors as for `commit`.
         """
-        last = self._store.last_key(EVENT)
+        last = await self._store.last_key(EVENT)
         if last is None:
             return 0
-        found = []
-        for key, body in self._store.scan(EVENT, limit=limit):
-            if int(last, 16) - int(key, 16) < keep and _time_of(body) >= since:
+        found: list[Delete] = []
+        for most in (1, limit):  # nearly always the oldest one may stay, and is all that is read
+            found.clear()
+            for key, body in await self._store.scan(EVENT, limit=most):
+                if int(last, 16) - int(key, 16) < keep and _time_of(body) >= since:
+                    break
+                found.append(Delete(EVENT, key))
+            if not found:
                 break
-            found.append(Delete(EVENT, key))
         if found:
             await self._store.commit(Transaction(tuple(found)))
         return len(found)

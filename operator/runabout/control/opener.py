@@ -1,6 +1,8 @@
 """From a Run to its record: reading the one that exists or creating it, setup errors and all."""
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from runabout.control.config import checked_config, refused_config
 from runabout.control.ledger import Ledger
@@ -12,35 +14,54 @@ from runabout.engine.groups import root_group
 from runabout.records import Counter, IdGenerator, RunId
 
 
+@dataclass(slots=True)
+class _Given:
+    """The last number given in a root group, and how many of those given are not committed yet."""
+
+    last: int
+    waiting: int = 0
+
+
 class Opener:
     """Opens runs; ids and counters are given here, in the order of the calls."""
 
     def __init__(self, *, ledger: Ledger, store: int, now: Callable[[], int]) -> None:
         self._ledger = ledger
         self._ids = IdGenerator(store=store, last=ledger.last_id())
-        self._counters: dict[str, int] = {}
-        """by root group; only of groups whose last number is not in the store yet"""
+        self._given: dict[str, _Given] = {}
+        """by root group; only of groups of which some number is not in the store yet"""
+        self._creating = asyncio.Lock()
         self._now = now
 
-    def recorded(self, uid: Uid) -> LiveRun | None:
-        """Return the run of a Run from the store, None if it has no record."""
-        run = self._ledger.run_of(uid)
-        return None if run is None else self.load(run)
+    async def recorded(self, uid: Uid, *, known_as: str = "") -> LiveRun | None:
+        """Return the run of a Run from the store, None if it has no record; errors as those of the ledger's reads.
 
-    def load(self, run: RunId) -> LiveRun | None:
-        """Return a run from the store."""
-        state = self._ledger.state(run)
+        `known_as` is the id that the Run's status says: with it the uid, which may be anywhere, need not be looked up.
+        """
+        live = await self.load(RunId(known_as)) if known_as else None
+        if live is not None and live.uid == uid:
+            return live
+        run = await self._ledger.run_of(uid)
+        return None if run is None else await self.load(run)
+
+    async def load(self, run: RunId) -> LiveRun | None:
+        """Return a run from the store; errors as those of the ledger's reads."""
+        state = await self._ledger.state(run)
         if state is None:
             return None
         live = LiveRun(Uid(state.run.uid), state, Graph(state.config.tasks))
         live.adopt(since=self._now())
         return live
 
-    def create(self, run: RunObject) -> LiveRun:
-        """Return a new run for a Run without a record, not committed yet, with its first events."""
-        now = self._now()
-        config = checked_config(run, id=self._ids.next(now), created=now)
-        decision = create_run(config, counter=self._next_counter(config.group), now=now)
+    async def create(self, run: RunObject) -> LiveRun:
+        """Return a new run for a Run without a record, not committed yet, with its first events.
+
+        Errors as those of the ledger's reads.
+        """
+        async with self._creating:
+            now = self._now()
+            config = checked_config(run, id=self._ids.next(now), created=now)
+            decision = create_run(config, counter=await self._next_counter(config.group), now=now)
         return LiveRun(run.uid, decision.state, Graph(config.tasks), new=True, first_events=decision.events)
 
     def refused(self, live: LiveRun, problem: str) -> LiveRun:
@@ -50,18 +71,25 @@ class Opener:
         return LiveRun(live.uid, decision.state, Graph(()), new=True, first_events=decision.events)
 
     def counter(self, group: str) -> Counter:
-        """Return the counter of a group's root group, as far as numbers were given."""
+        """Return the counter of a group's root group, of which a number was given that is not committed yet."""
         root = root_group(group)
-        return Counter(root, max(self._counters.get(root, 0), self._ledger.counter(root)))
+        return Counter(root, self._given[root].last)
 
     def committed(self, group: str) -> None:
-        """Leave the counter of a group's root group to the store, once it has the last number given."""
+        """Take note that a run is committed, with its counter; the store has that, once all numbers given are."""
         root = root_group(group)
-        if self._counters.get(root, 0) <= self._ledger.counter(root):
-            self._counters.pop(root, None)
+        given = self._given[root]
+        given.waiting -= 1
+        if not given.waiting:
+            del self._given[root]
 
-    def _next_counter(self, group: str) -> int:
+    async def _next_counter(self, group: str) -> int:
         """Return the next number of a group's root group; numbers are unique, gaps allowed."""
-        number = self.counter(group).last + 1
-        self._counters[root_group(group)] = number
-        return number
+        root = root_group(group)
+        if root not in self._given:
+            # One at a time, and nothing of this root group is being committed: what is read stays true.
+            self._given[root] = _Given(await self._ledger.counter(root))
+        given = self._given[root]
+        given.last += 1
+        given.waiting += 1
+        return given.last

@@ -23,7 +23,8 @@ from runabout.control.metrics import Metrics
 from runabout.control.news import News
 from runabout.control.objects import Uid
 from runabout.control.parts import Parts, compose, now_ms
-from runabout.control.settings import Settings
+from runabout.control.runrows import run_index
+from runabout.control.settings import Settings, index_folder
 from runabout.control.tables import TABLES
 from runabout.datamanager import Store, Unavailable, Unknown, open_store, vitals
 from runabout.kube.connection import Connection
@@ -130,6 +131,7 @@ class Operator:
                             number=settings.store,
                             deadline=settings.store_deadline_seconds,
                             tables=TABLES,
+                            index=run_index(index_folder(settings)),
                             members=etcd,
                             space=space_policy(settings),
                             observer=self._metrics.store,
@@ -149,7 +151,9 @@ class Operator:
             await etcd.close()
 
     async def _live(self, parts: Parts, stop: asyncio.Event) -> None:
-        restored = parts.reconciler.restore()
+        restored = await self._restored(parts, stop)
+        if restored is None:
+            return
         _tell(parts.store, live_runs=restored)
         async with asyncio.TaskGroup() as group:
             background = [group.create_task(informer.run()) for informer in parts.informers]
@@ -170,6 +174,18 @@ class Operator:
                 await self._work(parts, group, stop)
             for task in (*background, listing):
                 task.cancel()
+
+    async def _restored(self, parts: Parts, stop: asyncio.Event) -> int | None:
+        """Return how many runs go on, once the object storage has said which; None if `stop` was set first."""
+        while not stop.is_set():
+            try:
+                return await _unless(stop, asyncio.create_task(parts.reconciler.restore()))
+            except Unavailable as error:
+                self._trouble = f"the live runs cannot be read: {error}"
+                log.warning("live runs not read", error=str(error))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), OPEN_AGAIN_SECONDS)
+        return None
 
     async def _work(self, parts: Parts, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         """Watch and reconcile until `stop` is set or the shell has ended; what is under way then comes to its end."""

@@ -22,7 +22,7 @@ from runabout.control.order import Order
 from runabout.control.queue import WorkQueue
 from runabout.control.reporter import Reporter
 from runabout.control.status import Wait
-from runabout.datamanager import TooLarge
+from runabout.datamanager import Damaged, TooLarge
 from runabout.engine.decide import Assignment, Decision, Facts, decide
 from runabout.engine.state import State
 from runabout.executors.names import PodKey
@@ -85,20 +85,29 @@ class Reconciler:
         self._uids: dict[RunId, Uid] = {}
         self.lives: dict[Uid, LiveRun] = {}
 
-    def restore(self) -> int:
-        """Take all runs that are not over from the store, oldest first; return how many. Once, before any pass."""
+    async def restore(self) -> int:
+        """Take all runs that are not over from the store, oldest first; return how many. Before any pass.
+
+        Raises:
+            Unavailable: the object storage does not answer; nothing was taken.
+        """
+        found: list[LiveRun] = []
+        unreadable = 0
         for run in self._ledger.live():
             try:
-                live = self._opener.load(run)
-            except RecordError as error:  # one damaged record must not keep all other runs from going on
+                live = await self._opener.load(run)
+            except (RecordError, Damaged) as error:  # one damaged record must not keep all other runs from going on
                 log.exception("record unreadable", run=run, error=str(error))
-                self._metrics.records_unreadable.inc()
+                unreadable += 1
                 continue
             if live is not None:
-                self.lives[live.uid] = live
-                self._uids[run] = live.uid
-                self._order.restore(live)
-                self._queue.add(live.uid)
+                found.append(live)
+        self._metrics.records_unreadable.inc(unreadable)
+        for live in found:
+            self.lives[live.uid] = live
+            self._uids[live.id] = live.uid
+            self._order.restore(live)
+            self._queue.add(live.uid)
         self._metrics.live_runs.set(len(self.lives))
         return len(self.lives)
 
@@ -127,7 +136,10 @@ class Reconciler:
         """
         self._metrics.reconciles.inc()
         run = self._objects.get(uid)
-        live = self.lives.get(uid) or self._open(uid, run)
+        live = self.lives.get(uid)
+        if live is None and run is not None:
+            live = await self._open(uid, run)
+            run = self._objects.get(uid)
         if live is None:
             if run is not None and run.held and run.deleted is not None:
                 await self._reporter.release(run)
@@ -158,14 +170,13 @@ class Reconciler:
             if not self._unstored(live):
                 self._leave(live, run)
 
-    def _open(self, uid: Uid, run: RunObject | None) -> LiveRun | None:
-        if run is None:
-            return None
-        live = self._opener.recorded(uid)
+    async def _open(self, uid: Uid, run: RunObject) -> LiveRun | None:
+        known_as = run.status.get("id")
+        live = await self._opener.recorded(uid, known_as=known_as if isinstance(known_as, str) else "")
         if live is None:
-            if run.deleted is not None or run.status.get("id"):
+            if run.deleted is not None or known_as:
                 return None  # what had a record once is not executed a second time
-            live = self._opener.create(run)
+            live = await self._opener.create(run)
         self.lives[uid] = live
         self._uids[live.id] = uid
         if not live.over:

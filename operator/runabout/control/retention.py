@@ -2,8 +2,9 @@
 
 A rule is of a group and all below it; the one of the longest group counts. Removing is a transaction like any other; a
 run's logs are deleted after it, by whoever works then: the store knows whose until they are. The history is walked from
-the newest run to the oldest, a few at a time, again and again: so it costs little, and a rule is kept within minutes,
-for very long histories within hours. Live runs are never touched, nor is what cannot be read.
+the newest run to the oldest, a few at a time, again and again, by the run index: records are read of those runs alone
+that are about to go. So it costs little, and a rule is kept within minutes, for very long histories within hours. Live
+runs are never touched, nor is what cannot be read.
 """
 
 import asyncio
@@ -15,10 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from runabout.control.ledger import Ledger
 from runabout.control.metrics import Metrics
-from runabout.datamanager import Unavailable
+from runabout.datamanager import Damaged, Unavailable
 from runabout.ost import ObjectStore, OstError, iterate
-from runabout.records import TERMINAL_PHASES, Run, RunId
+from runabout.records import TERMINAL_PHASES, run_id_time
 from runabout.records.encoding import RecordError
+from runabout.runindex import IndexRow
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +80,7 @@ class Retention:
         self._keep_events = keep_events
         self._event_days = event_days
         self._now = now
-        self._before: RunId | None = None
+        self._cursor: str | None = None
         self._seen: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -87,7 +89,7 @@ class Retention:
             over = False
             try:
                 over = await self.step()
-            except (Unavailable, OstError) as error:
+            except (Unavailable, Damaged, OstError) as error:
                 log.info("retention waits", error=str(error))
             await asyncio.sleep(REST_SECONDS if over else STEP_SECONDS)
 
@@ -108,39 +110,43 @@ class Retention:
     async def _walk(self) -> bool:
         if not self._rules:
             return True
-        rows = self._ledger.runs_back(before=self._before, limit=STEP)
-        for key, run in rows:
-            if run is not None:
-                try:
-                    await self._judge(run)
-                except RecordError as error:
-                    log.warning("run not judged by retention", run=key, error=str(error))
-            self._before = key
-        if len(rows) < STEP:
-            self._before = None
+        page = self._ledger.rows(cursor=self._cursor, limit=STEP)
+        seen = self._seen.copy()
+        for row in page.rows:
+            try:
+                await self._judge(row, seen)
+            except (RecordError, Damaged) as error:
+                log.warning("run not judged by retention", run=row.id, error=str(error))
+        # Only now: what an error has ended is walked once more, and counted once.
+        self._cursor, self._seen = page.older, seen
+        if page.older is None:
             self._seen.clear()
             return True
         return False
 
-    async def _judge(self, run: Run) -> None:
-        rule = next((rule for rule in self._rules if f"{run.group}/".startswith(rule.group)), None)
+    async def _judge(self, row: IndexRow, seen: Counter[str]) -> None:
+        rule = next((rule for rule in self._rules if f"{row.group}/".startswith(rule.group)), None)
         if rule is None:
             return
-        self._seen[rule.group] += 1
-        if run.phase not in TERMINAL_PHASES:
+        seen[rule.group] += 1
+        if row.phase not in TERMINAL_PHASES:
             return
-        age = self._now() - (run.ended or run.created)
-        too_many = rule.runs > 0 and self._seen[rule.group] > rule.runs
-        if (too_many or _older(age, rule.days)) and self._ledger.all_stored(run.id):
-            await self._ledger.remove(run)
-            self._metrics.removed.labels(what="run").inc()
-            log.info("run removed by retention", run=run.id, group=run.group)
-        elif _older(age, rule.log_days) and self._ledger.has_logs(run.id) and self._ledger.all_stored(run.id):
-            await self._ledger.remove_logs(run.id)
+        age = self._now() - (row.end or run_id_time(row.id))
+        too_many = rule.runs > 0 and seen[rule.group] > rule.runs
+        if (too_many or _older(age, rule.days)) and await self._ledger.all_stored(row.id):
+            run = await self._ledger.run(row.id)
+            if run is not None:
+                await self._ledger.remove(run)
+                self._metrics.removed.labels(what="run").inc()
+                log.info("run removed by retention", run=run.id, group=run.group)
+        elif (
+            _older(age, rule.log_days) and await self._ledger.has_logs(row.id) and await self._ledger.all_stored(row.id)
+        ):
+            await self._ledger.remove_logs(row.id)
             self._metrics.removed.labels(what="log").inc()
 
     async def _empty_trash(self) -> int:
-        runs = self._ledger.trash(TRASH)
+        runs = await self._ledger.trash(TRASH)
         for run in runs:
             async for item in iterate(self._ost, f"logs/{run}/"):
                 await self._ost.delete(item.key)

@@ -42,7 +42,10 @@ class Settings(BaseSettings):
     s3_path_style: bool = False
     s3_ca_file: Path | None = None
 
-    scratch_dir: Path = Field(default=Path("/var/lib/runabout/scratch"), description="Where logs wait to be stored.")
+    scratch_dir: Path = Field(
+        default=Path("/var/lib/runabout/scratch"),
+        description="Where logs wait to be stored, and the run index is mapped from: some 50 bytes a run.",
+    )
     toolbox_image: str = "runabout/toolbox:dev"
     toolbox_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     ttl_seconds_after_finished: int = Field(default=86_400, ge=0, description="When a Run goes; the record stays.")
@@ -80,6 +83,17 @@ class Settings(BaseSettings):
     listen: str = Field(default="0.0.0.0", description="Address of the health and metrics endpoints.")  # noqa: S104 - probes come from the node
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
+
+
+def index_folder(settings: Settings) -> Path:
+    """Return the folder of the run index's nameless files, which is there from now on.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder = settings.scratch_dir / "index"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def ost_settings(settings: Settings) -> OstSettings:

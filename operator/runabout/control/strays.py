@@ -14,10 +14,12 @@ import structlog
 
 from runabout.control.ledger import Ledger
 from runabout.control.metrics import Metrics
+from runabout.datamanager import Damaged, Unavailable
 from runabout.executors.driver import Done, PodRef, Removal
 from runabout.executors.names import PodKey, parse_labels
 from runabout.executors.podview import pod_view
 from runabout.kube.objects import JsonObject, metadata, text
+from runabout.records.encoding import RecordError
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +61,7 @@ class Strays:
 
     def appeared(self, pod: JsonObject) -> None:
         """Have a pod that was not there before removed if it is a stray; the others are not looked at for that."""
-        if self._key(pod) is not None:
+        if self._candidate(pod) is not None:
             self._appeared.append(pod)
             self._wake.set()
 
@@ -85,15 +87,18 @@ class Strays:
 
     async def _look(self, pods: Iterable[JsonObject]) -> None:
         for pod in pods:
-            key = self._key(pod)
-            if key is not None:
+            key = self._candidate(pod)
+            try:
+                stray = key is not None and await self._is_stray(key)
+            except (Unavailable, Damaged, RecordError) as error:
+                log.info("not known whether a pod is a stray, will be looked at again", error=str(error))
+                continue
+            # A pass may have taken it in hand while the store was read.
+            if stray and key is not None and not self._in_hand(key):
                 await self._remove(key, pod)
 
-    def _key(self, pod: JsonObject) -> PodKey | None:
-        """Return whose pod a stray was; None for any other pod.
-
-        A pod whose run or task the store does not know is left alone: it may be another installation's.
-        """
+    def _candidate(self, pod: JsonObject) -> PodKey | None:
+        """Return whose pod one is that runs and that nobody has in hand; None for any other pod."""
         found = metadata(pod)
         status, labels = pod.get("status"), found.get("labels")
         phase = text(status, "phase") if isinstance(status, Mapping) else ""
@@ -102,10 +107,17 @@ class Strays:
         key = parse_labels(labels)
         if key is None or self._in_hand(key):
             return None
-        task = self._ledger.task(key.run, key.task)
-        if task is None or key.attempt > task.attempt or (key.attempt == task.attempt and task.executor is not None):
-            return None
         return None if pod_view(pod).main.state == "terminated" else key
+
+    async def _is_stray(self, key: PodKey) -> bool:
+        """Whether an attempt is over.
+
+        A pod whose run or task the store does not know is left alone: it may be another installation's.
+        """
+        task = await self._ledger.task(key.run, key.task)
+        return task is not None and (
+            key.attempt < task.attempt or (key.attempt == task.attempt and task.executor is None)
+        )
 
     async def _remove(self, key: PodKey, pod: JsonObject) -> None:
         found = metadata(pod)

@@ -1,13 +1,16 @@
 """The datamanager: a transactional store of small documents, a log in etcd.
 
-A transaction is acknowledged when an etcd quorum has it; reads are from memory. There is one writer at a time, and its
+A transaction is acknowledged when an etcd quorum has it; reads are from memory and, what a checkpoint covers, from the
+object storage. There is one writer at a time, and its
 safety rests on a compare in each commit, never on a lease or a clock. docs/internals/datamanager.md has the protocol.
 """
 
 from runabout.datamanager.checkpointer import Checkpointer, CheckpointPolicy
+from runabout.datamanager.datareader import ReadPolicy
 from runabout.datamanager.errors import (
     BrokenLog,
     Conflict,
+    Damaged,
     Fenced,
     Gone,
     ReadOnly,
@@ -17,6 +20,7 @@ from runabout.datamanager.errors import (
     TooLarge,
     Unavailable,
     Unknown,
+    Unreadable,
 )
 from runabout.datamanager.follow import Follower, follow_store
 from runabout.datamanager.indexed import IndexSource, Runs
@@ -40,6 +44,7 @@ __all__ = [
     "Column",
     "Committed",
     "Conflict",
+    "Damaged",
     "Delete",
     "Fenced",
     "Follower",
@@ -49,6 +54,7 @@ __all__ = [
     "Observer",
     "Put",
     "ReadOnly",
+    "ReadPolicy",
     "Recovery",
     "Refused",
     "Runs",
@@ -65,6 +71,7 @@ __all__ = [
     "Transaction",
     "Unavailable",
     "Unknown",
+    "Unreadable",
     "Value",
     "Verdict",
     "Vitals",

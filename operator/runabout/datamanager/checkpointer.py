@@ -7,24 +7,25 @@ covers only grows. No commit and no seal waits for any of this, and whatever it 
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 
 from runabout.datamanager.batch import APPEND, DELETE, Batch
 from runabout.datamanager.collector import Collector
-from runabout.datamanager.datafile import MAX_FILE, ROW_GROUP, DataWriter, Written, read_rows
-from runabout.datamanager.errors import BrokenLog, Fenced, StorageFailed, Unavailable
+from runabout.datamanager.datafile import MAX_FILE, ROW_GROUP
+from runabout.datamanager.datawriting import DataFilesWriter, Sizes
+from runabout.datamanager.documents import Documents
+from runabout.datamanager.errors import BrokenLog, Damaged, Fenced, StorageFailed, StoreError, Unavailable
 from runabout.datamanager.head import Head, Keys, Meta, Sealed, owner_value
-from runabout.datamanager.indexed import Indexed, LiveIndex
+from runabout.datamanager.indexed import Indexed
 from runabout.datamanager.indexwriting import IndexWriter
-from runabout.datamanager.loading import Base, read_files
-from runabout.datamanager.manifest import DataFile, IndexFiles, Manifest, decode_pointer, folder_of, nothing_covered
-from runabout.datamanager.merge import Changes, Part, plan
+from runabout.datamanager.loading import Base, load_history
+from runabout.datamanager.manifest import IndexFiles, Manifest, Pointer, decode_pointer, nothing_covered
+from runabout.datamanager.memory import give_back
 from runabout.datamanager.objects import Breather, batches, list_segments, read_segments
 from runabout.datamanager.observing import NOBODY, Observer
 from runabout.datamanager.sealer import FIRST_PAUSE, LONGEST_PAUSE, Sealer
-from runabout.datamanager.tables import NO_TABLES, PLAIN, Tables
+from runabout.datamanager.tables import NO_TABLES, Tables
 from runabout.etcd import Compare, Etcd, EtcdError, Put
 from runabout.ost import ObjectStore, OstError, WriteFailedError
 from runabout.runindex import MAX_ROWS
@@ -40,6 +41,8 @@ class CheckpointPolicy:
     """How long sealed batches wait for a checkpoint."""
     target: int = 64 * 1024 * 1024
     """Segments of this size do not wait."""
+    memory: int = 64 * 1024 * 1024
+    """Documents that are in memory because no checkpoint covers them: so many bytes do not wait."""
     runs: int = 50_000
     """Runs that were changed, each some 1.5 KiB of memory until it is in a file: so many do not wait."""
     most_changes: int = 64 * 1024 * 1024
@@ -95,8 +98,8 @@ class Checkpointer:
         in_etcd: bytes | None,
         segment_bytes: int,
         sealer: Sealer,
+        documents: Documents,
         tables: Tables = NO_TABLES,
-        index: LiveIndex | None = None,
         policy: CheckpointPolicy,
         observer: Observer = NOBODY,
     ) -> None:
@@ -109,11 +112,18 @@ class Checkpointer:
         self._owner = owner_value(head)
         self._base = base
         self._in_etcd = in_etcd
+        self._hopeless: set[tuple[Pointer, str]] = set()
+        """Objects that are damaged and of which there is no other copy, with the manifest that named them."""
+        self._damaged: dict[str, str] = {}
+        """Data files that did not hold, and how."""
+        self._fell_back = False
+        """Whether the base is older than what etcd says, since that did not hold."""
         self._tried: dict[bytes, Base] = {}
         """What was asked for since then without a definite answer."""
         self._sealer = sealer
         self._tables = tables
-        self._index = index
+        self._documents = documents
+        self._index = documents.index
         self._policy = policy
         self._collector = Collector(
             etcd,
@@ -176,6 +186,8 @@ class Checkpointer:
             except WriteFailedError as error:
                 raise StorageFailed(f"the object storage's device failed: {error}") from error
             except (OstError, EtcdError, BrokenLog, Unavailable) as error:
+                if isinstance(error, Damaged) and self._needs(error.object) and await self.fall_back(error):
+                    continue
                 self._observer.failed("checkpoint", error)
                 # Damage stops no commit: the log has everything. It is seen here, and when the store is opened.
                 self._trouble = error
@@ -191,6 +203,8 @@ class Checkpointer:
         async with self._sealer.changed:
             while True:
                 something = self._sealer.sealed > self.covers
+                if something and self._fell_back:
+                    return
                 left = self._made_at + self._policy.interval - loop.time()
                 if something and (left <= 0 or self._enough()):
                     return
@@ -200,7 +214,7 @@ class Checkpointer:
 
     def _enough(self) -> bool:
         """Whether what is sealed, or memory, should not wait."""
-        if self.waiting_bytes >= self._policy.target:
+        if self.waiting_bytes >= self._policy.target or self._documents.memory >= self._policy.memory:
             return True
         unstored = self._base is not None and self._base.indexed is not None and bool(self._base.indexed.unstored)
         return self._index is not None and (unstored or self._index.changed >= self._policy.runs)
@@ -220,8 +234,57 @@ class Checkpointer:
                 index, indexed = await self._write_index(changes)
                 await self._publish(replace(await self._merge(changes), index=index), indexed)
                 self._observer.covered(covers=self.covers, seconds=asyncio.get_running_loop().time() - begin)
+            give_back()
             self._bytes_at = size
             self._made_at = asyncio.get_running_loop().time()
+
+    async def fall_back(self, damage: Damaged) -> bool:
+        """Go on from an older manifest and the log after it, if they say the same as an object that does not hold.
+
+        The next checkpoint, which is due at once, then writes what the object should have under another name.
+
+        Returns:
+            whether reading again finds something else than this object.
+        """
+        async with self._working:
+            if self._base is None or not self._needs(damage.object):
+                return True  # somebody was quicker
+            refused = self._base.pointer, damage.object
+            if refused in self._hopeless:
+                return False
+            self._damaged[damage.object] = str(damage)
+            try:
+                older = await load_history(
+                    self._ost,
+                    self._keys,
+                    self._meta.store_id,
+                    pointer=self._base.pointer,
+                    index=None if self._index is None else self._index.source,
+                    reader=self._documents.reader,
+                    without=self._damaged,
+                )
+                if older.end.last < self.covers:
+                    raise BrokenLog(f"the segments end at {older.end.last}")
+                owner = await self._etcd.get(self._keys.owner)
+            except (OstError, EtcdError, Unavailable):
+                return False
+            except StoreError:
+                self._hopeless.add(refused)
+                return False
+            if owner != self._owner:
+                return False  # what was loaded may be of the next writer
+            self._documents.fall_back(older.documents)
+            self._base = older.base
+            self._bytes_at = self._sealer.sealed_bytes - older.segment_bytes
+            self._damage = tuple(dict.fromkeys((*self._damage, *older.damage)))
+            self._fell_back = True
+        async with self._sealer.changed:
+            self._sealer.changed.notify_all()
+        return True
+
+    def _needs(self, key: str) -> bool:
+        """Whether the newest manifest names an object."""
+        return self._base is not None and key in self._base.manifest.objects
 
     async def collect(self) -> None:
         """Delete what no reader needs any more, if the newest manifest is one of this writer's.
@@ -271,22 +334,19 @@ class Checkpointer:
 
     async def _merge(self, changes: _Changes) -> Manifest:
         """Write the data files of a new manifest."""
-        start = self._start()
-        files: list[DataFile] = []
-        for kind in sorted({each.type for each in start.files} | set(changes.types)):
-            parts = plan(start.of(kind), changes.types.get(kind, {}), small=self._policy.small)
-            for part in parts:
-                if isinstance(part, DataFile):
-                    files.append(part)
-                else:
-                    files += await self._write(kind, part, changes.types.get(kind, {}), changes.sealed.last)
+        start, policy = self._start(), self._policy
+        sizes = Sizes(policy.file, policy.small, policy.group)
+        writer = DataFilesWriter(
+            self._ost, self._keys, self._tables, sizes, epoch=self._epoch, covers=changes.sealed.last
+        )
+        files = await writer.write(start, changes.types)
         return replace(
             start,
             epoch=self._epoch,
             incarnation=self._meta.incarnation,
             sealed=changes.sealed,
             numbers={**start.numbers, **changes.numbers},
-            files=tuple(files),
+            files=files,
             previous=None if self._base is None else self._base.pointer,
         )
 
@@ -301,44 +361,6 @@ class Checkpointer:
         made = await writer.write(changes.types)
         self._damage = tuple(dict.fromkeys((*self._damage, *writer.damage)))
         return made
-
-    async def _write(self, kind: str, part: Part, changes: Changes, covers: int) -> list[DataFile]:
-        writer = DataWriter(self._tables.get(kind, PLAIN), most=self._policy.file, group=self._policy.group)
-        found: list[DataFile] = []
-
-        async def store(written: Written) -> None:
-            name = f"{covers:016x}-{self._epoch:016x}-{uuid.uuid4().hex}.parquet"
-            file = written.described(f"{self._keys.data}{folder_of(kind)}/{name}", kind)
-            await self._ost.write(file.object, written.data, size=file.size, persist=True, create_only=True)
-            found.append(file)
-
-        async with aclosing(self._merged(part, changes)) as groups:
-            async for rows in groups:
-                for key, body in rows:
-                    full = writer.add(key, body)
-                    if full is not None:
-                        await store(full)
-                await asyncio.sleep(0)
-        for rest in writer.close():
-            await store(rest)
-        return found
-
-    async def _merged(self, part: Part, changes: Changes) -> AsyncGenerator[list[tuple[str, bytes]], None]:
-        """Return documents in the order of their keys, a row group at a time: those of files, and what changed."""
-        keys = _Cursor(part.keys)
-        async with aclosing(read_files(self._ost, part.files, ahead=1)) as files:
-            async for file, data in files:
-                for rows in read_rows(data, file):
-                    merged: list[tuple[str, bytes]] = []
-                    for key, body in rows:
-                        merged += _present(keys.before(key), changes)
-                        if keys.take(key):
-                            merged += _present((key,), changes)
-                        else:
-                            merged.append((key, body))
-                    yield merged
-        for key in keys.rest():
-            yield list(_present((key,), changes))
 
     async def _publish(self, manifest: Manifest, indexed: Indexed | None) -> None:
         """Store a manifest and make it the newest, unless somebody else has the store.
@@ -368,42 +390,10 @@ class Checkpointer:
             value = found
         self._in_etcd, self._base = value, self._tried[value]
         self._tried.clear()
+        self._documents.install(self._base.manifest)
         if self._index is not None and self._base.indexed is not None:
             self._index.install(self._base.indexed, covers=self.covers)
+        self._fell_back = False
+        await self._documents.trim()
         async with self.changed:
             self.changed.notify_all()
-
-
-class _Cursor:
-    """Sorted keys, taken from the front."""
-
-    def __init__(self, keys: Sequence[str]) -> None:
-        self._keys = keys
-        self._at = 0
-
-    def before(self, key: str) -> Iterator[str]:
-        """Take those that come before a key."""
-        while self._at < len(self._keys) and self._keys[self._at] < key:
-            self._at += 1
-            yield self._keys[self._at - 1]
-
-    def take(self, key: str) -> bool:
-        """Take a key, if it is the next one."""
-        if self._at < len(self._keys) and self._keys[self._at] == key:
-            self._at += 1
-            return True
-        return False
-
-    def rest(self) -> Iterator[str]:
-        """Take all that are left."""
-        while self._at < len(self._keys):
-            self._at += 1
-            yield self._keys[self._at - 1]
-
-
-def _present(keys: Iterator[str] | Sequence[str], changes: Changes) -> Iterator[tuple[str, bytes]]:
-    """Return changed documents that are not deleted."""
-    for key in keys:
-        body = changes[key]
-        if body is not None:
-            yield key, body

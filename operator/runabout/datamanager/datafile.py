@@ -1,8 +1,8 @@
 """Data files: documents of one type, sorted by key, as Parquet that any query engine reads.
 
 Columns: `key`, the columns of the type's table, and `body`, the document's bytes. Row groups and files are bounded in
-bytes, so that writing and reading take a bounded memory, however many documents there are. pyarrow must not use its
-threads here: a process that let it do so was seen to abort at its end.
+bytes, so that writing and reading take a bounded memory, however many documents there are; `rowgroups.py` reads one of
+them alone. pyarrow must not use its threads here: a process that let it do so was seen to abort at its end.
 """
 
 import hashlib
@@ -11,21 +11,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import google_crc32c
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from runabout.datamanager.errors import BrokenLog
 from runabout.datamanager.manifest import DataFile
+from runabout.datamanager.rowgroups import GROUPS, Group, described_footer, encode_groups
 from runabout.datamanager.tables import Column, Kind, Table, Value
 
 MAX_FILE = 16 * 1024 * 1024
 """Bytes of a data file."""
-ROW_GROUP = 1024 * 1024
-"""Bytes of documents after which a row group ends; the last document may go beyond."""
+ROW_GROUP = 256 * 1024
+"""Bytes of documents after which a row group ends, which is what one read takes; the last document may go beyond."""
 MAX_ROWS = 16_384
 """Documents in a row group."""
-_FOOTER = 256 * 1024
-"""Bytes that are left free in a file for its footer."""
+_FOOTER = 16 * 1024
+"""Bytes that are left free in a file for its footer, beside those for its row groups."""
+_COLUMN = 256
+"""Bytes that a column of a row group takes in the footer, without its texts, about."""
 _ROW = 16
 """Bytes that a document costs beside its texts, about."""
 _TYPES = {
@@ -50,7 +54,8 @@ class Written:
     def described(self, key: str, kind: str) -> DataFile:
         """Return how a manifest names it, stored as the object `key`."""
         digest = hashlib.sha256(self.data).digest()
-        return DataFile(key, kind, len(self.data), digest, self.first, self.last, self.count)
+        footer = described_footer(self.data)
+        return DataFile(key, kind, len(self.data), digest, self.first, self.last, self.count, footer)
 
 
 class DataWriter:
@@ -73,6 +78,8 @@ class DataWriter:
         self._writer: Any = None
         self._first = self._last = ""
         self._count = 0
+        self._groups: list[Group] = []
+        self._footer = 0
 
     def add(self, key: str, body: bytes) -> Written | None:
         """Take a document; return a file if one is full."""
@@ -95,9 +102,10 @@ class DataWriter:
 
     def _write_group(self) -> Written | None:
         full = None
-        if self._writer is not None and self._sink.tell() + self._bytes + _FOOTER > self._most:
-            full = self._finish()
         keys = self._columns[0]
+        footer = len(self._schema) * _COLUMN + 3 * (len(str(keys[0]).encode()) + len(str(keys[-1]).encode()))
+        if self._writer is not None and self._sink.tell() + self._bytes + self._footer + footer > self._most:
+            full = self._finish()
         if self._writer is None:
             self._sink = io.BytesIO()
             self._writer = pq.ParquetWriter(
@@ -110,8 +118,14 @@ class DataWriter:
                 sorting_columns=[pq.SortingColumn(0)],
             )
             self._first, self._count = str(keys[0]), 0
+            self._groups, self._footer = [], _FOOTER
+        self._footer += footer
         arrays = [pa.array(values, field.type) for values, field in zip(self._columns, self._schema, strict=True)]
+        start = self._sink.tell()
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=len(keys))
+        size = self._sink.tell() - start
+        crc = google_crc32c.value(bytes(self._sink.getbuffer()[start:]))
+        self._groups.append(Group(str(keys[0]), start, size, len(keys), crc))
         self._last, self._count = str(keys[-1]), self._count + len(keys)
         for column in self._columns:
             column.clear()
@@ -119,6 +133,7 @@ class DataWriter:
         return full
 
     def _finish(self) -> Written:
+        self._writer.add_key_value_metadata({GROUPS: encode_groups(self._groups)})
         self._writer.close()
         self._writer = None
         return Written(self._sink.getvalue(), self._first, self._last, self._count)

@@ -24,6 +24,10 @@ class ReadOnly(Unavailable):
     """
 
 
+class Unreadable(Unavailable):
+    """A document could not be read, since the object storage does not answer: try again later. Nothing is wrong."""
+
+
 class Refused(StoreError):  # noqa: N818 - an outcome
     """The store was not opened: a setting, a right or a limit is wrong, and the message says which. Nothing changed."""
 
@@ -49,6 +53,14 @@ class Fenced(StoreError):  # noqa: N818 - an outcome
 
 class BrokenLog(StoreError):  # noqa: N818 - an outcome
     """The log cannot be continued at some place; nothing is repaired silently. The message names the key."""
+
+
+class Damaged(BrokenLog):
+    """What an object should have is not there, or not what was stored; `object` is its key."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.object = key
 
 
 class SplitHistory(BrokenLog):

@@ -8,6 +8,7 @@ import asyncio
 import os
 import shutil
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from runabout.datamanager.datafile import DataWriter, Written
@@ -113,7 +114,7 @@ class _Writing:
             number += 1
 
     async def _store(self, kind: str, number: int, written: Written) -> None:
-        file = written.described(name_of(kind, number), kind)
+        file = replace(written.described(name_of(kind, number), kind), footer=None)  # an export does not say it
         await asyncio.to_thread(_write, self._folder / file.object, written.data)
         self._files.append(file)
 

@@ -7,17 +7,18 @@ a reason (:attr:`Follower.failed`), never a repair; the caller may then open ano
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from runabout.datamanager.batch import NO_CHAIN, Batch, decode_batch
-from runabout.datamanager.documents import Documents
-from runabout.datamanager.errors import BrokenLog, StoreError, Unavailable
+from runabout.datamanager.datareader import DataReader, ReadPolicy
+from runabout.datamanager.documents import Documents, Row
+from runabout.datamanager.errors import BrokenLog, Damaged, StoreError, Unavailable
 from runabout.datamanager.head import Head, Keys, decode_head
 from runabout.datamanager.indexed import IndexSource, Runs
 from runabout.datamanager.indexloading import newer_index
 from runabout.datamanager.loading import load_history, read_manifest
 from runabout.datamanager.manifest import decode_pointer
+from runabout.datamanager.memory import give_back, use_plain_memory
 from runabout.datamanager.objects import read_history
 from runabout.datamanager.opening import read_state
 from runabout.datamanager.transaction import Sequence
@@ -45,6 +46,7 @@ class Follower:
         interval: float,
         index: IndexSource | None = None,
         most_runs: int = MOST_RUNS,
+        reads: ReadPolicy | None = None,
     ) -> None:
         self._etcd = etcd
         self._ost = ost
@@ -53,7 +55,13 @@ class Follower:
         self._source = index
         self._most_runs = most_runs
         self._files_cover = 0
-        self._documents = Documents(index)
+        self._store_id = b""
+        self._damaged: dict[str, str] = {}
+        """Data files that did not hold, and how."""
+        self._reads = reads or ReadPolicy()
+        self._reader = None if ost is None else DataReader(ost, self._reads)
+        self._documents = Documents(index, self._reader)
+        self._documents.mend = self._mend
         self._head: Head | None = None
         self._sequence = 0
         self._chain = NO_CHAIN
@@ -81,19 +89,19 @@ class Follower:
         """Why this reader had to stop, None while it works."""
         return self._failed
 
-    def get(self, kind: str, key: str) -> bytes | None:
-        """Return a document as of the last applied batch."""
-        return self._documents.get(kind, key)
+    async def get(self, kind: str, key: str) -> bytes | None:
+        """Return a document as of a batch between this call and its answer; errors as for `Store.get`."""
+        return await self._documents.get(kind, key)
 
-    def scan(
+    async def scan(
         self, kind: str, *, prefix: str = "", after: str | None = None, limit: int | None = None
-    ) -> Iterator[tuple[str, bytes]]:
-        """Return documents by key, a snapshot as of the last applied batch."""
-        return self._documents.scan(kind, prefix=prefix, after=after, limit=limit)
+    ) -> list[Row]:
+        """Return documents by key, all as of one batch; as `Store.scan`."""
+        return await self._documents.scan(kind, prefix=prefix, after=after, limit=limit)
 
-    def last_key(self, kind: str) -> str | None:
-        """Return the highest key of a type."""
-        return self._documents.last_key(kind)
+    async def last_key(self, kind: str) -> str | None:
+        """Return the highest key of a type; errors as for `get`."""
+        return await self._documents.last_key(kind)
 
     @property
     def runs(self) -> Runs:
@@ -150,6 +158,8 @@ class Follower:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self._reader is not None:
+            await self._reader.close()
         await self._stop(Unavailable("the follower was closed"))
 
     # following
@@ -160,8 +170,10 @@ class Follower:
         Raises:
             BrokenLog. Errors of etcd and of the object storage.
         """
+        use_plain_memory()
         if self._ost is not None:
             await self._load(self._ost)
+            give_back()
         revision = await self._look()
         self._task = asyncio.create_task(self._follow(revision), name="store follower")
 
@@ -170,11 +182,13 @@ class Follower:
         state = await read_state(self._etcd, self._keys)
         if state.life is None or state.manifest is None:
             return
+        self._store_id = state.life.meta.store_id
         loaded = await load_history(
-            ost, self._keys, state.life.meta.store_id, pointer=state.manifest, index=self._source
+            ost, self._keys, self._store_id, pointer=state.manifest, index=self._source, reader=self._reader
         )
         self._documents, self._sequence, self._chain = loaded.documents, loaded.end.last, loaded.end.chain
-        self._files_cover = 0 if loaded.base is None else loaded.base.manifest.covers
+        self._files_cover = self._documents.covers
+        self._documents.mend = self._mend
 
     async def _follow(self, revision: int) -> None:
         try:
@@ -246,6 +260,8 @@ class Follower:
 
     async def _apply(self, batch: Batch) -> None:
         self._documents.apply(batch)
+        with suppress(Unavailable, BrokenLog):  # labels that are in no row yet come with a newer index
+            await self._documents.complete()
         self._sequence, self._chain = batch.sequence, batch.chain
         async with self._news:
             self._news.notify_all()
@@ -273,27 +289,55 @@ class Follower:
         return page.revision + 1
 
     async def _slim(self) -> None:
-        """Read what is in newer index files from there, when much of it is in memory; without them, go on as before."""
+        """Read what newer files have from there, when much of it is in memory; without them, go on as before."""
         index = self._documents.index
-        if index is None or self._ost is None or index.changed < self._most_runs:
-            return
+        many = index is not None and index.changed >= self._most_runs
+        if self._ost is not None and (many or self._documents.memory >= self._reads.recent):
+            await self._take_newer(self._ost)
+
+    async def _mend(self, damage: Damaged) -> bool:
+        """Go on from a newer manifest than the one that names an object, or from an older one and the log after it."""
+        ost = self._ost
+        if ost is None:
+            return False
+        try:
+            if await self._take_newer(ost):
+                return True
+            self._damaged[damage.object] = str(damage)
+            older = await load_history(
+                ost, self._keys, self._store_id, pointer=None, reader=self._reader, without=self._damaged
+            )
+        except (EtcdError, OstError, StoreError):
+            return False
+        if not self._documents.covers <= older.end.last <= self._sequence:
+            return False
+        self._documents.fall_back(older.documents)
+        self._files_cover = older.documents.covers
+        return True
+
+    async def _take_newer(self, ost: ObjectStore) -> bool:
+        """Read from the files of the newest manifest from now on; return whether there was one that can be used."""
         value = await self._etcd.get(self._keys.manifest)
         pointer = None if value is None else decode_pointer(value, where=self._keys.manifest.decode())
         # Documents are not the ones of a manifest that covers more: it is asked for again when they are further.
         if pointer is None or not self._files_cover < pointer.covers <= self._sequence:
-            return
+            return False
+        index = self._documents.index
         try:
-            base = await read_manifest(self._ost, self._keys, pointer.name)
+            base = await read_manifest(ost, self._keys, pointer.name)
             if base.pointer != pointer:
-                return
-            indexed = await newer_index(self._ost, index.source, base.manifest, index.archive)
+                return False
+            indexed = None if index is None else await newer_index(ost, index.source, base.manifest, index.archive)
         except (BrokenLog, Unavailable, OstError):
-            return
+            return False
         self._files_cover = pointer.covers
-        if indexed is not None:
+        self._documents.install(base.manifest)
+        if index is not None and indexed is not None:
             index.install(indexed, covers=pointer.covers)
+        await self._documents.trim()
         async with self._news:
             self._news.notify_all()
+        return True
 
     def _checked(self, value: bytes | None, known: Head | None) -> Head:
         """Return the head in `value`, read after `known`, if both are of one history."""
@@ -325,16 +369,17 @@ async def follow_store(
     interval: float = INTERVAL,
     index: IndexSource | None = None,
     most_runs: int = MOST_RUNS,
+    reads: ReadPolicy | None = None,
 ) -> Follower:
     """Open a store for reading; it must have been opened for writing once. `interval` is in seconds.
 
     `ost` is the object storage that it is written with; with `index`, `Follower.runs` answers,
-    and when so many runs have changed, they are read from newer index files.
+    and when so many runs have changed, they are read from newer index files. `reads` is what is kept of data files.
 
     Raises:
         BrokenLog: there is no store, or its log cannot be continued. Unavailable: etcd does not answer.
     """
-    follower = Follower(etcd, ost, Keys(number), interval=interval, index=index, most_runs=most_runs)
+    follower = Follower(etcd, ost, Keys(number), interval=interval, index=index, most_runs=most_runs, reads=reads)
     try:
         await follower.start()
     except (EtcdError, OstError) as error:

@@ -13,7 +13,7 @@ import hashlib
 import secrets
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runabout.datamanager.batch import encode_batch, next_chain
@@ -23,6 +23,7 @@ from runabout.datamanager.head import FORMAT, Head, Keys, Meta, Sealed, decode_m
 from runabout.datamanager.manifest import DataFile, Manifest, folder_of
 from runabout.datamanager.opening import ID_SIZE
 from runabout.datamanager.progress import Progress, Step, silent
+from runabout.datamanager.rowgroups import described_footer
 from runabout.datamanager.segment import encode_segment
 from runabout.etcd import Compare, Etcd, EtcdError, Put, RetryableEtcdError
 from runabout.ost import AlreadyExistsError, ObjectStore, OstError, iterate
@@ -209,7 +210,7 @@ class _Making:
             name = f"{covers:016x}-{EPOCH:016x}-{uuid.uuid4().hex}.parquet"
             key = f"{self._keys.data}{folder_of(file.type)}/{name}"
             await self._create(key, data)
-            found.append(DataFile(key, file.type, file.size, file.sha256, file.first, file.last, file.count))
+            found.append(replace(file, object=key, footer=described_footer(data)))
             done += file.size
             self._progress(Step("writing data files", done, total, "bytes"))
         return tuple(found)

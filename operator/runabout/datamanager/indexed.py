@@ -27,8 +27,10 @@ LabelReader = Callable[[str, bytes], Mapping[str, str]]
 Raises:
     ValueError: it cannot be read; there are no labels then.
 """
-Get = Callable[[str, str], bytes | None]
-"""Returns a document by type and key."""
+Known = tuple[bool, bytes | None]
+"""Whether it is known without reading what a document is, and the document, None if there is none."""
+Look = Callable[[str, str], Known]
+"""Returns what is known of a document, by type and key."""
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 EVERYTHING = Query()
 
@@ -92,6 +94,8 @@ class Indexed:
     """Keys on the object storage."""
     unstored: Mapping[FileInfo, bytes] = field(default_factory=dict)
     """Those that were made again, because there is no whole one; the next checkpoint stores them."""
+    unreadable: frozenset[RunId] = frozenset()
+    """Runs whose record cannot be read: they have no row."""
 
 
 class Runs(Protocol):
@@ -123,9 +127,12 @@ class LiveIndex:
 
     def __init__(self, source: IndexSource) -> None:
         self.source = source
-        self.unreadable = 0
-        """How many changed records could not be read, and are in no answer, since this index began to follow."""
+        self.incomplete: dict[RunId, int] = {}
+        """Runs whose row needs a document that has to be read first, with the sequence of their last change."""
         self._runs = RunIndex(labels=source.labels)
+        self._unreadable: frozenset[RunId] = frozenset()
+        self._turned: dict[RunId, tuple[bool, int]] = {}
+        """Runs that were, or became, unreadable, and changed since: whether they are now, and since which batch."""
 
     @property
     def runs(self) -> Runs:
@@ -142,8 +149,13 @@ class LiveIndex:
         """How many runs are newer than the files: each takes memory."""
         return self._runs.changed
 
-    def apply(self, batch: Batch, get: Get) -> None:
-        """Take what a batch has changed; `get` returns documents as they are after it."""
+    @property
+    def unreadable(self) -> frozenset[RunId]:
+        """Runs whose record cannot be read: they are in no answer."""
+        return frozenset(run for run in self._unreadable | self._turned.keys() if self._turned.get(run, (True, 0))[0])
+
+    def apply(self, batch: Batch, look: Look) -> None:
+        """Take what a batch has changed; `look` says what is known of documents as they are after it."""
         touched: dict[str, bool] = {}
         for transaction in batch.transactions:
             for entry in transaction:
@@ -152,23 +164,46 @@ class LiveIndex:
         for key, labelled in touched.items():
             number = number_in(key)
             if number is not None:
-                self._change(RunId(key), get, batch.sequence, labelled=labelled)
+                self._change(RunId(key), look, batch.sequence, labelled=labelled)
+
+    def complete(self, run: RunId, sequence: int, record: bytes | None, labels: bytes | None) -> None:
+        """Take the documents of a run that was incomplete, unless it has changed again since `sequence`."""
+        if self.incomplete.get(run) == sequence:
+            del self.incomplete[run]
+            self._put(run, record, self.source.labels_of(run, labels), sequence)
 
     def install(self, indexed: Indexed, *, covers: int) -> None:
         """Read from the files of a manifest from now on."""
         self._runs.install(indexed.archive, covers=covers)
+        self._unreadable = indexed.unreadable
+        self._turned = {run: each for run, each in self._turned.items() if each[1] > covers}
+        self.incomplete = {run: sequence for run, sequence in self.incomplete.items() if sequence > covers}
 
-    def _change(self, run: RunId, get: Get, sequence: int, *, labelled: bool) -> None:
+    def _change(self, run: RunId, look: Look, sequence: int, *, labelled: bool) -> None:
         source = self.source
-        body = get(source.type, run)
-        before = None if labelled or body is None else self._runs.get(run)
-        if before is not None:
-            labels = before.labels  # spares reading a document that may be large
+        has_record, body = look(source.type, run)
+        before = None if run in self.incomplete else self._runs.get(run)
+        self.incomplete.pop(run, None)
+        if before is not None and not labelled:
+            has_labels, labels = True, before.labels  # spares reading a document that may be large
         else:
-            labels = source.labels_of(run, get(source.labels_type, run)) if source.labels else NO_LABELS
-        row = source.row_of(run, body, labels)
+            has_labels, document = look(source.labels_type, run) if source.labels else (True, None)
+            labels = source.labels_of(run, document)
+        if has_record:
+            self._put(run, body, labels, sequence)
+            if not has_labels and body is not None:
+                self.incomplete[run] = sequence
+        elif before is not None:  # the labels alone have changed
+            self._runs.put(replace(before, labels=labels), sequence=sequence)
+        else:
+            self.incomplete[run] = sequence
+
+    def _put(self, run: RunId, body: bytes | None, labels: Mapping[str, str], sequence: int) -> None:
+        row = self.source.row_of(run, body, labels)
+        unreadable = row is None and body is not None
+        if unreadable or run in self._turned or run in self._unreadable:
+            self._turned[run] = unreadable, sequence
         if row is not None:
             self._runs.put(row, sequence=sequence)
-            return
-        self.unreadable += body is not None
-        self._runs.delete(run, sequence=sequence)
+        else:
+            self._runs.delete(run, sequence=sequence)

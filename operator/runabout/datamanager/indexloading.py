@@ -10,12 +10,13 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 
-from runabout.datamanager.documents import Documents
+from runabout.datamanager.datafiles import read_between
 from runabout.datamanager.errors import BrokenLog, Unavailable
-from runabout.datamanager.indexed import Indexed, IndexSource
+from runabout.datamanager.indexed import NO_LABELS, Indexed, IndexSource, number_in
 from runabout.datamanager.manifest import IndexFile, IndexFiles, Manifest
 from runabout.datamanager.objects import read_object
 from runabout.ost import ObjectStore
+from runabout.records import RunId
 from runabout.runindex import (
     MAX_ROWS,
     Archive,
@@ -25,7 +26,6 @@ from runabout.runindex import (
     RunIndexError,
     Segment,
     load,
-    number_of,
     plan,
     rewrite,
 )
@@ -43,6 +43,7 @@ class _Found:
     segments: list[Segment] = field(default_factory=list)
     objects: dict[FileInfo, str] = field(default_factory=dict)
     unstored: dict[FileInfo, bytes] = field(default_factory=dict)
+    unreadable: set[RunId] = field(default_factory=set)
 
     def add(self, file: NewFile, segment: Segment) -> None:
         """Take rows that were made again."""
@@ -50,18 +51,18 @@ class _Found:
         self.unstored[file.info] = file.body
 
 
-async def load_index(
-    ost: ObjectStore, source: IndexSource, manifest: Manifest, documents: Documents
-) -> tuple[Indexed, list[str]]:
-    """Return the index of a manifest, and what of it did not hold; `documents` are those of the manifest.
+async def load_index(ost: ObjectStore, source: IndexSource, manifest: Manifest) -> tuple[Indexed, list[str]]:
+    """Return the index of a manifest, and what of it did not hold.
 
     Raises:
+        Damaged: a data file is, from which a part of it had to be made again.
         Unavailable: the scratch folder does not take what is read. Errors of the object storage.
     """
     index, found, damage = usable(manifest, source), _Found(), []
     if index is None:
-        await _again(source, documents, None, found)
+        await _again(ost, source, manifest, None, found)
     else:
+        found.unreadable |= index.unreadable or frozenset()
         async with aclosing(read_segments_of(ost, source, index.files)) as segments:
             async for file, segment in segments:
                 if isinstance(segment, Segment):
@@ -69,8 +70,9 @@ async def load_index(
                     found.objects[file.info] = file.object
                 else:
                     damage.append(f"{segment}; the part of the index was made again from the documents")
-                    await _again(source, documents, file.info, found)
-    return Indexed(await asyncio.to_thread(Archive, found.segments), found.objects, found.unstored), damage
+                    await _again(ost, source, manifest, file.info, found)
+    archive = await asyncio.to_thread(Archive, found.segments)
+    return Indexed(archive, found.objects, found.unstored, frozenset(found.unreadable)), damage
 
 
 async def newer_index(ost: ObjectStore, source: IndexSource, manifest: Manifest, archive: Archive) -> Indexed | None:
@@ -93,13 +95,17 @@ async def newer_index(ost: ObjectStore, source: IndexSource, manifest: Manifest,
             if isinstance(segment, BrokenLog):
                 return None
             found.append(segment)
-    return Indexed(await asyncio.to_thread(Archive, found))
+    return Indexed(await asyncio.to_thread(Archive, found), unreadable=index.unreadable or frozenset())
 
 
 def usable(manifest: Manifest, source: IndexSource) -> IndexFiles | None:
-    """Return the index files of a manifest, None if their rows lack a label that is indexed now."""
+    """Return the index files of a manifest, None if their rows lack a label that is indexed now.
+
+    Nor can those be used that do not say which records could not be read, as older versions left them.
+    """
     index = manifest.index
-    return index if index is not None and set(source.labels) <= set(index.labels) else None
+    whole = index is not None and index.unreadable is not None
+    return index if index is not None and whole and set(source.labels) <= set(index.labels) else None
 
 
 async def read_segments_of(
@@ -178,20 +184,39 @@ def scratching(source: IndexSource) -> Iterator[None]:
 # making it again
 
 
-async def _again(source: IndexSource, documents: Documents, like: FileInfo | None, found: _Found) -> None:
-    """Add the rows between the first and last run of a file, or all rows, made from documents."""
-    pages = _pages(source, documents, like)
-    while True:
-        made = await asyncio.to_thread(_next, source, pages)
-        if made is None:
-            return
-        for file, segment in made:
-            found.add(file, segment)
+async def _again(
+    ost: ObjectStore, source: IndexSource, manifest: Manifest, like: FileInfo | None, found: _Found
+) -> None:
+    """Add the rows between the first and last run of a file, or all rows, made from the data files of a manifest."""
+    first, last = ("", None) if like is None else (str(like.first), str(like.last))
+    rows: dict[int, IndexRow] = {}
+    records = read_between(ost, manifest.of(source.type), first, last)
+    labels = read_between(ost, manifest.of(source.labels_type) if source.labels else (), first, last)
+    async with aclosing(records), aclosing(labels):
+        beside = _Beside(source, labels)
+        async for key, body in records:
+            number = number_in(key)
+            if number is None:
+                continue
+            row = source.row_of(key, body, await beside.labels(key))
+            if row is None:
+                found.unreadable.add(RunId(key))
+                continue
+            rows[number] = row
+            if len(rows) == MAX_ROWS:
+                await _add(source, rows, found)
+                rows = {}
+    await _add(source, rows, found)
 
 
-def _next(source: IndexSource, pages: Iterator[Rows]) -> list[tuple[NewFile, Segment]] | None:
-    page = next(pages, None)
-    return None if page is None else [(file, _load(source, file)) for file in files_of(page, source)]
+async def _add(source: IndexSource, rows: Rows, found: _Found) -> None:
+    """Make files of rows, about as many as one takes."""
+    for file, segment in await asyncio.to_thread(_made, source, rows):
+        found.add(file, segment)
+
+
+def _made(source: IndexSource, rows: Rows) -> list[tuple[NewFile, Segment]]:
+    return [(file, _load(source, file)) for file in files_of(rows, source)]
 
 
 def files_of(rows: Rows, source: IndexSource) -> Iterator[NewFile]:
@@ -200,25 +225,18 @@ def files_of(rows: Rows, source: IndexSource) -> Iterator[NewFile]:
         yield from rewrite(stretch, (), rows, labels=source.labels)
 
 
-def _pages(source: IndexSource, documents: Documents, like: FileInfo | None) -> Iterator[Rows]:
-    """Yield rows of documents by id, about as many at a time as one file takes."""
-    page: list[tuple[str, bytes]] = []
-    after, last = None, None if like is None else str(like.last)
-    if like is not None:
-        after, first = str(like.first), documents.get(source.type, like.first)
-        page += [] if first is None else [(after, first)]
-    more = True
-    while more:
-        found = list(documents.scan(source.type, after=after, limit=MAX_ROWS))
-        page += [each for each in found if last is None or each[0] <= last]
-        more = len(found) == MAX_ROWS and (last is None or found[-1][0] < last)
-        after = found[-1][0] if found else after
-        rows: dict[int, IndexRow] = {}
-        for key, body in page:
-            labels = source.labels_of(key, documents.get(source.labels_type, key))
-            row = source.row_of(key, body, labels)
-            if row is not None:
-                rows[number_of(row.id)] = row
-        if rows:
-            yield rows
-        page = []
+class _Beside:
+    """Labels from documents that come in the order of their keys, for keys that do so, too."""
+
+    def __init__(self, source: IndexSource, documents: AsyncGenerator[tuple[str, bytes], None]) -> None:
+        self._source = source
+        self._documents = documents
+        self._next: tuple[str, bytes] | None = ("", b"")
+
+    async def labels(self, key: str) -> Mapping[str, str]:
+        """Return the labels that stand under a key."""
+        while self._next is not None and self._next[0] < key:
+            self._next = await anext(self._documents, None)
+        if self._next is None or self._next[0] != key:
+            return NO_LABELS
+        return self._source.labels_of(key, self._next[1])

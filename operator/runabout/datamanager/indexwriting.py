@@ -6,20 +6,20 @@ as they were before; a name is never used twice; and a file that cannot be read 
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from runabout.datamanager.datafile import read_rows
+from runabout.datamanager.datafiles import read_between
 from runabout.datamanager.errors import BrokenLog
 from runabout.datamanager.head import Keys
 from runabout.datamanager.indexed import NO_LABELS, Indexed, IndexSource, number_in
 from runabout.datamanager.indexloading import files_of, loaded, read_index_file
-from runabout.datamanager.loading import read_files
-from runabout.datamanager.manifest import DataFile, IndexFile, IndexFiles, Manifest, index_name
+from runabout.datamanager.manifest import IndexFile, IndexFiles, Manifest, index_name
 from runabout.datamanager.merge import Changes
 from runabout.datamanager.objects import Breather
 from runabout.ost import ObjectStore
+from runabout.records import RunId
 from runabout.runindex import Archive, FileInfo, IndexRow, NewFile, Rewriting, Segment, number_of, plan
 
 
@@ -39,6 +39,7 @@ class IndexWriter:
     """What did not hold, and was made again."""
     _segments: list[Segment] = field(default_factory=list)
     _objects: dict[FileInfo, str] = field(default_factory=dict)
+    _unreadable: set[RunId] = field(default_factory=set)
 
     async def write(self, types: Mapping[str, Changes]) -> tuple[IndexFiles, Indexed]:
         """Return the index after changes of documents, by type; all of its files are stored.
@@ -66,7 +67,11 @@ class IndexWriter:
                 self._objects[info] = self.indexed.objects[info]
         archive = await asyncio.to_thread(Archive, self._segments)
         files = tuple(IndexFile(self._objects[each.info], each.info) for each in archive.segments)
-        return IndexFiles(self.source.labels, files), Indexed(archive, self._objects)
+        unreadable = frozenset(self._unreadable)
+        return (
+            IndexFiles(self.source.labels, files, unreadable),
+            Indexed(archive, self._objects, unreadable=unreadable),
+        )
 
     async def _store(self, file: NewFile, segment: Segment | None = None) -> None:
         key = self.keys.index + index_name(file.info, epoch=self.epoch, id=uuid.uuid4().bytes)
@@ -96,6 +101,7 @@ class IndexWriter:
         records, labelled = types.get(source.type, {}), types.get(source.labels_type, {}) if source.labels else {}
         rows: dict[int, IndexRow | None] = {}
         apart: list[str] = []
+        self._unreadable = set(self.indexed.unreadable)
         for key in records.keys() | labelled.keys():
             number = number_in(key)
             if number is None:
@@ -113,20 +119,29 @@ class IndexWriter:
                 row = source.row_of(key, records[key], source.labels_of(key, labelled.get(key)))
             else:
                 row = source.row_of(key, records[key], before.labels)
+            self._note(RunId(key), records[key], row)
             if row is not None or before is not None:
                 rows[number] = row
         labels_of = await self._labels_between(min(apart), max(apart)) if apart else {}
         for key in apart:
             row = source.row_of(key, records[key], labels_of.get(key, NO_LABELS))
+            self._note(RunId(key), records[key], row)
             if row is not None:
                 rows[number_of(row.id)] = row
         return rows
+
+    def _note(self, run: RunId, body: bytes | None, row: IndexRow | None) -> None:
+        """Remember whether the record of a run can be read."""
+        if row is None and body is not None:
+            self._unreadable.add(run)
+        else:
+            self._unreadable.discard(run)
 
     async def _rows_between(self, first: str, last: str) -> dict[int, IndexRow]:
         """Return the rows of a range as they were before, made from data files."""
         labels = await self._labels_between(first, last)
         rows: dict[int, IndexRow] = {}
-        async with aclosing(self._between(self.start.of(self.source.type), first, last)) as found:
+        async with aclosing(read_between(self.ost, self.start.of(self.source.type), first, last)) as found:
             async for key, body in found:
                 row = self.source.row_of(key, body, labels.get(key, NO_LABELS))
                 if row is not None:
@@ -137,19 +152,5 @@ class IndexWriter:
         """Return the labels of runs in a range as they were before, made from data files."""
         if not self.source.labels:
             return {}
-        async with aclosing(self._between(self.start.of(self.source.labels_type), first, last)) as found:
+        async with aclosing(read_between(self.ost, self.start.of(self.source.labels_type), first, last)) as found:
             return {key: self.source.labels_of(key, body) async for key, body in found}
-
-    async def _between(
-        self, files: tuple[DataFile, ...], first: str, last: str
-    ) -> AsyncGenerator[tuple[str, bytes], None]:
-        """Return documents of data files with keys from `first` to `last`."""
-        breather = Breather()
-        wanted = [file for file in files if file.first <= last and file.last >= first]
-        async with aclosing(read_files(self.ost, wanted, ahead=1)) as found:
-            async for file, data in found:
-                for rows in read_rows(data, file):
-                    for key, body in rows:
-                        if first <= key <= last:
-                            yield key, body
-                    await breather.breathe()

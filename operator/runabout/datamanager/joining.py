@@ -4,9 +4,11 @@ from contextlib import suppress
 
 from runabout.datamanager.access import check_access, why_not_opened
 from runabout.datamanager.checkpointer import Checkpointer, CheckpointPolicy
+from runabout.datamanager.datareader import DataReader, ReadPolicy
 from runabout.datamanager.errors import MissingBatch, SplitHistory, Unavailable
 from runabout.datamanager.head import Keys
 from runabout.datamanager.indexed import IndexSource
+from runabout.datamanager.memory import give_back, use_plain_memory
 from runabout.datamanager.observing import NOBODY, Observer
 from runabout.datamanager.opening import TRIES, open_log
 from runabout.datamanager.sealer import Sealer, SealPolicy
@@ -27,6 +29,7 @@ async def open_store(
     checkpoints: CheckpointPolicy | None = None,
     tables: Tables = NO_TABLES,
     index: IndexSource | None = None,
+    reads: ReadPolicy | None = None,
     members: Upkeep | None = None,
     space: SpacePolicy | None = None,
     observer: Observer = NOBODY,
@@ -43,6 +46,7 @@ async def open_store(
         checkpoints: When checkpoints are made, and what is kept of older ones.
         tables: Columns of the data files, by type of document.
         index: What `Store.runs` answers from; None: nothing does.
+        reads: How much of data files is kept in memory.
         members: By which etcd's space is looked after; usually `etcd` itself. None: nobody does.
         space: When that is, and what is done.
         observer: Is told what the store does.
@@ -53,6 +57,7 @@ async def open_store(
     """
     keys = Keys(number)
     space = space or SpacePolicy()
+    use_plain_memory()
     for attempt in range(TRIES):
         try:
             if not attempt:
@@ -66,6 +71,7 @@ async def open_store(
                 checkpoints=checkpoints or CheckpointPolicy(),
                 tables=tables,
                 index=index,
+                reads=reads or ReadPolicy(),
                 observer=observer,
             )
         except (EtcdError, OstError) as error:
@@ -73,6 +79,7 @@ async def open_store(
                 await _make_room(RoomMaker(etcd, members, keys, policy=space), members)
             raise why_not_opened(error, keys) from error
         if settled:
+            give_back()
             if members is not None:
                 store.watch_space(SpaceWatch(etcd, members, keys, sealer=store.sealer, policy=space, observer=observer))
             return store
@@ -95,6 +102,7 @@ async def _joined(
     checkpoints: CheckpointPolicy,
     tables: Tables,
     index: IndexSource | None,
+    reads: ReadPolicy,
     observer: Observer,
 ) -> tuple[Store, bool]:
     """Take the store over and, with an object storage, seal an empty batch of our own before anybody can commit.
@@ -103,7 +111,8 @@ async def _joined(
     adopted if it belongs to our history, and else it cannot be sealed any more, or was sealed before and we begin
     again. Without it, what we acknowledge could be refused by a later opening. False if we have to begin again.
     """
-    opened = await open_log(etcd, ost, keys, index)
+    reader = None if ost is None else DataReader(ost, reads)
+    opened = await open_log(etcd, ost, keys, index, reader)
     store = Store(etcd, keys, opened, deadline=deadline, observer=observer)
     if ost is None:
         store.start()
@@ -131,7 +140,7 @@ async def _joined(
         segment_bytes=opened.segment_bytes,
         sealer=sealer,
         tables=tables,
-        index=opened.documents.index,
+        documents=opened.documents,
         policy=checkpoints,
         observer=observer,
     )

@@ -1,26 +1,24 @@
 """Reading a store's history from the object storage: the newest manifest that holds, then the segments after it.
 
 What always holds: a manifest counts only if its last segment stands in the log with the same bytes, and all of its data
-files are whole. So whichever is used, the documents are those of the log up to there. If the newest one does not hold,
-the one before it and more segments say the same; what did not hold is reported. Without any the log is read from its
-beginning.
+files are there, with their sizes. So whichever is used, the documents are those of the log up to there. If the newest
+one does not hold, the one before it and more segments say the same; what did not hold is reported. Without any the log
+is read from its beginning. What is in data files is read, and checked, when it is asked for; if it does not hold then,
+the history is loaded once more, without the manifests that name it.
 """
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from runabout.datamanager.datafile import MAX_FILE, read_rows
+from runabout.datamanager.datareader import DataReader
 from runabout.datamanager.documents import Documents
-from runabout.datamanager.errors import BrokenLog
+from runabout.datamanager.errors import BrokenLog, Damaged
 from runabout.datamanager.head import NOTHING_SEALED, Keys, Sealed
 from runabout.datamanager.indexed import Indexed, IndexSource
 from runabout.datamanager.indexloading import load_index
 from runabout.datamanager.manifest import (
     MAX_MANIFEST,
-    DataFile,
     Manifest,
     Pointer,
     decode_manifest,
@@ -28,9 +26,6 @@ from runabout.datamanager.manifest import (
 )
 from runabout.datamanager.objects import Breather, batches, list_segments, read_object, read_segment, read_segments
 from runabout.ost import ObjectStore, iterate
-
-AHEAD = 4
-"""Data files that are fetched at once: at most 64 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,35 +52,52 @@ class Loaded:
 
 
 async def load_history(
-    ost: ObjectStore, keys: Keys, store_id: bytes, *, pointer: Pointer | None, index: IndexSource | None = None
+    ost: ObjectStore,
+    keys: Keys,
+    store_id: bytes,
+    *,
+    pointer: Pointer | None,
+    index: IndexSource | None = None,
+    reader: DataReader | None = None,
+    without: Mapping[str, str] | None = None,
 ) -> Loaded:
     """Return all that is on the object storage; `pointer` is the newest manifest that etcd knows of.
 
-    With `index` the documents have their index.
+    With `index` the documents have their index. They are read by `reader`. If nothing is whole, a manifest is taken of
+    which data files are missing: their documents cannot be read, all others can. With `without`, which says how objects
+    are damaged, that is no choice, and none that names one of these.
 
     Raises:
         BrokenLog: something is missing or damaged of which there is no second copy. Errors of the object storage.
     """
     damage: list[str] = []
-    names = sorted([each async for each in _manifests(ost, keys)], reverse=True)
+    names = [each async for each in _manifests(ost, keys)]
+    # Of two that cover as much, the one that etcd names: the other may have been replaced because it did not hold.
+    names.sort(key=lambda name: (name.rpartition("-")[0], pointer is not None and name == pointer.name), reverse=True)
     if pointer is not None and pointer.name > max(names, default=""):
         damage.append(f"the object {keys.manifests}{pointer.name} is missing")
-    for name in names:
+    beginning = ""
+    whole: list[tuple[str | None, bool]] = [*((name, True) for name in names), (None, True)]
+    with_gaps: list[tuple[str | None, bool]] = [(name, False) for name in names] if without is None else []
+    for name, complete in (*whole, *with_gaps):
+        bad = (without or {}) if complete else None
         try:
-            loaded = await load_base(ost, keys, name, store_id, pointer=pointer, index=index)
+            loaded = Loaded(documents=Documents(index, reader))
+            if name is not None:
+                loaded = await load_base(
+                    ost, keys, name, store_id, pointer=pointer, index=index, reader=reader, bad=bad
+                )
             await _load_segments(ost, keys, store_id, loaded)
         except BrokenLog as error:
-            damage.append(str(error))
+            if name is not None:
+                damage.append(str(error))
+            else:
+                beginning = str(error)
         else:
-            loaded.damage = (*damage, *loaded.damage)
+            loaded.damage = tuple(dict.fromkeys((*damage, *loaded.damage)))
             return loaded
-    loaded = Loaded(documents=Documents(index), damage=tuple(damage))
-    try:
-        await _load_segments(ost, keys, store_id, loaded)
-    except BrokenLog as error:
-        # What was wrong with the manifests says more than that segments are gone, which they made unnecessary.
-        raise BrokenLog("; ".join([*damage, str(error)])) from error
-    return loaded
+    # What was wrong with the manifests says more than that segments are gone, which they made unnecessary.
+    raise BrokenLog("; ".join(dict.fromkeys((*damage, beginning))))
 
 
 async def _manifests(ost: ObjectStore, keys: Keys) -> AsyncIterator[str]:
@@ -103,8 +115,13 @@ async def load_base(
     *,
     pointer: Pointer | None,
     index: IndexSource | None = None,
+    reader: DataReader | None = None,
+    bad: Mapping[str, str] | None = None,
 ) -> Loaded:
     """Return what a manifest makes, after checking that it belongs to the log, and is what `pointer` says, if named.
+
+    Its data files are not read. With `bad`, which says of objects how they are damaged, they have to be there, as large
+    as they should be, and not among these.
 
     Raises:
         BrokenLog: it does not, or something of it is missing or damaged. Errors of the object storage.
@@ -118,19 +135,30 @@ async def load_base(
     _, sealed = await read_segment(ost, keys, manifest.sealed.first)
     if sealed != manifest.sealed:
         raise BrokenLog(f"the object {where} ends with another segment than {keys.segment(sealed.first)}")
-    loaded = Loaded(manifest.sealed, Documents(index), base)
-    for kind, number in manifest.numbers.items():
-        loaded.documents.set_number(kind, number)
-    async with aclosing(read_files(ost, manifest.files)) as files:
-        async for file, data in files:
-            for rows in read_rows(data, file):  # whose bytes have been checked
-                loaded.documents.load(file.type, rows)
-                await asyncio.sleep(0)  # a file is up to half a second of work
+    if bad is not None:
+        await _check_files(ost, keys, manifest, bad)
+    loaded = Loaded(manifest.sealed, Documents(index, reader), base)
+    loaded.documents.install(manifest)
     if loaded.documents.index is not None:
-        indexed, damage = await load_index(ost, loaded.documents.index.source, manifest, loaded.documents)
+        indexed, damage = await load_index(ost, loaded.documents.index.source, manifest)
         loaded.base, loaded.damage = replace(base, indexed=indexed), tuple(damage)
         loaded.documents.index.install(indexed, covers=manifest.covers)
     return loaded
+
+
+async def _check_files(ost: ObjectStore, keys: Keys, manifest: Manifest, bad: Mapping[str, str]) -> None:
+    """Make sure that all data files of a manifest are there, as large as it says, and are not known to be damaged."""
+    if not manifest.files:
+        return
+    there = {each.key: each.size async for each in iterate(ost, keys.data)}
+    for file in manifest.files:
+        size = there.get(file.object)
+        if size is None:
+            raise Damaged(file.object, f"the object {file.object} is missing")
+        if size != file.size:
+            raise Damaged(file.object, f"the object {file.object} has {size} bytes, its manifest says {file.size}")
+        if file.object in bad:
+            raise Damaged(file.object, bad[file.object])
 
 
 async def _load_segments(ost: ObjectStore, keys: Keys, store_id: bytes, loaded: Loaded) -> None:
@@ -145,6 +173,7 @@ async def _load_segments(ost: ObjectStore, keys: Keys, store_id: bytes, loaded: 
                 await breather.breathe()
             loaded.end = sealed
             loaded.segment_bytes += sealed.size
+    await loaded.documents.complete()
 
 
 async def read_manifest(ost: ObjectStore, keys: Keys, name: str) -> Base:
@@ -163,34 +192,3 @@ async def read_manifest(ost: ObjectStore, keys: Keys, name: str) -> Base:
         return Base(manifest, manifest.pointer(data, parsed.id))
 
     return await read_object(ost, key, MAX_MANIFEST, check)
-
-
-async def read_files(
-    ost: ObjectStore, files: Iterable[DataFile], *, ahead: int = AHEAD
-) -> AsyncGenerator[tuple[DataFile, bytes], None]:
-    """Return data files with their bytes, in order, of the size and SHA-256 that their manifest says.
-
-    Raises:
-        BrokenLog: one is missing or damaged. Errors of the object storage.
-    """
-    waiting = deque(files)
-    fetching: deque[asyncio.Task[tuple[DataFile, bytes]]] = deque()
-    try:
-        while waiting or fetching:
-            while waiting and len(fetching) < ahead:
-                fetching.append(asyncio.create_task(_read_file(ost, waiting.popleft())))
-            found = await fetching[0]
-            fetching.popleft()
-            yield found
-    finally:
-        for task in fetching:
-            task.cancel()
-        await asyncio.gather(*fetching, return_exceptions=True)
-
-
-async def _read_file(ost: ObjectStore, file: DataFile) -> tuple[DataFile, bytes]:
-    def check(data: bytes) -> tuple[DataFile, bytes]:
-        file.check(data)
-        return file, data
-
-    return await read_object(ost, file.object, MAX_FILE, check)

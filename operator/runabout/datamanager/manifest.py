@@ -5,9 +5,10 @@
 
 Integers are big-endian. Covers is the last sequence that is in the documents; it is always the end of a segment. Epoch
 and incarnation say who wrote it. The JSON has the segment with which it ends (`sealed`), the last numbers of appends
-(`numbers`), the data files (`files`), the index files (`index`, if the writer kept an index), and the manifest before
-(`previous`); bytes are hexadecimal. What a manifest says follows from the log alone: two with the same covers, of one
-store, say the same. Older versions wrote none with an index, and do not mind one.
+(`numbers`), the data files (`files`) and their ends (`footers`, in the same order), the index files (`index`, if the
+writer kept an index), and the manifest before (`previous`); bytes are hexadecimal. What a manifest says follows from
+the log alone: two with the same covers, of one store, say the same. Older versions wrote none with an index or footers,
+and do not mind them.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ import re
 import struct
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
@@ -26,7 +27,7 @@ import zstandard
 
 from runabout.datamanager.errors import BrokenLog
 from runabout.datamanager.head import NOTHING_SEALED, Sealed, decode_sealed
-from runabout.records import RunId
+from runabout.records import RunId, parse_run_id
 from runabout.runindex import FileInfo
 
 MAX_MANIFEST = 64 * 1024 * 1024
@@ -42,6 +43,23 @@ _INDEX_NAME = re.compile(r"[0-9a-v]{13}-[1-9][0-9]*-[0-9a-f]{8}-([0-9a-f]{16})-[
 
 
 @dataclass(frozen=True, slots=True)
+class Footer:
+    """The end of a data file, which says where its row groups are: with it, each can be read and checked alone."""
+
+    size: int
+    sha256: bytes
+
+    def check(self, key: str, data: bytes) -> None:
+        """Make sure that these are the last bytes of the object.
+
+        Raises:
+            BrokenLog: they are not.
+        """
+        if len(data) != self.size or hashlib.sha256(data).digest() != self.sha256:
+            raise BrokenLog(f"the end of {key} is not the one in its manifest")
+
+
+@dataclass(frozen=True, slots=True)
 class DataFile:
     """One object with documents of one type, sorted by key; ranges of a type's files do not overlap."""
 
@@ -52,6 +70,8 @@ class DataFile:
     first: str
     last: str
     count: int
+    footer: Footer | None = None
+    """None: an older version wrote the file; it can only be checked as a whole."""
 
     def check(self, data: bytes) -> None:
         """Make sure that these are the bytes of the object.
@@ -60,6 +80,8 @@ class DataFile:
             BrokenLog: they are not.
         """
         _check(self.object, data, self.size, self.sha256)
+        if self.footer is not None:
+            self.footer.check(self.object, data[-self.footer.size :])
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +106,8 @@ class IndexFiles:
 
     labels: tuple[str, ...] = ()
     files: tuple[IndexFile, ...] = ()
+    unreadable: frozenset[RunId] | None = None
+    """Runs whose record cannot be read, and which have no row; None: an older version did not say."""
 
 
 def _check(key: str, data: bytes, size: int, sha256: bytes) -> None:
@@ -207,6 +231,9 @@ class Manifest:
             ],
             "previous": None if self.previous is None else self.previous.encode().hex(),
         }
+        if any(each.footer is not None for each in self.files):
+            footers = (each.footer for each in self.files)
+            body["footers"] = [None if each is None else [each.size, each.sha256.hex()] for each in footers]
         if self.index is not None:
             body["index"] = {
                 "labels": list(self.index.labels),
@@ -221,6 +248,7 @@ class Manifest:
                     ]
                     for each in self.index.files
                 ],
+                **({} if self.index.unreadable is None else {"unreadable": sorted(self.index.unreadable)}),
             }
         data = head + zstandard.ZstdCompressor().compress(orjson.dumps(body))
         return data + _CRC.pack(google_crc32c.value(data))
@@ -272,9 +300,16 @@ def _manifest(frame: bytes, store_id: bytes, epoch: int, incarnation: bytes, *, 
         incarnation,
         decode_sealed(bytes.fromhex(body["sealed"]), where=f"the end of {where}"),
         {str(kind): int(number) for kind, number in body["numbers"].items()},
-        tuple(_file(item) for item in body["files"]),
+        _files(body["files"], body.get("footers")),
         None if previous is None else decode_pointer(bytes.fromhex(previous), where=f"the one before {where}"),
         _index(body["index"]) if "index" in body else None,
+    )
+
+
+def _files(items: list[list[Any]], footers: list[list[Any] | None] | None) -> tuple[DataFile, ...]:
+    return tuple(
+        replace(_file(item), footer=None if footer is None else Footer(int(footer[0]), bytes.fromhex(footer[1])))
+        for item, footer in zip(items, footers or [None] * len(items), strict=True)
     )
 
 
@@ -290,7 +325,8 @@ def _index(item: dict[str, Any]) -> IndexFiles:
     for before, after in pairwise(files):
         if before.info.last >= after.info.first:
             raise ValueError(f"two index files have the same runs: {before.object} and {after.object}")
-    return IndexFiles(tuple(str(label) for label in item["labels"]), files)
+    unreadable = frozenset(parse_run_id(each) for each in item["unreadable"]) if "unreadable" in item else None
+    return IndexFiles(tuple(str(label) for label in item["labels"]), files, unreadable)
 
 
 def _index_file(item: list[Any]) -> IndexFile:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import TypeVar
 
 from runabout.datamanager.batch import Batch, decode_batch
-from runabout.datamanager.errors import BrokenLog
+from runabout.datamanager.errors import BrokenLog, Damaged
 from runabout.datamanager.head import Head, Keys, Sealed, number_of
 from runabout.datamanager.log import read_log
 from runabout.datamanager.segment import MAX_SEGMENT, Segment, decode_segment
@@ -28,19 +28,23 @@ async def read_object(ost: ObjectStore, key: str, most: int, check: Callable[[by
     They are read once more if it raises BrokenLog.
 
     Raises:
-        BrokenLog: the object is missing, or is damaged when it is read again. Errors of the object storage.
+        Damaged: the object is missing, or is damaged when it is read again. Errors of the object storage.
     """
-    part = ByteRange(0, most + 1)
+    return await read_part(ost, key, ByteRange(0, most + 1), check)
+
+
+async def read_part(ost: ObjectStore, key: str, part: ByteRange, check: Callable[[bytes], T]) -> T:
+    """Return what `check` makes of a part of an object; see `read_object`."""
     try:
         return check(await ost.read(key, part))
     except (BrokenLog, CorruptError):
         pass  # perhaps on the way only
     except NotFoundError as error:
-        raise BrokenLog(f"the object {key} is missing") from error
+        raise Damaged(key, f"the object {key} is missing") from error
     try:
         return check(await ost.read(key, part))
     except (BrokenLog, CorruptError, NotFoundError) as error:
-        raise BrokenLog(f"the object {key} is damaged: {error}") from error
+        raise Damaged(key, f"the object {key} is damaged: {error}") from error
 
 
 async def list_segments(ost: ObjectStore, keys: Keys, *, after: int = 0) -> list[int]:
@@ -56,6 +60,23 @@ async def last_epoch(ost: ObjectStore, keys: Keys, *, after: int) -> int:
     async for each in iterate(ost, keys.epochs, start_after=keys.epoch(after)):
         highest = max(highest, number_of(each.key, keys.epochs) or 0)
     return highest
+
+
+async def was_opened(ost: ObjectStore, keys: Keys) -> bool:
+    """Return whether any opening of a store may have been finished, so that somebody may have been told of a commit.
+
+    One that did not finish leaves the identity and the marker of its epoch, and nothing else before it seals. Those of
+    a store without an object storage leave no marker, but a gap before the next one. Raises errors of the object
+    storage.
+    """
+    epochs: list[int] = []
+    async for each in iterate(ost, keys.prefix):
+        epoch = number_of(each.key, keys.epochs)
+        if epoch is not None:
+            epochs.append(epoch)
+        elif each.key != keys.identity:
+            return True
+    return epochs != list(range(1, len(epochs) + 1))
 
 
 async def read_segment(ost: ObjectStore, keys: Keys, first: int) -> tuple[Segment, Sealed]:

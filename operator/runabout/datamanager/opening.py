@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from runabout.datamanager.batch import decode_batch, link
+from runabout.datamanager.datareader import DataReader
 from runabout.datamanager.documents import Documents
 from runabout.datamanager.errors import BrokenLog, Unavailable
 from runabout.datamanager.head import (
@@ -26,7 +27,7 @@ from runabout.datamanager.indexed import IndexSource
 from runabout.datamanager.loading import Base, Loaded, load_history
 from runabout.datamanager.log import read_values
 from runabout.datamanager.manifest import Pointer, decode_pointer
-from runabout.datamanager.objects import last_epoch
+from runabout.datamanager.objects import last_epoch, was_opened
 from runabout.datamanager.quarantine import put_aside
 from runabout.datamanager.recovery import Case, Recovery, judge
 from runabout.etcd import Compare, Etcd, KeyRange, Put
@@ -82,14 +83,22 @@ class Opened:
     """What on the object storage did not hold, and was replaced by what says the same."""
 
 
-async def open_log(etcd: Etcd, ost: ObjectStore | None, keys: Keys, index: IndexSource | None = None) -> Opened:
+async def open_log(
+    etcd: Etcd,
+    ost: ObjectStore | None,
+    keys: Keys,
+    index: IndexSource | None = None,
+    reader: DataReader | None = None,
+) -> Opened:
     """Take a store over; create it if there is none. With `index` the documents have their index.
+
+    With an object storage they are read by `reader`.
 
     Raises:
         BrokenLog: it cannot be continued. Unavailable: others keep opening it. Errors of etcd and the object storage.
     """
     for _ in range(TRIES):
-        opened = await (_open_alone(etcd, keys, index) if ost is None else _open_with(etcd, ost, keys, index))
+        opened = await (_open_alone(etcd, keys, index) if ost is None else _open_with(etcd, ost, keys, index, reader))
         if opened is not None:
             return opened
     raise Unavailable(f"another writer keeps opening store {keys.store}: tried {TRIES} times")
@@ -139,7 +148,9 @@ async def _open_alone(etcd: Etcd, keys: Keys, index: IndexSource | None) -> Open
 # with one
 
 
-async def _open_with(etcd: Etcd, ost: ObjectStore, keys: Keys, index: IndexSource | None) -> Opened | None:
+async def _open_with(
+    etcd: Etcd, ost: ObjectStore, keys: Keys, index: IndexSource | None, reader: DataReader | None
+) -> Opened | None:
     state = await read_state(etcd, keys)
     store_id = await _identify(ost, keys, state)
     if store_id is None:
@@ -147,11 +158,12 @@ async def _open_with(etcd: Etcd, ost: ObjectStore, keys: Keys, index: IndexSourc
     epoch, known = await _reserve_epoch(ost, keys, after=0 if state.life is None else state.life.head.epoch)
     if state.life is None:
         try:
-            loaded = await load_history(ost, keys, store_id, pointer=state.manifest, index=index)
+            loaded = await load_history(ost, keys, store_id, pointer=state.manifest, index=index, reader=reader)
         except BrokenLog:
             if (await read_state(etcd, keys)).life is None:
                 raise
             return None  # overtaken by one that has collected since what was listed here
+        known = known and (loaded.end.last > 0 or await was_opened(ost, keys))
         recovery = None
         if judge(keys, head=None, known=known, end=loaded.end, pointer=None, following=None) is Case.WIPED:
             recovery = await _recovery(ost, keys, Case.WIPED, loaded, None)
@@ -162,7 +174,7 @@ async def _open_with(etcd: Etcd, ost: ObjectStore, keys: Keys, index: IndexSourc
     if fenced is None or state.life != fenced:
         return None
     try:
-        return await _go_on(etcd, ost, keys, state, fenced, index)
+        return await _go_on(etcd, ost, keys, state, fenced, index, reader)
     except BrokenLog:
         now = await read_state(etcd, keys)
         if (now.life, now.pointer) == (fenced, state.pointer):
@@ -172,10 +184,16 @@ async def _open_with(etcd: Etcd, ost: ObjectStore, keys: Keys, index: IndexSourc
 
 
 async def _go_on(
-    etcd: Etcd, ost: ObjectStore, keys: Keys, state: State, life: Life, index: IndexSource | None
+    etcd: Etcd,
+    ost: ObjectStore,
+    keys: Keys,
+    state: State,
+    life: Life,
+    index: IndexSource | None,
+    reader: DataReader | None,
 ) -> Opened | None:
     """Read both places, and set etcd right if need be."""
-    loaded = await load_history(ost, keys, life.meta.store_id, pointer=state.manifest, index=index)
+    loaded = await load_history(ost, keys, life.meta.store_id, pointer=state.manifest, index=index, reader=reader)
     following = None
     if life.head.sequence > loaded.end.last:
         key = keys.wal(loaded.end.last + 1)
@@ -297,6 +315,7 @@ async def _replay(etcd: Etcd, keys: Keys, life: Life, state: State, loaded: Load
         async for value, found in log:
             opened.documents.apply(decode_batch(value, where=keys.wal(found.sequence).decode(), known=found))
             opened.waiting += len(value)
+    await opened.documents.complete()
     return opened
 
 

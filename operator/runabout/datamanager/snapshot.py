@@ -15,9 +15,10 @@ from typing import TypeVar
 
 from runabout.datamanager.batch import NO_CHAIN, Batch, decode_batch
 from runabout.datamanager.datafile import read_rows
+from runabout.datamanager.datafiles import read_files
 from runabout.datamanager.errors import BrokenLog, MissingBatch, Unavailable
 from runabout.datamanager.head import FORMAT, NOTHING_SEALED, Head, Keys, Meta
-from runabout.datamanager.loading import Base, read_files, read_manifest
+from runabout.datamanager.loading import Base, read_manifest
 from runabout.datamanager.log import PAGE
 from runabout.datamanager.manifest import DataFile, parse_name
 from runabout.datamanager.objects import Breather, batches, last_epoch, list_segments, read_segment

@@ -7,13 +7,12 @@ answer is definite, and can take effect at most once.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from collections.abc import Sequence as Many
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 
-from runabout.datamanager.access import FULL, too_large
 from runabout.datamanager.batch import APPEND, DELETE, PUT, Batch, Entry, encode_batch, next_chain
 from runabout.datamanager.checkpointer import Checkpointer
+from runabout.datamanager.documents import Documents, Row
 from runabout.datamanager.errors import (
     BrokenLog,
     Conflict,
@@ -28,24 +27,16 @@ from runabout.datamanager.head import Head, Keys, decode_head
 from runabout.datamanager.indexed import Runs
 from runabout.datamanager.observing import NOBODY, Observer
 from runabout.datamanager.opening import Opened
+from runabout.datamanager.putting import BatchPutter, who
 from runabout.datamanager.recovery import Recovery
 from runabout.datamanager.sealer import Sealer
 from runabout.datamanager.space import SpaceWatch
 from runabout.datamanager.transaction import Append, Committed, Put, Sequence, Transaction
 from runabout.datamanager.waiting import Queue, Waiting
-from runabout.etcd import (
-    Compare,
-    Etcd,
-    EtcdError,
-    FullError,
-    PermanentEtcdError,
-    RequestTooLargeError,
-    RetryableEtcdError,
-    UnavailableError,
-)
-from runabout.etcd import Put as EtcdPut
+from runabout.etcd import Etcd, EtcdError
+from runabout.records import RunId
 
-RETRY_SECONDS = 0.1
+COMPLETE_AGAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +55,14 @@ class Store:
         self._keys = keys
         self._head = opened.head
         self._deadline = deadline
+        self._queue = Queue()
+        self._putter = BatchPutter(etcd, keys, self._queue, deadline=deadline)
         self._documents = opened.documents
         self._recovery = opened.recovery
         self._damage = opened.damage
-        self._queue = Queue()
         self._wake = asyncio.Event()
         self._groups = Groups(horizon=opened.head.sequence)
         self._failed: StoreError | None = None
-        self._stuck_since: float | None = None
         self._closing = False
         self._news = asyncio.Condition()
         self._sealer: Sealer | None = None
@@ -105,7 +96,7 @@ class Store:
     @property
     def stuck_seconds(self) -> float:
         """For how long etcd has not given a definite answer; 0 while it does."""
-        return 0.0 if self._stuck_since is None else asyncio.get_running_loop().time() - self._stuck_since
+        return self._putter.stuck_seconds
 
     @property
     def recovery(self) -> Recovery | None:
@@ -152,29 +143,49 @@ class Store:
         return 0 if self._documents.index is None else self._documents.index.changed
 
     @property
-    def unreadable(self) -> int:
-        """How many records could not be read when they were changed, and so are not among the runs."""
-        return 0 if self._documents.index is None else self._documents.index.unreadable
+    def unreadable(self) -> frozenset[RunId]:
+        """Runs whose record cannot be read, and which so are not among the runs."""
+        return frozenset() if self._documents.index is None else self._documents.index.unreadable
 
-    def get(self, kind: str, key: str) -> bytes | None:
-        """Return a document as of the last applied batch."""
-        return self._documents.get(kind, key)
+    @property
+    def documents(self) -> Documents:
+        """What is read; what it says of memory is for those who watch over that."""
+        return self._documents
 
-    def scan(
+    async def get(self, kind: str, key: str) -> bytes | None:
+        """Return a document as of a batch between this call and its answer.
+
+        Raises:
+            Unreadable: the object storage does not answer. Damaged: what it has is damaged or gone, and nothing else
+                says the same.
+        """
+        return await self._documents.get(kind, key)
+
+    async def scan(
         self, kind: str, *, prefix: str = "", after: str | None = None, limit: int | None = None
-    ) -> Iterator[tuple[str, bytes]]:
-        """Return documents by key, a snapshot as of the last applied batch."""
-        return self._documents.scan(kind, prefix=prefix, after=after, limit=limit)
+    ) -> list[Row]:
+        """Return documents by key, all as of one batch; without a limit all there are, so mind the memory.
 
-    def scan_back(
-        self, kind: str, *, before: str | None = None, limit: int | None = None
-    ) -> Iterator[tuple[str, bytes]]:
-        """Return documents by key, the highest first, a snapshot as of the last applied batch."""
-        return self._documents.scan_back(kind, before=before, limit=limit)
+        They begin with `prefix` and come after `after`, the first `limit` ones. Errors as for `get`.
+        """
+        return await self._documents.scan(kind, prefix=prefix, after=after, limit=limit)
 
-    def last_key(self, kind: str) -> str | None:
-        """Return the highest key of a type."""
-        return self._documents.last_key(kind)
+    async def scan_back(self, kind: str, *, before: str | None = None, limit: int | None = None) -> list[Row]:
+        """Return documents by key, the highest first, those before `before`; otherwise as `scan`."""
+        return await self._documents.scan_back(kind, before=before, limit=limit)
+
+    async def last_key(self, kind: str) -> str | None:
+        """Return the highest key of a type; errors as for `get`."""
+        return await self._documents.last_key(kind)
+
+    async def indexed(self) -> None:
+        """Return when `runs` says all of what the documents say.
+
+        It always does, but for the labels of a run whose record is written without them, long after they were.
+        """
+        index = self._documents.index
+        async with self._news:
+            await self._news.wait_for(lambda: index is None or not index.incomplete or self._failed is not None)
 
     async def sync(self) -> Sequence:
         """Return after everything that was acknowledged by anybody before this call is applied here.
@@ -189,10 +200,10 @@ class Store:
         except EtcdError as error:
             raise Unavailable(str(error)) from error
         if value is None:
-            raise Fenced(_who(value, self._keys, self._head))
+            raise Fenced(who(value, self._keys, self._head))
         head = decode_head(value, where=self._keys.head.decode())
         if (head.incarnation, head.epoch) != (self._head.incarnation, self._head.epoch):
-            raise Fenced(_who(value, self._keys, self._head))
+            raise Fenced(who(value, self._keys, self._head))
         try:
             async with asyncio.timeout(self._deadline), self._news:
                 await self._news.wait_for(lambda: self._head.sequence >= head.sequence or self._failed is not None)
@@ -212,9 +223,9 @@ class Store:
         Raises:
             Gone: there is no next one any more, or it was removed before it was asked for.
         """
-        after = self._documents.before_first(kind) if after is None else after
+        after = await self._documents.before_first(kind) if after is None else after
         while True:
-            for number, body in self._documents.numbered(kind, after=after):
+            for number, body in await self._documents.numbered(kind, after=after):
                 yield number, body
                 after = number
             async with self._news:
@@ -251,7 +262,7 @@ class Store:
     async def settled(self) -> None:
         """Return when no transaction is under way: after `Unknown`, reads then say what is true."""
         async with self._news:
-            await self._news.wait_for(lambda: self._stuck_since is None or self._failed is not None)
+            await self._news.wait_for(lambda: not self._putter.stuck or self._failed is not None)
 
     async def broken(self) -> StoreError:
         """Return why this writer had to stop, once it has."""
@@ -276,14 +287,18 @@ class Store:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._documents.reader is not None:
+            await self._documents.reader.close()
 
     def start(self) -> None:
         """Begin to write."""
         self._flusher = asyncio.create_task(self._flush(), name="store flusher")
+        if self._documents.index is not None:
+            self._beside.append(asyncio.create_task(self._work("index", self._complete()), name="store index"))
 
     def watch_space(self, space: SpaceWatch) -> None:
         """Have somebody look after etcd's space from now on."""
-        self._space = space
+        self._space = self._putter.space = space
         self._beside.append(asyncio.create_task(self._work("space watch", space.run()), name="store space watch"))
 
     async def join(self, sealer: Sealer, checkpointer: Checkpointer) -> None:
@@ -295,10 +310,24 @@ class Store:
         """
         self.start()
         self._sealer, self._checkpointer = sealer, checkpointer
+        self._documents.mend = checkpointer.fall_back
         await self.commit(Transaction(()))
         await sealer.seal()
         for name, work in (("sealer", sealer.run()), ("checkpointer", checkpointer.run())):
             self._beside.append(asyncio.create_task(self._work(name, work), name=f"store {name}"))
+
+    async def _complete(self) -> None:
+        """Read what rows of the index lack, for ever: hardly ever anything."""
+        index = self._documents.index
+        while index is not None:
+            async with self._news:
+                await self._news.wait_for(lambda: bool(index.incomplete))
+            try:
+                await self._documents.complete()
+            except (Unavailable, BrokenLog):
+                await asyncio.sleep(COMPLETE_AGAIN_SECONDS)  # the next checkpoint may do it, too
+            async with self._news:
+                self._news.notify_all()
 
     async def _work(self, name: str, work: Coroutine[None, None, None]) -> None:
         try:
@@ -343,7 +372,7 @@ class Store:
                 sequence=sequence, previous=self._head.chain, batch_id=batch_id, transactions=transactions
             )
             head = Head(self._head.incarnation, self._head.epoch, sequence, next_chain(self._head.chain, value))
-            await self._put(prepared, value, head)
+            await self._putter.put([item.waiting for item in prepared], value, self._head, head)
             self._documents.apply(Batch(sequence, self._head.chain, head.chain, batch_id, transactions))
         except Unavailable as error:
             await self._answer(prepared, error)
@@ -405,94 +434,6 @@ class Store:
                 entries.append(Entry(DELETE, action.type, action.key))
         return _Prepared(waiting, tuple(entries), tuple(appended))
 
-    async def _put(self, prepared: list[_Prepared], value: bytes, head: Head) -> None:
-        """Write a batch; return when it is written.
-
-        Raises:
-            Unavailable: it is not, and will not be. Fenced: the same, and nothing else of this writer ever will.
-        """
-        key = self._keys.wal(head.sequence)
-        compares = (Compare(self._keys.head, self._head.encode()),)
-        puts = (EtcdPut(key, value), EtcdPut(self._keys.head, head.encode()))
-        look = (key, self._keys.head)
-        begin = asyncio.get_running_loop().time()
-        unclear = False  # whether an attempt may still take effect, whatever etcd shows now
-        try:
-            while True:
-                try:
-                    result = await self._etcd.txn(compares, puts, otherwise=look)
-                    if result.succeeded:
-                        return
-                except RetryableEtcdError as error:
-                    unclear = unclear or not isinstance(error, UnavailableError)
-                    said: EtcdError = error
-                except (PermanentEtcdError, FullError) as error:
-                    said = error
-                    try:
-                        result = await self._etcd.txn(compares, (), otherwise=look)
-                    except EtcdError:
-                        pass
-                    else:
-                        if not result.succeeded:
-                            self._found(result.values, value)
-                            return
-                        if not unclear:
-                            raise self._refused(error, len(value)) from error
-                else:
-                    self._found(result.values, value)
-                    return
-                self._stuck_since = begin if self._stuck_since is None else self._stuck_since
-                self._give_up(prepared, said, unclear=unclear)
-                await asyncio.sleep(RETRY_SECONDS)
-        finally:
-            self._stuck_since = None
-
-    def _refused(self, error: EtcdError, size: int) -> Unavailable:
-        """Return what a batch's refusal by etcd means; nothing was written."""
-        if isinstance(error, RequestTooLargeError):
-            return Unavailable(too_large(error, size))
-        if not isinstance(error, FullError):
-            return Unavailable(str(error))
-        if self._space is not None:
-            self._space.met_full()
-        return ReadOnly(f"{FULL}: {error}")
-
-    def _found(self, values: Many[bytes | None], value: bytes) -> None:
-        """Judge what stands at a batch's key, and the head, once the head is not the one that it continues.
-
-        Raises:
-            Fenced: it is not this batch.
-        """
-        if values[0] != value:
-            raise Fenced(_who(values[1], self._keys, self._head))
-
-    def _give_up(self, prepared: list[_Prepared], error: Exception, *, unclear: bool) -> None:
-        """Answer those who began to wait a deadline ago: some are in a batch that may be written, others in none.
-
-        Raises:
-            Unavailable: the batch is not written and nothing is under way that could still write it.
-        """
-        before = asyncio.get_running_loop().time() - self._deadline
-        late = [item for item in prepared if item.waiting.since < before]
-        for item in late if unclear else ():
-            item.waiting.fail(Unknown(f"no definite answer from etcd: {error}"))
-        self._queue.fail(
-            Unavailable(f"etcd gives no definite answer to an earlier transaction: {error}"), before=before
-        )
-        if late and not unclear:
-            raise Unavailable(f"etcd cannot be reached: {error}") from error
-
     def _stop(self, error: StoreError) -> None:
         self._failed = self._failed or error
         self._queue.fail(error)
-
-
-def _who(found: bytes | None, keys: Keys, ours: Head) -> str:
-    if found is None:
-        return f"{keys.head.decode()} is gone from etcd: it was wiped under a running store"
-    head = decode_head(found, where=keys.head.decode())
-    if (head.incarnation, head.epoch) == (ours.incarnation, ours.epoch):
-        return f"{keys.head.decode()} says sequence {head.sequence} after {ours.sequence}: etcd was set back"
-    if head.incarnation != ours.incarnation:
-        return "the store was made anew, with another incarnation, under this writer"
-    return f"the store was opened by another writer (epoch {head.epoch}, ours is {ours.epoch})"

@@ -198,7 +198,7 @@ def recorded(crashing: OperatorProcess, etcd: EtcdServer, ids: list[str]) -> dic
         store = await open_store(client, ost=ost, tables=TABLES)
         try:
             ledger = Ledger(store)
-            found = {run: ledger.state(parse_run_id(run)) for run in ids}
+            found = {run: await ledger.state(parse_run_id(run)) for run in ids}
             return {run: state for run, state in found.items() if state is not None}
         finally:
             await store.close()

@@ -12,6 +12,7 @@ from runabout.control.metrics import Metrics
 from runabout.control.objects import Uid, run_object
 from runabout.control.opener import Opener
 from runabout.control.parts import Parts, compose
+from runabout.control.runrows import run_index
 from runabout.control.settings import Settings
 from runabout.datamanager import Put, Transaction, open_store
 from runabout.etcd.memory import MemoryEtcd
@@ -43,7 +44,7 @@ async def parts(scratch: Path) -> AsyncIterator[Parts]:
     async with FakeKube() as fake, Session(Connection(server=fake.url, ssl=False, authorize=dict)) as session:
         await fake.put("namespaces", {"metadata": {"name": "ci"}})
         await fake.put("runs", body(1))
-        store = await open_store(MemoryEtcd())
+        store = await open_store(MemoryEtcd(), index=run_index(scratch))
         made = compose(
             Settings(scratch_dir=scratch), session=session, store=store, ost=MemoryObjectStore(), metrics=Metrics()
         )
@@ -59,10 +60,10 @@ def spec_of(made: Parts) -> object:
     return run.spec
 
 
-def number(made: Parts, uid: str) -> int:
+async def number(made: Parts, uid: str) -> int:
     ledger = Ledger(made.store)
-    id_ = ledger.run_of(Uid(uid))
-    run = ledger.run(id_) if id_ is not None else None
+    id_ = await ledger.run_of(Uid(uid))
+    run = await ledger.run(id_) if id_ is not None else None
     assert run is not None
     return run.counter
 
@@ -86,7 +87,7 @@ async def test_the_number_of_a_run_that_is_stored_is_left_to_the_store(tmp_path:
         await made.store.commit(Transaction(actions=(Put(COUNTER, ROOT, encode(Counter(ROOT, 0))),)))
         made.news.run_seen(body(2, uid="u2"), deleted=False)
         await made.reconciler.reconcile(Uid("u2"))
-        assert [number(made, uid) for uid in ("u1", "u2")] == [1, 1]
+        assert [await number(made, uid) for uid in ("u1", "u2")] == [1, 1]
 
 
 async def test_numbers_are_unique_whichever_run_is_stored_first(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ async def test_numbers_are_unique_whichever_run_is_stored_first(tmp_path: Path) 
         opener = Opener(ledger=ledger, store=0, now=lambda: NOW)
         found = []
         for uids in (("a", "b"), ("c",), ("d", "e")):
-            lives = [opener.create(run_object(body(1, uid=uid))) for uid in uids]
+            lives = [await opener.create(run_object(body(1, uid=uid))) for uid in uids]
             for live in reversed(lives):
                 counter = opener.counter(live.state.run.group)
                 await ledger.commit(Change(live.state.run, config=live.state.config, counter=counter))

@@ -14,7 +14,7 @@ from fixtures.etcd_server import EtcdServer
 from fixtures.s3_server import S3Server
 from lab.etcds import GrpcLab, Lab, MemoryLab
 from lab.stores import Stores
-from runabout.datamanager import CheckpointPolicy, IndexSource, SealPolicy
+from runabout.datamanager import CheckpointPolicy, IndexSource, ReadPolicy, SealPolicy
 from runabout.ost import MemoryObjectStore, ObjectStore, OstSettings, open_ost
 
 BUCKET = "stores"
@@ -55,7 +55,7 @@ async def stores(request: pytest.FixtureRequest, store_numbers: Iterator[int]) -
 
 
 Sealing = Callable[..., Stores]
-"""Makes an empty store on an object storage of its own; takes fields of `SealPolicy`, `checkpoints` and `index`."""
+"""Makes an empty store on an object storage of its own; takes fields of `SealPolicy`, and what is named below."""
 
 
 @pytest.fixture(params=["memory", "etcd and a directory", "etcd and a bucket"])
@@ -88,11 +88,14 @@ async def sealing(
             number: int | None = None,
             checkpoints: CheckpointPolicy | None = None,
             index: IndexSource | None = None,
+            reads: ReadPolicy | None = None,
             **policy: float,
         ) -> Stores:
             chosen = next(store_numbers) if number is None else number
             seals = SealPolicy(**policy)  # type: ignore[arg-type]  # by name
-            made = Stores(lab, chosen, ost=places[other], policy=seals, checkpoints=checkpoints, index=index)
+            made = Stores(
+                lab, chosen, ost=places[other], policy=seals, checkpoints=checkpoints, index=index, reads=reads
+            )
             stack.push_async_callback(made.__aexit__)
             return made
 

@@ -58,7 +58,7 @@ async def test_what_a_paused_checkpointer_covers_never_replaces_more(sealing: Se
             await late
     assert await covered(stores) == made.covers
     third = await stores.open(etcd=stores.lab.etcd)
-    assert (view(third), third.damage, checkpointer(third).covers) == (view(second), (), made.covers)
+    assert (await view(third), third.damage, checkpointer(third).covers) == (await view(second), (), made.covers)
     # And what the late one left behind is collected.
     collecting = sealing(number=stores.keys.store, interval=NEVER, checkpoints=replace(SMALL, orphan_seconds=-NEVER))
     last = await collecting.open()
@@ -91,7 +91,7 @@ async def test_a_publication_that_arrives_late_replaces_none_that_was_made_since
     ((compares, puts),) = held
     assert not (await stores.lab.etcd.txn(compares, puts)).succeeded
     assert await covered(stores) == made.covers
-    assert view(await stores.open()) == view(store)
+    assert await view(await stores.open()) == await view(store)
 
 
 async def test_two_who_make_a_checkpoint_at_once_agree(sealing: Sealing) -> None:
@@ -104,7 +104,7 @@ async def test_two_who_make_a_checkpoint_at_once_agree(sealing: Sealing) -> None
         await checkpointer(store).checkpoint()
     made = await checkpoint(other)
     assert await covered(stores) == made.covers
-    assert view(await stores.open()) == view(other)
+    assert await view(await stores.open()) == await view(other)
 
 
 FAULTS = tuple(kind for kind in KINDS if "refused" not in kind)
@@ -172,7 +172,7 @@ async def _check(stores: Stores, at: int) -> None:
     """What is in the log is what a store shows that was opened from what was left, and nothing superfluous stays."""
     again = await stores.open(etcd=stores.lab.etcd)
     assert again.damage == (), f"call {at}"
-    assert {f"first {number:04}" for number in range(3)} <= set(view(again)[DOC])
+    assert {f"first {number:04}" for number in range(3)} <= set((await view(again))[DOC])
     await again.commit(put("afterwards"))
     made = await checkpoint(again)
     await checkpointer(again).collect()
@@ -180,5 +180,5 @@ async def _check(stores: Stores, at: int) -> None:
     assert await objects(stores, "data/") == sorted(each.object.removeprefix(base) for each in made.files)
     assert len(await objects(stores, "manifest/")) == 1
     last = await stores.open(etcd=stores.lab.etcd)
-    assert view(last) == view(again)
+    assert await view(last) == await view(again)
     await last.close()

@@ -1,4 +1,7 @@
-"""Any history of commits, seals, checkpoints, collections, crashes and losses of etcd against two dicts."""
+"""Any history of commits, seals, checkpoints, collections, crashes and losses of etcd against two dicts.
+
+Most of the time hardly anything that was read is kept, so that every read goes to the object storage.
+"""
 
 import asyncio
 import copy
@@ -19,9 +22,11 @@ from runabout.datamanager import (
     Append,
     Case,
     CheckpointPolicy,
+    Damaged,
     Delete,
     IndexSource,
     Put,
+    ReadPolicy,
     SealPolicy,
     Store,
     Transaction,
@@ -44,6 +49,9 @@ POLICIES = [
     replace(SMALL, group=30, small=1_500, most_changes=1, keep=2, keep_seconds=NEVER, orphan_seconds=-NEVER),
     CheckpointPolicy(interval=NEVER),
 ]
+READS = [ReadPolicy(groups=1, footers=1), ReadPolicy(groups=200, footers=4_000), ReadPolicy()]
+TEXTS = st.none() | KEYS
+LIMITS = st.none() | st.integers(0, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,7 @@ class Checkpoints(RuleBasedStateMachine):
         self.runner = self.new_runner()
         self.runner.__enter__()
         self.losses: list[tuple[str, int]] = []
+        self.turns: list[int] = []
         self.model: View = {kind: {} for kind in self.kinds}
         self.sealed: tuple[int, View] = (0, copy.deepcopy(self.model))
         self.backup: Backup | None = None
@@ -76,21 +85,25 @@ class Checkpoints(RuleBasedStateMachine):
     def source(self) -> IndexSource | None:
         return None
 
-    @initialize(policy=st.sampled_from(POLICIES))
-    def begin(self, policy: CheckpointPolicy) -> None:
-        self.stores = self.run(self._make(policy))
+    @initialize(policy=st.sampled_from(POLICIES), reads=st.sampled_from(READS))
+    def begin(self, policy: CheckpointPolicy, reads: ReadPolicy = READS[0]) -> None:
+        self.stores = self.run(self._make(policy, reads))
         self.store: Store = self.run(self.stores.open())
         self._all_is_sealed()
 
-    async def _make(self, policy: CheckpointPolicy) -> Stores:
+    async def _make(self, policy: CheckpointPolicy, reads: ReadPolicy) -> Stores:
         seals = SealPolicy(interval=NEVER, keep=1)
-        stores = Stores(MemoryLab(), 0, ost=MemoryObjectStore(), policy=seals, checkpoints=policy, index=self.source())
+        ost = MemoryObjectStore()
+        stores = Stores(MemoryLab(), 0, ost=ost, policy=seals, checkpoints=policy, index=self.source(), reads=reads)
         assert stores.faulty_ost is not None
         stores.faulty.fault = stores.faulty_ost.fault = self._fault
         return stores
 
     async def _fault(self, call: str, when: str) -> None:
-        """Let the calls in `losses` go wrong; a loss names how many calls go well before it."""
+        """Let the calls in `losses` go wrong; a loss names how many calls go well before it. Or let others go first."""
+        if self.turns and when == "before":
+            for _ in range(self.turns.pop()):
+                await asyncio.sleep(0)
         if not self.losses or self.losses[0][0] != when:
             return
         kind, left = self.losses.pop(0)
@@ -113,6 +126,9 @@ class Checkpoints(RuleBasedStateMachine):
 
     def _commit(self, actions: list[Action]) -> None:
         self.run(self.store.commit(Transaction(tuple(actions))))
+        self._take(actions)
+
+    def _take(self, actions: list[Action]) -> None:
         for action in actions:
             if isinstance(action, Append):
                 self.model[NOTE][f"{len(self.model[NOTE]) + 1:016x}"] = action.body
@@ -152,6 +168,90 @@ class Checkpoints(RuleBasedStateMachine):
             return
         finally:
             self.losses = []
+
+    @rule(prefix=KEYS, after=TEXTS, before=TEXTS, limit=LIMITS)
+    def read(self, prefix: str, after: str | None, before: str | None, limit: int | None) -> None:
+        rows = sorted(self.model[DOC].items())
+        for key in (prefix, after or "", before or ""):
+            assert self.run(self.store.get(DOC, key)) == self.model[DOC].get(key)
+        found = self.run(self.store.scan(DOC, prefix=prefix, after=after, limit=limit))
+        wanted = [row for row in rows if row[0].startswith(prefix) and (after is None or row[0] > after)]
+        assert found == wanted[:limit]
+        back = [row for row in reversed(rows) if before is None or row[0] < before]
+        assert self.run(self.store.scan_back(DOC, before=before, limit=limit)) == back[:limit]
+        assert self.run(self.store.last_key(DOC)) == (rows[-1][0] if rows else None)
+
+    @rule(
+        key=KEYS,
+        actions=st.lists(st.lists(ACTIONS, min_size=1, max_size=3), min_size=1, max_size=3),
+        turns=st.lists(st.integers(0, 40), max_size=12),
+    )
+    def read_while_others_work(self, key: str, actions: list[list[Action]], turns: list[int]) -> None:
+        """Each answer is true of one moment between question and answer."""
+        self.turns = turns
+        self.run(self._read_while_others_work(key, actions))
+        self.turns = []
+
+    async def _read_while_others_work(self, key: str, actions: list[list[Action]]) -> None:
+        states = [copy.deepcopy(self.model)]
+        reads: list[asyncio.Task[tuple[bytes | None, list[tuple[str, bytes]]]]] = []
+
+        async def read() -> tuple[bytes | None, list[tuple[str, bytes]]]:
+            return await self.store.get(DOC, key), await self.store.scan(DOC, limit=6)
+
+        for each in actions:
+            reads.append(asyncio.create_task(read()))
+            await asyncio.sleep(0)
+            await self.store.commit(Transaction(tuple(each)))
+            self._take(each)
+            states.append(copy.deepcopy(self.model))
+            reads.append(asyncio.create_task(read()))
+            await seal(self.store)
+            self._all_is_sealed()
+            await checkpointer(self.store).checkpoint()
+            await checkpointer(self.store).collect()
+        for place, task in enumerate(reads):
+            since = states[(place + 1) // 2 :]
+            one, some = await task
+            assert one in [state[DOC].get(key) for state in since]
+            assert some in [sorted(state[DOC].items())[:6] for state in since]
+
+    @rule(place=st.integers(0, 100), at=st.integers(0, 10_000), gone=st.booleans(), opened=st.booleans())
+    def damage_a_data_file(self, place: int, at: int, gone: bool, opened: bool) -> None:
+        """The log or an older file says the same, or the object is named: never is there another answer."""
+        found = checkpointer(self.store).manifest
+        if found is None or not found.files:
+            return
+        key = found.files[place % len(found.files)].object
+        data = self.run(self._damage_data(key, at, gone=gone))
+        if opened:
+            self.run(self.store.close())
+            self.store = self.run(self.stores.open())
+            self._all_is_sealed()
+        named = key
+        try:
+            assert self.run(view(self.store, self.kinds)) == self.model
+        except Damaged as error:
+            named = error.object
+        assert named == key
+        self.run(self._put_back(key, data))
+        assert self.run(view(self.store, self.kinds)) == self.model
+        self.run(self.store.close())  # what is damaged, as this writer knows, it does not read again for a checkpoint
+        self.store = self.run(self.stores.open())
+        self._all_is_sealed()
+
+    async def _damage_data(self, key: str, at: int, *, gone: bool) -> bytes:
+        assert self.stores.ost is not None
+        data = await self.stores.ost.read(key)
+        await self.stores.ost.delete(key)
+        if not gone:
+            at %= len(data)
+            await self.stores.ost.write(key, data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        return data
+
+    async def _put_back(self, key: str, data: bytes) -> None:
+        assert self.stores.ost is not None
+        await self.stores.ost.write(key, data)
 
     @rule(graceful=st.booleans())
     def open_again(self, graceful: bool) -> None:
@@ -193,7 +293,7 @@ class Checkpoints(RuleBasedStateMachine):
 
     @invariant()
     def what_is_seen_is_what_was_acknowledged(self) -> None:
-        assert view(self.store, self.kinds) == self.model
+        assert self.run(view(self.store, self.kinds)) == self.model
 
     @invariant()
     def what_is_covered_only_grows(self) -> None:

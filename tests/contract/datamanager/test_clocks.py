@@ -48,17 +48,17 @@ async def test_whatever_the_object_storages_clock_says_nothing_is_lost_and_the_o
         expected: dict[str, bytes] = {}
         for life in range(4):
             store = await stores.open()
-            assert dict(view(store)["doc"]) == expected
+            assert dict((await view(store))["doc"]) == expected
             for part in range(4):
                 await write(store, 3, prefix=f"{life} {part} ", size=50)
                 await seal(store)
                 await checkpoint(store)
                 await checkpointer(store).collect()
                 await check_pointers(stores)
-            expected = dict(view(store)["doc"])
+            expected = dict((await view(store))["doc"])
             assert len(expected) == 12 * (life + 1)
         await stores.wipe()
-        assert dict(view(await stores.open())["doc"]) == expected
+        assert dict((await view(await stores.open()))["doc"]) == expected
 
 
 def never() -> float:

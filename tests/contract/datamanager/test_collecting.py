@@ -39,7 +39,7 @@ async def test_what_three_later_manifests_and_a_day_have_made_superfluous_goes(s
     ]
     assert stores.ost is not None
     assert (await list_segments(stores.ost, stores.keys))[0] == made[2].sealed.first
-    assert view(await stores.open()) == view(store)
+    assert await view(await stores.open()) == await view(store)
 
 
 async def test_what_is_young_stays(sealing: Sealing) -> None:

@@ -106,7 +106,7 @@ async def test_a_store_is_looked_at_checked_exported_and_imported_while_it_is_op
     assert imported.stdout.endswith("Next: start the operator with these settings.\n")
     assert (await there.data("check")).exit_code == 0
     again = await there.stores.open()
-    assert (view(again), again.recovery, again.damage) == (view(store), None, ())
+    assert (await view(again), again.recovery, again.damage) == (await view(store), None, ())
     await write(store, 1, prefix="the first one goes on")
 
 

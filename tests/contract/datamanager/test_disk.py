@@ -63,7 +63,7 @@ async def test_a_full_disk_delays_sealing_and_nothing_half_written_is_seen(
         assert [each.key for each in await stores.ost.list()] == before
         assert store.failed is None
     await sealed(store)
-    assert sorted(view(await stores.open())[DOC]) == ["a", "b"]
+    assert sorted((await view(await stores.open()))[DOC]) == ["a", "b"]
 
 
 @pytest.mark.parametrize("call", ["fsync", "write"])
@@ -83,11 +83,11 @@ async def test_a_device_that_fails_makes_the_store_read_only_until_it_is_opened_
         assert isinstance(await broken(store), StorageFailed)
     with pytest.raises(StorageFailed, match=r"the object storage's device failed: writing .*check the disk"):
         await store.commit(put("c"))
-    assert sorted(view(store)[DOC]) == ["a", "b"], "reads go on"
+    assert sorted((await view(store))[DOC]) == ["a", "b"], "reads go on"
     again = await stores.open()
     await again.commit(put("c"))
     await sealed(again)
-    assert sorted(view(again)[DOC]) == ["a", "b", "c"]
+    assert sorted((await view(again))[DOC]) == ["a", "b", "c"]
 
 
 async def test_a_device_that_fails_under_a_checkpoint_stops_the_store_too() -> None:

@@ -75,9 +75,9 @@ class Ledger:
             elif not isinstance(told, Unknown):
                 assert name not in place, f"{name} was refused ({told!r}) and is there"
         assert [int(key, 16) for key in folded[NOTE]] == list(range(1, len(place) + 1))
-        assert view(again) == folded
+        assert await view(again) == folded
         await again.commit(put("afterwards"))
-        assert isinstance(again.get(DOC, "afterwards"), bytes)
+        assert isinstance(await again.get(DOC, "afterwards"), bytes)
         await again.close()
 
 

@@ -31,8 +31,8 @@ async def following(stores: Stores, *, interval: float = NEVER, etcd: Etcd | Non
         await follower.close()
 
 
-def shown(follower: Follower) -> dict[str, dict[str, bytes]]:
-    return {kind: dict(follower.scan(kind)) for kind in (DOC, NOTE)}
+async def shown(follower: Follower) -> dict[str, dict[str, bytes]]:
+    return {kind: dict(await follower.scan(kind)) for kind in (DOC, NOTE)}
 
 
 async def write(store: Store, count: int, *, prefix: str = "") -> Sequence:
@@ -48,9 +48,9 @@ async def test_a_follower_starts_with_all_that_was_acknowledged(stores: Stores) 
     await store.commit(delete("3"))
     async with following(stores) as follower:
         assert follower.sequence == store.sequence
-        assert shown(follower) == view(store)
-        assert follower.last_key(DOC) == store.last_key(DOC)
-        assert follower.get(DOC, "3") is None
+        assert await shown(follower) == await view(store)
+        assert await follower.last_key(DOC) == await store.last_key(DOC)
+        assert await follower.get(DOC, "3") is None
 
 
 async def test_the_watch_brings_news_in_order_and_every_view_on_the_way_is_one_that_was(stores: Stores) -> None:
@@ -61,9 +61,10 @@ async def test_the_watch_brings_news_in_order_and_every_view_on_the_way_is_one_t
         while seen < 60:
             seen = await follower.reached(Sequence(seen + 1), seconds=WAIT)
             # Document and note are written in turn: the number of each says at which batch the view is.
-            assert (len(shown(follower)[DOC]), len(shown(follower)[NOTE])) == ((seen + 1) // 2, seen // 2)
+            now = await shown(follower)
+            assert (len(now[DOC]), len(now[NOTE])) == ((seen + 1) // 2, seen // 2)
         await writing
-        assert shown(follower) == view(store)
+        assert await shown(follower) == await view(store)
 
 
 async def test_a_reader_sees_what_a_writer_wrote_by_its_sequence(stores: Stores) -> None:
@@ -72,7 +73,7 @@ async def test_a_reader_sees_what_a_writer_wrote_by_its_sequence(stores: Stores)
         for number in range(10):
             done = await store.commit(put("a", b"%d" % number))
             await follower.reached(done.sequence, seconds=WAIT)
-            assert follower.get(DOC, "a") == b"%d" % number
+            assert await follower.get(DOC, "a") == b"%d" % number
 
 
 async def test_a_synced_reader_sees_all_that_was_acknowledged_to_anybody(stores: Stores) -> None:
@@ -81,7 +82,7 @@ async def test_a_synced_reader_sees_all_that_was_acknowledged_to_anybody(stores:
         for number in range(10):
             await store.commit(put("a", b"%d" % number))
             assert await follower.sync(seconds=WAIT) == store.sequence
-            assert follower.get(DOC, "a") == b"%d" % number
+            assert await follower.get(DOC, "a") == b"%d" % number
 
 
 async def test_a_sequence_that_does_not_come_is_unavailable_and_says_how_old_the_view_is(stores: Stores) -> None:
@@ -98,7 +99,7 @@ async def test_a_reader_goes_on_with_the_next_writer(stores: Stores) -> None:
         second = await stores.open()
         await write(second, 3, prefix="second ")
         await follower.reached(second.sequence, seconds=WAIT)
-        assert shown(follower) == view(second)
+        assert await shown(follower) == await view(second)
         assert follower.failed is None
 
 
@@ -112,7 +113,7 @@ async def test_a_silent_watch_hides_news_for_an_interval_at_most(stores: Stores)
     stores.faulty.fault = mute
     async with following(stores, interval=OFTEN) as follower:
         await follower.reached(await write(store, 3), seconds=WAIT)
-        assert shown(follower) == view(store)
+        assert await shown(follower) == await view(store)
 
 
 @pytest.mark.parametrize(
@@ -137,11 +138,11 @@ async def test_what_a_watch_leaves_out_is_read_from_the_log(stores: Stores, erro
     async with following(stores) as follower:
         last = await write(store, 10)
         await follower.reached(last, seconds=WAIT)
-        assert shown(follower) == view(store)
+        assert await shown(follower) == await view(store)
         while left:
             last = await write(store, 1)
             await follower.reached(last, seconds=WAIT)
-        assert shown(follower) == view(store)
+        assert await shown(follower) == await view(store)
 
 
 async def test_a_compacted_history_is_read_again_from_the_log(stores: Stores) -> None:
@@ -161,9 +162,9 @@ async def test_a_compacted_history_is_read_again_from_the_log(stores: Stores) ->
         await stores.lab.etcd.compact(page.revision)
         go_on.set()
         await follower.reached(last, seconds=WAIT)
-        assert shown(follower) == view(store)
+        assert await shown(follower) == await view(store)
         await follower.reached(await write(store, 1, prefix="later "), seconds=WAIT)
-        assert shown(follower) == view(store)
+        assert await shown(follower) == await view(store)
 
 
 async def test_while_etcd_is_away_reads_go_on_and_say_how_old_they_are(stores: Stores) -> None:
@@ -182,12 +183,12 @@ async def test_while_etcd_is_away_reads_go_on_and_say_how_old_they_are(stores: S
         with pytest.raises(Unavailable):
             await follower.reached(Sequence(99), seconds=0.3)
         assert follower.stale_seconds > 0.2
-        assert shown(follower) == view(store)
+        assert await shown(follower) == await view(store)
         assert follower.failed is None
         away = False
         await follower.reached(await write(store, 1, prefix="later "), seconds=WAIT)
         await follower.sync(seconds=WAIT)
-        assert shown(follower) == view(store)
+        assert await shown(follower) == await view(store)
 
 
 async def _wipe(stores: Stores) -> None:
@@ -234,7 +235,7 @@ async def test_what_cannot_be_continued_stops_the_reader_with_a_reason_and_its_v
 ) -> None:
     store = await stores.open()
     await write(store, 2)
-    before = view(store)
+    before = await view(store)
     async with following(stores, interval=OFTEN) as follower:
         await _change(stores, what, store)
         error = await follower.broken()
@@ -242,7 +243,7 @@ async def test_what_cannot_be_continued_stops_the_reader_with_a_reason_and_its_v
         with pytest.raises(BrokenLog, match=message):
             raise error
         assert follower.failed is error
-        assert shown(follower) == before
+        assert await shown(follower) == before
         with pytest.raises(BrokenLog):
             await follower.sync(seconds=WAIT)
         with pytest.raises(BrokenLog):
@@ -284,5 +285,5 @@ async def test_a_reader_survives_an_etcd_that_is_killed(tmp_path_factory: pytest
                     await asyncio.to_thread(server.start)
                     await follower.reached(last, seconds=WAIT)
                 await follower.reached(await write(store, 10, prefix="end "), seconds=WAIT)
-                assert shown(follower) == view(store)
+                assert await shown(follower) == await view(store)
                 assert follower.failed is None

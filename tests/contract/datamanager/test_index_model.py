@@ -9,11 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from contract.datamanager.test_checkpoint_model import Checkpoints
+from contract.datamanager.test_checkpoint_model import READS, Checkpoints
 from lab.checkpoints import NEVER, SMALL, checkpointer
 from lab.indexed import CONFIG, GROUPS, RUN, check, created, gone, labelled, record, source
 from lab.stores import DOC, NOTE
-from runabout.datamanager import Action, CheckpointPolicy, IndexSource, Put
+from runabout.datamanager import Action, CheckpointPolicy, IndexSource, Put, ReadPolicy
 from runabout.records import Phase, Result
 
 PLACES = st.integers(1, 24)
@@ -51,11 +51,11 @@ class Indexes(Checkpoints):
     def source(self) -> IndexSource | None:
         return self.indexed
 
-    @initialize(policy=st.sampled_from(POLICIES), labels=st.sampled_from([(), ("team",)]))
-    def begin(self, policy: CheckpointPolicy, labels: tuple[str, ...] = ()) -> None:
+    @initialize(policy=st.sampled_from(POLICIES), reads=st.sampled_from(READS), labels=st.sampled_from([(), ("team",)]))
+    def begin(self, policy: CheckpointPolicy, reads: ReadPolicy = READS[0], labels: tuple[str, ...] = ()) -> None:
         self.scratch = tempfile.TemporaryDirectory()
         self.indexed = source(Path(self.scratch.name), labels=labels)
-        super().begin(policy)
+        super().begin(policy, reads)
 
     @rule(some=st.lists(ACTIONS, min_size=1, max_size=8))
     def commit_runs(self, some: list[tuple[Action, ...]]) -> None:
@@ -95,6 +95,7 @@ class Indexes(Checkpoints):
 
     @invariant()
     def the_index_answers_as_all_documents_do(self) -> None:
+        self.run(self.store.indexed())
         check(self.store.runs, self.model, labels=self.indexed.labels)
 
     @invariant()

@@ -150,8 +150,8 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def what_is_seen_is_what_was_acknowledged(self) -> None:
-        assert view(self.store) == self.model
-        assert list(self.store.scan(DOC)) == sorted(self.model[DOC].items())
+        assert self.run(view(self.store)) == self.model
+        assert self.run(self.store.scan(DOC)) == sorted(self.model[DOC].items())
 
     @invariant()
     def the_log_is_whole(self) -> None:

@@ -58,7 +58,7 @@ async def test_a_lost_reply_is_resolved_when_another_writer_came_between(stores:
     go_on.set()
     found = await call
     assert isinstance(found, Committed if written else Fenced)
-    assert view(second)[DOC] == ({"a": b"1", "b": b"2"} if written else {"b": b"2"})
+    assert (await view(second))[DOC] == ({"a": b"1", "b": b"2"} if written else {"b": b"2"})
     with pytest.raises(Fenced):
         await store.commit(put("c"))
 
@@ -85,11 +85,11 @@ async def test_after_the_deadline_a_commit_is_unknown_one_behind_it_unavailable_
     assert isinstance(await second, Unavailable)
     assert store.stuck_seconds > 0
     assert store.failed is None
-    assert view(store)[DOC] == {}
+    assert (await view(store))[DOC] == {}
     back.set()
     await store.settled()
     assert store.stuck_seconds == 0
-    assert view(store)[DOC] == {"a": b"1"}
+    assert (await view(store))[DOC] == {"a": b"1"}
     assert (await store.commit(put("c"))).sequence == 2
 
 
@@ -107,7 +107,7 @@ async def test_a_refusal_after_an_unclear_attempt_does_not_say_that_nothing_was_
 
     stores.faulty.fault = lose
     assert isinstance(await outcome(store.commit(put("a", b"1"))), Unknown)
-    assert view(await stores.open(etcd=stores.lab.etcd))[DOC] == {}
+    assert (await view(await stores.open(etcd=stores.lab.etcd)))[DOC] == {}
 
 
 @pytest.mark.parametrize("refusal", [FullError("no space"), PermanentEtcdError("too large")], ids=["full", "refused"])
@@ -131,7 +131,7 @@ async def test_a_batch_that_was_written_is_acknowledged_although_etcd_calls_it_r
     assert (await store.commit(note(b"1"))).sequence == 1
     assert left == looks == []
     assert (await store.commit(note(b"2"))).sequence == 2
-    assert view(await stores.open(etcd=stores.lab.etcd)) == view(store)
+    assert await view(await stores.open(etcd=stores.lab.etcd)) == await view(store)
 
 
 async def test_what_a_full_etcd_did_not_write_is_refused_in_its_words_and_reads_go_on(stores: Stores) -> None:
@@ -168,7 +168,7 @@ async def test_while_nothing_was_sent_the_deadline_ends_in_unavailable_and_nothi
     assert {type(item) for item in found} == {Unavailable}
     away = False
     assert (await store.commit(put("later"))).sequence == 1
-    assert view(store)[DOC] == {"later": b""}
+    assert (await view(store))[DOC] == {"later": b""}
 
 
 async def test_an_etcd_that_was_set_back_stops_its_writer_in_these_words(stores: Stores) -> None:

@@ -32,7 +32,7 @@ async def test_a_store_goes_on_whichever_member_is_killed(members: list[EtcdServ
         await asyncio.to_thread(server.start)
     await store.close()
     again = await open_store(etcd)
-    assert len(list(again.scan(DOC))) == written
+    assert len(await again.scan(DOC)) == written
     await again.close()
     await etcd.close()
 
@@ -50,8 +50,8 @@ async def test_without_a_quorum_commits_wait_or_fail_as_unclear_and_reads_go_on_
     with pytest.raises((Unknown, Unavailable)):
         await store.commit(put("meanwhile"))
     assert store.stuck_seconds >= 3
-    assert [key for key, _ in store.scan(DOC)] == ["before"]
-    assert [key for key, _ in reader.scan(DOC)] == ["before"]
+    assert [key for key, _ in await store.scan(DOC)] == ["before"]
+    assert [key for key, _ in await reader.scan(DOC)] == ["before"]
     assert reader.stale_seconds >= 2
     await asyncio.gather(*(asyncio.to_thread(server.start) for server in members[1:]))
     await store.close()
@@ -60,7 +60,7 @@ async def test_without_a_quorum_commits_wait_or_fail_as_unclear_and_reads_go_on_
     etcd = connect(",".join(server.endpoint for server in members))
     again = await open_store(etcd)
     await again.commit(put("after"))
-    found = [key for key, _ in again.scan(DOC)]
+    found = [key for key, _ in await again.scan(DOC)]
     assert found in (["after", "before"], ["after", "before", "meanwhile"]), "the unclear one as a whole or not at all"
     await again.close()
     await etcd.close()

@@ -46,13 +46,13 @@ async def test_after_etcd_was_wiped_all_that_was_sealed_is_back_and_the_end_of_i
     store = await stores.open()
     await write(store, 6)
     await seal(store)
-    kept = view(store)
+    kept = await view(store)
     before = await stores.head()
     await store.commit(put("not sealed"))
     await store.close()
     await stores.wipe()
     again = await stores.open()
-    assert view(again) == kept
+    assert await view(again) == kept
     found = reported(again)
     assert (found.case, found.sequence, found.head, found.refused) == (Case.WIPED, 7, None, None)
     assert found.sealed_at is not None
@@ -63,7 +63,7 @@ async def test_after_etcd_was_wiped_all_that_was_sealed_is_back_and_the_end_of_i
     await seal(again)
     third = await stores.open()
     assert third.recovery is None
-    assert view(third)[DOC] == kept[DOC] | {"new": b""}
+    assert (await view(third))[DOC] == kept[DOC] | {"new": b""}
 
 
 async def test_etcd_that_was_wiped_before_anything_was_sealed_is_reported_too(sealing: Sealing) -> None:
@@ -74,23 +74,8 @@ async def test_etcd_that_was_wiped_before_anything_was_sealed_is_reported_too(se
     await store.close()
     await stores.wipe()
     again = await stores.open()
-    assert (reported(again).case, reported(again).sequence, view(again)[DOC]) == (Case.WIPED, 1, {})
+    assert (reported(again).case, reported(again).sequence, (await view(again))[DOC]) == (Case.WIPED, 1, {})
     assert again.epoch == 2
-
-
-async def test_a_store_whose_making_was_cut_off_is_new_and_nothing_is_said_to_be_lost(sealing: Sealing) -> None:
-    stores = sealing(interval=NEVER)
-    assert stores.faulty_ost is not None
-
-    async def die(name: str, at: str) -> None:
-        if (name, at) == ("ost write", "after"):
-            raise UnavailableError("the process died")
-
-    stores.faulty_ost.fault = die
-    with pytest.raises(Unavailable):
-        await stores.open()
-    store = await stores.open(etcd=stores.lab.etcd)
-    assert (store.recovery, store.epoch) == (None, 1)
 
 
 @pytest.mark.parametrize("sealed_then", [0, 3])
@@ -103,12 +88,12 @@ async def test_after_etcd_was_set_back_nothing_that_was_sealed_is_lost(sealing: 
     snapshot = await stores.snapshot()
     await write(store, 3, prefix="later ")
     await seal(store)
-    kept = view(store)
+    kept = await view(store)
     await store.commit(put("not sealed"))
     await store.close()
     await stores.set_back(snapshot)
     again = await stores.open()
-    assert view(again) == kept
+    assert await view(again) == kept
     found = reported(again)
     assert (found.case, found.sequence, found.refused, found.quarantine) == (Case.SET_BACK, 7, None, ())
     assert found.head is not None
@@ -119,7 +104,7 @@ async def test_after_etcd_was_set_back_nothing_that_was_sealed_is_lost(sealing: 
     await seal(again)
     third = await stores.open()
     assert third.recovery is None
-    assert view(third)[DOC] == kept[DOC] | {"new": b""}
+    assert (await view(third))[DOC] == kept[DOC] | {"new": b""}
 
 
 @pytest.mark.parametrize("more", [1, 4, 9], ids=["shorter", "as long", "longer"])
@@ -134,12 +119,12 @@ async def test_what_a_writer_added_to_an_etcd_that_was_set_back_is_put_aside_and
     second = await stores.open()
     await write(second, 3, prefix="second ")
     await seal(second)
-    kept = view(second)
+    kept = await view(second)
     await stores.set_back(snapshot)
     # The first writer finds its own head again, and cannot know better.
     await write(first, more, prefix="first ")
     again = await stores.open()
-    assert view(again) == kept
+    assert await view(again) == kept
     found = reported(again)
     assert (found.case, found.sequence, found.refused) == (Case.SET_BACK, 9, (6, 5 + more))
     assert await objects(stores, "quarantine/") == list(found.quarantine)
@@ -184,7 +169,7 @@ async def test_a_segment_that_a_writer_of_a_lost_life_stores_late_takes_nothing_
     await seal(second)
     third = await stores.open(etcd=stores.lab.etcd)
     assert third.recovery is None
-    assert view(third)[DOC] == {"acknowledged": b""}
+    assert (await view(third))[DOC] == {"acknowledged": b""}
 
 
 async def test_an_opening_begins_again_when_a_writer_of_a_lost_life_was_quicker_at_the_next_segment(
@@ -219,7 +204,7 @@ async def test_an_opening_begins_again_when_a_writer_of_a_lost_life_was_quicker_
     stores.faulty_ost.fault = overtake
     second = await stores.open()
     assert stored
-    assert view(second)[DOC] == {"kept": b""}
+    assert (await view(second))[DOC] == {"kept": b""}
     assert reported(second).case is Case.SET_BACK
 
 
@@ -309,7 +294,7 @@ async def test_what_a_replaced_writer_moves_while_the_next_one_opens_is_not_miss
         second = await stores.open()
     assert listed
     assert second.recovery is None
-    assert len(view(second)[DOC]) == 3
+    assert len((await view(second))[DOC]) == 3
 
 
 async def test_a_reader_stops_when_a_new_life_begins_and_a_new_one_sees_it(sealing: Sealing) -> None:
@@ -325,7 +310,7 @@ async def test_a_reader_stops_when_a_new_life_begins_and_a_new_one_sees_it(seali
         async with asyncio.timeout(WAIT):
             failed = await follower.broken()
         assert "another incarnation" in str(failed) or "is not in etcd" in str(failed)
-        assert len(dict(follower.scan(DOC))) == 3
+        assert len(dict(await follower.scan(DOC))) == 3
     finally:
         await follower.close()
     other = await follow_store(stores.faulty, ost=stores.ost, number=stores.keys.store, interval=0.02)
@@ -394,7 +379,7 @@ async def test_a_recovery_that_is_cut_off_at_any_call_is_made_by_the_next_openin
                 await stores.open()
             stores.faulty.fault = stores.faulty_ost.fault = _fine
             again = await stores.open()
-            assert view(again) == view(truth)
+            assert await view(again) == await view(truth)
             await again.commit(put("new"))
             await seal(again)
             assert (await stores.open()).recovery is None

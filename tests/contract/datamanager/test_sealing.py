@@ -84,15 +84,15 @@ async def test_what_was_sealed_is_there_after_opening_again_and_so_is_the_rest(s
     await write(store, 10)
     await seal(store)
     await write(store, 5, prefix="later ")
-    seen = view(store)
+    seen = await view(store)
     await store.close()
     again = await stores.open()
-    assert (view(again), again.sequence, again.recovery) == (seen, 17, None)
+    assert (await view(again), again.sequence, again.recovery) == (seen, 17, None)
     assert again.sealer is not None
     assert again.sealer.waiting_bytes == 0
     assert await segments(stores) == [(1, 1), (2, 11), (12, 17)]
     third = await stores.open()
-    assert view(third) == seen
+    assert await view(third) == seen
 
 
 async def test_numbers_of_appends_go_on_over_sealed_and_trimmed_ones(sealing: Sealing) -> None:
@@ -104,7 +104,7 @@ async def test_numbers_of_appends_go_on_over_sealed_and_trimmed_ones(sealing: Se
     assert await in_etcd(stores) == []
     again = await stores.open()
     assert (await again.commit(note(b"y"))).appended == (4,)
-    assert len(view(again)[NOTE]) == 4
+    assert len((await view(again))[NOTE]) == 4
 
 
 async def test_a_store_that_was_never_sealed_is_sealed_from_its_beginning(sealing: Sealing) -> None:
@@ -132,7 +132,7 @@ async def test_a_store_of_the_format_before_is_opened_and_has_this_one_from_then
     stores.ost, stores.faulty_ost = ost
     await stores.lab.etcd.txn((), [EtcdPut(stores.keys.meta, b"runabout-store-1" + head.incarnation)])
     again = await stores.open()
-    assert len(view(again)[DOC]) == 3
+    assert len((await view(again))[DOC]) == 3
     meta = await stores.lab.etcd.get(stores.keys.meta)
     assert meta is not None
     assert meta.startswith(b"runabout-store-2")
@@ -206,7 +206,7 @@ async def test_a_segment_that_a_replaced_writer_would_store_late_is_refused_and_
     assert await segments(stores) == [(1, 1), (2, 6), (7, 9)]
     with pytest.raises(Fenced):
         await first.commit(put("x"))
-    assert view(await stores.open(etcd=stores.lab.etcd)) == view(second)
+    assert await view(await stores.open(etcd=stores.lab.etcd)) == await view(second)
 
 
 async def test_a_pointer_that_is_ahead_is_never_set_back_by_a_slower_sealer(sealing: Sealing) -> None:
@@ -329,7 +329,7 @@ async def test_while_the_object_storage_is_away_commits_go_on_until_too_much_wai
     assert committed > 10
     assert "wait for the object storage" in str(refused)
     assert "does not answer" in str(store.sealer.trouble)
-    assert len(view(store)[DOC]) == committed
+    assert len((await view(store))[DOC]) == committed
     away = False
     await sealed(store)
     await store.commit(put("again"))
@@ -353,7 +353,7 @@ async def test_a_reader_that_begins_late_or_falls_behind_reads_from_the_object_s
     await write(store, 2, prefix="last ")
     follower = await follow_store(stores.faulty, ost=stores.faulty_ost, number=stores.keys.store, interval=SOON)
     try:
-        assert (follower.sequence, dict(follower.scan(DOC))) == (16, view(store)[DOC])
+        assert (follower.sequence, dict(await follower.scan(DOC))) == (16, (await view(store))[DOC])
         silent = asyncio.Event()
 
         async def mute(name: str, _at: str) -> None:
@@ -366,7 +366,7 @@ async def test_a_reader_that_begins_late_or_falls_behind_reads_from_the_object_s
         await seal(writer)
         silent.set()
         await follower.reached(writer.sequence, seconds=WAIT)
-        assert dict(follower.scan(DOC)) == view(writer)[DOC]
+        assert dict(await follower.scan(DOC)) == (await view(writer))[DOC]
         assert follower.failed is None
     finally:
         await follower.close()

@@ -123,8 +123,8 @@ async def written(store: Store, number: int) -> None:
                 await asyncio.sleep(0.01)
 
 
-def has(store: Store, numbers: range) -> bool:
-    return [key for key, _ in store.scan(DOC)] == [f"{number:05}" for number in numbers]
+async def has(store: Store, numbers: range) -> bool:
+    return [key for key, _ in await store.scan(DOC)] == [f"{number:05}" for number in numbers]
 
 
 async def test_more_than_etcd_holds_goes_through_it_and_it_never_runs_full(small: Small) -> None:
@@ -135,7 +135,7 @@ async def test_more_than_etcd_holds_goes_through_it_and_it_never_runs_full(small
     assert any("what is sealed is removed from it" in each for each in small.seen.words)
     assert not any("NOSPACE" in each for each in small.seen.words)
     await store.close()
-    assert has(await small.open(), range(count))
+    assert await has(await small.open(), range(count))
 
 
 async def test_while_nothing_can_be_sealed_the_store_is_read_only_before_etcd_is_and_goes_on_by_itself(
@@ -150,13 +150,13 @@ async def test_while_nothing_can_be_sealed_the_store_is_read_only_before_etcd_is
     assert count > 100
     assert vitals(store).refusal
     assert not (await small.etcd.space())[0].full, "etcd itself still takes what tells of sealing"
-    assert has(store, range(count)), "reads go on"
+    assert await has(store, range(count)), "reads go on"
     small.away = None
     await written(store, count)
     assert store.failed is None
     assert not any("NOSPACE" in each for each in small.seen.words)
     await store.close()
-    assert has(await small.open(), range(count + 1))
+    assert await has(await small.open(), range(count + 1))
 
 
 async def test_an_etcd_that_others_filled_up_refuses_and_is_used_again_once_they_made_room(small: Small) -> None:
@@ -166,13 +166,13 @@ async def test_an_etcd_that_others_filled_up_refuses_and_is_used_again_once_they
     await small.fill()
     _, refused = await write_until_refused(store, 10)
     assert "NOSPACE" in f"{refused} {small.seen.words}", "the alarm is seen, whether or not it could be ended at once"
-    assert has(store, range(10)), "nothing that was refused is seen"
+    assert await has(store, range(10)), "nothing that was refused is seen"
     await small.etcd.delete(OTHERS % 0, OTHERS % 9999)
     await written(store, 10)
     assert not (await small.etcd.space())[0].full
     assert store.failed is None
     await store.close()
-    assert has(await small.open(), range(11))
+    assert await has(await small.open(), range(11))
 
 
 async def test_a_full_etcd_is_not_opened_in_these_words_and_is_as_soon_as_there_is_room(small: Small) -> None:
@@ -189,7 +189,7 @@ async def test_a_full_etcd_is_not_opened_in_these_words_and_is_as_soon_as_there_
             with suppress(ReadOnly):
                 opened = await small.open()
     await write(opened, 1)
-    assert has(opened, range(2))
+    assert await has(opened, range(2))
 
 
 async def test_what_would_make_room_and_is_not_allowed_is_said() -> None:

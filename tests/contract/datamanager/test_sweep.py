@@ -153,9 +153,8 @@ async def _check(stores: Stores, ledger: Ledger) -> None:
     await check_pointers(stores)
     again = await stores.open(etcd=stores.lab.etcd)
     assert again.damage == ()
-    if again.recovery is not None:  # an epoch was taken and no store was made: nobody can have been told anything
-        assert (again.recovery.case, again.recovery.sequence, ledger.told) == (Case.WIPED, 0, {})
-    ledger.check(view(again))
+    assert again.recovery is None
+    ledger.check(await view(again))
     for name in ("one", "two"):
         await ledger.commit(again, f"afterwards {name}", Put(DOC, "afterwards", name.encode()))
         assert isinstance(ledger.told[f"afterwards {name}"], Committed)
@@ -168,20 +167,20 @@ async def _check(stores: Stores, ledger: Ledger) -> None:
     assert await objects(stores, "data/") == sorted(each.object.removeprefix(base) for each in made.files)
     assert len(await objects(stores, "manifest/")) <= 2
     assert await objects(stores, "quarantine/") == []
-    ledger.check(view(again))
+    ledger.check(await view(again))
     await _is_followed(stores, again)
     await again.close()
     await stores.wipe()
     last = await stores.open(etcd=stores.lab.etcd)
     assert last.recovery is not None
     assert last.recovery.case is Case.WIPED
-    ledger.check(view(last))
+    ledger.check(await view(last))
 
 
 async def _is_followed(stores: Stores, store: Store) -> None:
     follower = await follow_store(stores.lab.etcd, ost=stores.ost, number=stores.keys.store)
     try:
-        assert {kind: dict(follower.scan(kind)) for kind in (DOC, NOTE)} == view(store)
+        assert {kind: dict(await follower.scan(kind)) for kind in (DOC, NOTE)} == await view(store)
     finally:
         await follower.close()
 

@@ -21,6 +21,8 @@ TARGETS = {
     "64 writers, 16 KB": ("at least", 5_000),
     "recovery of 1,200 log entries": None,
     "cold open of a store of 700 runs": None,
+    "its anonymous memory after 1,000 reads": ("at most", 120),
+    "its read of a record, of any run, p50": None,
     "idle store, etcd writes": ("at most", 0.5),
     "idle store, calls to the object storage in 0.2 s": ("at most", 0),
     "kill -9 of a writer to another one's commit": ("at most", 2),

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import looptime
 import pytest
@@ -14,6 +15,7 @@ from fixtures.states import NOW, RUN, a_task, created, finished, live, running, 
 from runabout.control.attempts import Attempt, Creation
 from runabout.control.ledger import EVENT, Change, Ledger
 from runabout.control.objects import Uid
+from runabout.control.runrows import run_index
 from runabout.datamanager import Fenced, Store, Unknown, open_store
 from runabout.engine.state import State
 from runabout.etcd import UnknownOutcomeError
@@ -28,7 +30,7 @@ virtual = pytest.mark.looptime
 
 @asynccontextmanager
 async def opened(etcd: MemoryEtcd, *, deadline: float = 30.0) -> AsyncIterator[tuple[Ledger, Store]]:
-    store = await open_store(etcd, deadline=deadline)
+    store = await open_store(etcd, deadline=deadline, index=run_index(Path()))
     try:
         yield Ledger(store), store
     finally:
@@ -57,13 +59,13 @@ async def test_a_run_is_read_back_as_it_was_written_also_by_the_next_process() -
     )
     etcd = MemoryEtcd()
     async with opened(etcd) as (ledger, _):
-        assert ledger.state(RUN) is None
+        assert await ledger.state(RUN) is None
         await ledger.commit(creation(state))
-        assert ledger.state(RUN) == state
+        assert await ledger.state(RUN) == state
     async with opened(etcd) as (ledger, _):
-        assert ledger.state(RUN) == state
-        assert ledger.run(RUN) == state.run
-        assert ledger.run_of(Uid(state.run.uid)) == RUN
+        assert await ledger.state(RUN) == state
+        assert await ledger.run(RUN) == state.run
+        assert await ledger.run_of(Uid(state.run.uid)) == RUN
 
 
 REASONS = st.none() | st.sampled_from(sorted(Reason))
@@ -98,7 +100,7 @@ def test_the_store_has_the_last_written_state_of_each_task(changes: list[list[Ta
             for tasks in changes:
                 await ledger.commit(Change(state.run, tasks))
         async with opened(etcd) as (ledger, _):
-            return ledger.state(RUN)
+            return await ledger.state(RUN)
 
     with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
         found = runner.run(commit_all())
@@ -109,7 +111,7 @@ def test_the_store_has_the_last_written_state_of_each_task(changes: list[list[Ta
 @virtual
 async def test_runs_do_not_see_each_others_tasks_and_the_live_ones_are_known_oldest_first() -> None:
     async with opened(MemoryEtcd()) as (ledger, _):
-        assert (list(ledger.live()), ledger.last_id()) == ([], None)
+        assert (ledger.live(), ledger.last_id()) == ([], None)
         for number, state in (
             (R3, created(task_spec("x"), run=R3)),
             (R1, running(created(task_spec("y"), run=R1))),
@@ -117,9 +119,9 @@ async def test_runs_do_not_see_each_others_tasks_and_the_live_ones_are_known_old
         ):
             assert state.run.id == number
             await ledger.commit(creation(state))
-        assert list(ledger.live()) == [R1, R3]
+        assert ledger.live() == [R1, R3]
         assert ledger.last_id() == R3
-        found = ledger.state(R1)
+        found = await ledger.state(R1)
         assert found is not None
         assert list(found.tasks) == ["y"]
 
@@ -130,26 +132,26 @@ async def test_a_run_that_is_over_is_not_live(phase: Phase) -> None:
     state = created(task_spec("a"))
     async with opened(MemoryEtcd()) as (ledger, _):
         await ledger.commit(creation(replace(state, run=replace(state.run, phase=phase))))
-        assert list(ledger.live()) == []
-        assert ledger.run(RUN) is not None
+        assert ledger.live() == []
+        assert await ledger.run(RUN) is not None
 
 
 @virtual
 async def test_a_run_created_again_under_its_name_is_another_one() -> None:
     async with opened(MemoryEtcd()) as (ledger, _):
         await ledger.commit(creation(created(run=R1, uid="first")))
-        assert ledger.run_of(Uid("second")) is None
+        assert await ledger.run_of(Uid("second")) is None
         await ledger.commit(creation(created(run=R2, uid="second")))
-        assert (ledger.run_of(Uid("first")), ledger.run_of(Uid("second"))) == (R1, R2)
+        assert (await ledger.run_of(Uid("first")), await ledger.run_of(Uid("second"))) == (R1, R2)
 
 
 @virtual
 async def test_counters_are_kept_for_each_root_group() -> None:
     async with opened(MemoryEtcd()) as (ledger, _):
-        assert ledger.counter(ROOT) == 0
+        assert await ledger.counter(ROOT) == 0
         await ledger.commit(creation(created(run=R1), counter=Counter(ROOT, 1)))
         await ledger.commit(creation(created(run=R2), counter=Counter(ROOT, 2)))
-        assert (ledger.counter(ROOT), ledger.counter(f"{ROOT}2")) == (2, 0)
+        assert (await ledger.counter(ROOT), await ledger.counter(f"{ROOT}2")) == (2, 0)
 
 
 @virtual
@@ -215,10 +217,10 @@ async def test_after_an_unknown_outcome_reads_are_true_once_the_store_has_settle
         etcd.fault = fail
         with pytest.raises(Unknown, match="no route"):
             await ledger.commit(creation(created(run=R1)))
-        assert ledger.run(R1) is None
+        assert await ledger.run(R1) is None
         async with asyncio.timeout(60):
             await store.settled()
-        assert ledger.run(R1) is not None
+        assert await ledger.run(R1) is not None
 
 
 @virtual
@@ -230,8 +232,8 @@ async def test_a_process_that_was_replaced_can_write_no_more() -> None:
             await new.commit(creation(created(run=R2)))
             with pytest.raises(Fenced, match="another writer"):
                 await old.commit(creation(created(run=R3)))
-            assert new.run(R3) is None
-            assert list(new.live()) == [R1, R2]
+            assert await new.run(R3) is None
+            assert new.live() == [R1, R2]
 
 
 # what a restart makes of a record

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -15,6 +16,7 @@ from runabout.control.opener import Opener
 from runabout.control.order import Order
 from runabout.control.queue import WorkQueue
 from runabout.control.reconciler import Reconciler
+from runabout.control.runrows import run_index
 from runabout.datamanager import Put, Transaction, open_store
 from runabout.etcd.memory import MemoryEtcd
 from runabout.records import RunId
@@ -25,7 +27,7 @@ IDS = tuple(RunId(f"1il7g1c00000{number}") for number in (1, 2, 3))
 @pytest.mark.looptime
 @pytest.mark.parametrize("damaged", [(RUN, IDS[1]), (TASK, f"{IDS[1]}/a")], ids=["run", "task"])
 async def test_one_damaged_record_keeps_no_other_run_from_going_on(damaged: tuple[str, str]) -> None:
-    store = await open_store(MemoryEtcd())
+    store = await open_store(MemoryEtcd(), index=run_index(Path()))
     ledger, metrics = Ledger(store), Metrics()
     for number, run in enumerate(IDS):
         state = created(task_spec("a"))
@@ -56,7 +58,7 @@ async def test_one_damaged_record_keeps_no_other_run_from_going_on(damaged: tupl
         now=lambda: NOW,
         clock=asyncio.get_running_loop().time,
     )
-    assert reconciler.restore() == 2
+    assert await reconciler.restore() == 2
     assert set(reconciler.lives) == {"u0", "u2"}
     assert metrics.registry.get_sample_value("runabout_records_unreadable_total") == 1
     await store.close()

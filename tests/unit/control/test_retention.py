@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from fixtures.states import NOW, created, finished, task_spec, with_task
 from runabout.control.ledger import EVENT, RUN, TASK, Change, Ledger
 from runabout.control.metrics import Metrics
 from runabout.control.retention import DAY, STEP, Retention, Rule
+from runabout.control.runrows import run_index
 from runabout.datamanager import Gone, Put, Store, Transaction, open_store
 from runabout.etcd.memory import MemoryEtcd
 from runabout.ost import MemoryObjectStore, UnavailableError, iterate
@@ -72,23 +74,23 @@ class Scene:
         while not await retention.step():
             pass
 
-    def runs(self) -> set[str]:
-        return {key for key, _ in self.store.scan(RUN)}
+    async def runs(self) -> set[str]:
+        return {key for key, _ in await self.store.scan(RUN)}
 
     async def logs(self) -> set[str]:
         return {item.key.split("/")[1] async for item in iterate(self.ost, "logs/")}
 
-    def documents(self) -> set[tuple[str, str]]:
+    async def documents(self) -> set[tuple[str, str]]:
         return {
             (kind, key)
             for kind in ("run", "runconfig", "task", "byuid", "trash", "nologs")
-            for key, _ in self.store.scan(kind)
+            for key, _ in await self.store.scan(kind)
         }
 
 
 @asynccontextmanager
 async def scene() -> AsyncIterator[Scene]:
-    store = await open_store(MemoryEtcd())
+    store = await open_store(MemoryEtcd(), index=run_index(Path()))
     try:
         yield Scene(store)
     finally:
@@ -118,7 +120,7 @@ async def test_what_goes_and_what_stays(rules: list[Rule], runs: set[int], logs:
         for number, (group, days) in enumerate(zip(GROUPS, AGES, strict=True)):
             await here.add(number, group=group, days=days)
         await here.keep(*rules)
-        assert here.runs() == {name(number) for number in runs}
+        assert await here.runs() == {name(number) for number in runs}
         assert await here.logs() == {name(number) for number in logs}
 
 
@@ -127,7 +129,12 @@ async def test_nothing_is_left_of_a_run_that_goes_and_all_of_one_that_stays() ->
         await here.add(0, days=20)
         await here.add(1, days=1)
         await here.keep(Rule(days=10, logDays=5))
-        assert here.documents() == {("run", name(1)), ("runconfig", name(1)), ("task", f"{name(1)}/a"), ("byuid", "u1")}
+        assert await here.documents() == {
+            ("run", name(1)),
+            ("runconfig", name(1)),
+            ("task", f"{name(1)}/a"),
+            ("byuid", "u1"),
+        }
         await here.keep(Rule(days=10, logDays=5))
         samples = here.metrics.registry
         assert samples.get_sample_value("runabout_removed_total", {"what": "run"}) == 1
@@ -142,9 +149,9 @@ async def test_a_run_that_is_live_or_whose_logs_are_not_stored_or_that_cannot_be
         unreadable = await here.add(4, days=400)
         await here.store.commit(Transaction((Put(TASK, f"{damaged}/a", b"?"), Put(RUN, unreadable, b"?"))))
         await here.keep(Rule(days=1, logDays=1))
-        assert here.runs() == {live, late, damaged, unreadable}
+        assert await here.runs() == {live, late, damaged, unreadable}
         assert await here.logs() == {live, late, damaged, unreadable}
-        assert gone not in here.runs()
+        assert gone not in await here.runs()
 
 
 async def test_more_runs_than_are_looked_at_at_once_are_counted_over_all_steps() -> None:
@@ -152,7 +159,7 @@ async def test_more_runs_than_are_looked_at_at_once_are_counted_over_all_steps()
         for number in range(2 * STEP + 7):
             await here.add(number)
         await here.keep(Rule(runs=STEP + 3))
-        assert here.runs() == {name(number) for number in range(STEP + 4, 2 * STEP + 7)}
+        assert await here.runs() == {name(number) for number in range(STEP + 4, 2 * STEP + 7)}
 
 
 async def test_logs_are_deleted_by_whoever_works_next_if_the_storage_did_not_let_them_go() -> None:
@@ -167,7 +174,7 @@ async def test_logs_are_deleted_by_whoever_works_next_if_the_storage_did_not_let
         await retention.step()
         with pytest.raises(UnavailableError):
             await retention.step()
-        assert here.runs() == set()
+        assert await here.runs() == set()
         assert await here.logs() == {name(0)}
         ordinary_logs = {item.key async for item in iterate(here.ost, "logs/")}
         for key in ordinary_logs:
@@ -175,7 +182,7 @@ async def test_logs_are_deleted_by_whoever_works_next_if_the_storage_did_not_let
         here.ost = ordinary
         await here.keep()
         assert await here.logs() == set()
-        assert here.documents() == set()
+        assert await here.documents() == set()
 
 
 @settings(max_examples=30, deadline=None)
@@ -192,7 +199,7 @@ async def test_of_every_history_the_newest_and_the_young_stay(rows: list[tuple[s
             for number, (_, days, over) in enumerate(rows)
             if not over or (number in kept if number in ruled else days <= 7)
         }
-        assert here.runs() == expected
+        assert await here.runs() == expected
 
 
 # events

@@ -35,7 +35,7 @@ async def test_a_run_is_found_as_its_records_say(tmp_path: Path) -> None:
         ):
             assert [(each.id, each.end) for each in store.runs.page(query).rows] == [(run.id, NOW + 1)]
         assert store.runs.count(Query(labels={"team": "blue"})) == 0
-        assert store.unreadable == 0
+        assert not store.unreadable
         await store.commit(Transaction((Delete("run", run.id), Delete("runconfig", run.id))))
         assert (store.runs.get(run.id), store.runs.count()) == (None, 0)
     finally:

@@ -122,7 +122,7 @@ async def test_documents_that_are_nowhere_else_are_named(tmp_path: Path) -> None
         assert len(findings) == 2
         lost = next(each for each in findings if each.where == file.object)
         assert f"{file.count} documents of the type {file.type}, {file.first} to {file.last}," in lost.means
-        assert "do not end it before" in lost.todo
+        assert "which an operator that runs then reads" in lost.todo
         await is_true(it, findings, tmp_path)
 
 

@@ -130,7 +130,7 @@ async def test_what_is_advised_when_etcd_has_lost_a_batch_brings_back_what_is_se
         assert "delete all keys below store/0/ in etcd" in (await only(it)).todo
         await it.stores.wipe()
         again = await it.stores.open()
-        assert [key for key in view(again)["doc"] if key.startswith("c ")] == ["c 0000", "c 0001", "c 0002"]
+        assert [key for key in (await view(again))["doc"] if key.startswith("c ")] == ["c 0000", "c 0001", "c 0002"]
 
 
 async def test_a_batch_beyond_the_head_and_one_in_another_s_place_are_found() -> None:
@@ -184,7 +184,7 @@ async def test_a_log_that_continues_another_history_than_the_object_storage_is_f
         assert all("What is sealed is kept, up to sequence 21" in each.means for each in found)
         again = await it.stores.open()
         assert again.recovery is not None
-        assert view(again)["doc"].keys() - it.documents["doc"].keys() == {"sealed"}
+        assert (await view(again))["doc"].keys() - it.documents["doc"].keys() == {"sealed"}
         report = await check(it)
         aside = "1 objects are in quarantine: batches that an opening refused; they are not in the store"
         assert (report.findings, report.notes) == ((), (aside,))

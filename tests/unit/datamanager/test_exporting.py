@@ -45,20 +45,20 @@ async def test_an_export_is_of_one_sequence_while_a_writer_seals_and_makes_check
                 return
             busy, turns = True, turns + 1
             await store.commit(put(f"turn {turns}"))
-            views[store.sequence] = view(store)
+            views[store.sequence] = await view(store)
             if turns % every == 0:
                 await checkpoint(store)
                 await checkpointer(store).collect()
             busy = False
 
-        views[store.sequence] = view(store)
+        views[store.sequence] = await view(store)
         assert it.stores.faulty_ost is not None
         it.stores.faulty.fault = it.stores.faulty_ost.fault = move
         export = await export_store(it.stores.faulty, it.stores.faulty_ost, it.stores.keys, tmp_path / "e", made_at=NOW)
         assert turns > 5
         async with MemoryLab() as lab, empty(lab) as other:
             await imported(other, tmp_path / "e")
-            assert view(await other.open()) == views[export.sequence]
+            assert await view(await other.open()) == views[export.sequence]
 
 
 async def test_the_log_is_read_up_to_a_batch_in_the_middle_of_a_segment() -> None:
@@ -89,7 +89,7 @@ async def test_changes_that_go_to_disk_make_the_same_documents(tmp_path: Path) -
         documents, counts = await with_snapshot(
             it.stores.lab.etcd, it.ost, it.stores.keys, scratch=tmp_path, use=use, most=1
         )
-        assert documents == view(store)
+        assert documents == await view(store)
         assert counts == {kind: len(each) for kind, each in documents.items()}
 
 
@@ -110,7 +110,7 @@ async def test_what_etcd_has_lost_is_exported_from_the_object_storage(tmp_path: 
         kept = {key for key in it.documents[DOC] if not key.startswith("d ")}
         async with MemoryLab() as lab, empty(lab) as other:
             await imported(other, tmp_path / "e")
-            assert view(await other.open())[DOC].keys() == kept
+            assert (await view(await other.open()))[DOC].keys() == kept
 
 
 # the folder

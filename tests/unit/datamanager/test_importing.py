@@ -68,7 +68,7 @@ def test_any_store_is_the_same_after_an_export_and_an_import(
                 report = await audit_store(other_lab.etcd, other.ost, other.keys)
                 assert (report.findings, report.notes) == ((), ())
                 again = await other.open()
-                assert (view(again), again.recovery, again.damage) == (view(store), None, ())
+                assert (await view(again), again.recovery, again.damage) == (await view(store), None, ())
                 assert again.sequence == made.sequence + 1 == store.sequence + 2
                 assert (await again.commit(note(b"next"))).appended == (numbers + 1,)
 
@@ -88,11 +88,11 @@ async def test_what_is_new_and_what_goes_on_in_the_imported_store(tmp_path: Path
         assert (head.epoch, head.sequence, export.sequence) == (1, 19, 18)
         # The same log goes on: its next batch continues the last one of the exported store.
         store = await other.open()
-        assert (view(store), store.epoch, store.sequence) == (it.documents, 2, 20)
+        assert (await view(store), store.epoch, store.sequence) == (it.documents, 2, 20)
         # An older history and another one's checkpoint cannot be told apart by etcd's loss: it goes on from the import.
         await store.close()
         await other.wipe()
-        assert view(await other.open()) == it.documents
+        assert await view(await other.open()) == it.documents
 
 
 async def test_an_imported_store_is_checkpointed_and_collected_like_any_other(tmp_path: Path) -> None:
@@ -103,10 +103,10 @@ async def test_an_imported_store_is_checkpointed_and_collected_like_any_other(tm
         await write(store, 4, prefix="later ")
         await checkpoint(store)
         await checkpointer(store).collect()
-        seen = view(store)
+        seen = await view(store)
         await store.close()
         await other.wipe()
-        assert view(await other.open()) == seen
+        assert await view(await other.open()) == seen
         assert other.ost is not None
         assert (await audit_store(lab.etcd, other.ost, other.keys)).findings == ()
 
@@ -256,7 +256,7 @@ async def test_an_import_that_was_killed_is_told_from_a_store_and_can_begin_agai
                 await imported(other, tmp_path / "e")
             assert await contents(other) == before
             await imported(other, tmp_path / "e", restart=True)
-            assert view(await other.open()) == documents
+            assert await view(await other.open()) == documents
             assert other.ost is not None
             assert (await audit_store(lab.etcd, other.ost, other.keys)).notes == ()
 
@@ -295,7 +295,7 @@ async def test_etcd_is_told_once_and_a_lost_answer_is_asked_for_again(tmp_path: 
         other.faulty.fault = lose
         await imported(other, tmp_path / "e")
         assert failed
-        assert view(await other.open()) == it.documents
+        assert await view(await other.open()) == it.documents
 
 
 async def test_an_import_that_etcd_does_not_take_is_complete_all_the_same(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ async def test_an_import_that_etcd_does_not_take_is_complete_all_the_same(tmp_pa
         with pytest.raises(Unavailable, match="complete on the object storage, but etcd did not take it: nobody there"):
             await imported(other, tmp_path / "e")
         store = await other.open(etcd=lab.etcd)
-        assert view(store) == it.documents
+        assert await view(store) == it.documents
 
 
 async def test_an_operator_that_starts_meanwhile_wins_and_the_import_leaves_nothing(tmp_path: Path) -> None:
@@ -330,4 +330,4 @@ async def test_an_operator_that_starts_meanwhile_wins_and_the_import_leaves_noth
         other.faulty_ost.fault = start
         with pytest.raises(OccupiedError, match="somebody else writes to store 0"):
             await imported(other, tmp_path / "e")
-        assert view(await other.open(etcd=lab.etcd))[DOC] == {"of the operator": b""}
+        assert (await view(await other.open(etcd=lab.etcd)))[DOC] == {"of the operator": b""}

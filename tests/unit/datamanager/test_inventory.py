@@ -34,18 +34,19 @@ async def test_documents_that_were_changed_or_deleted_after_the_checkpoint_are_c
         await store.commit(Transaction((Delete(DOC, "b 0003"), Delete(DOC, "nowhere"), Delete(NOTE, "0" * 15 + "1"))))
         assert it.stores.ost is not None
         found = await take_inventory(it.stores.lab.etcd, it.ost, it.stores.keys, scratch=tmp_path)
-        assert found.documents == {kind: len(documents) for kind, documents in view(store).items()}
+        assert found.documents == {kind: len(documents) for kind, documents in (await view(store)).items()}
 
 
 async def test_data_files_in_whose_range_nothing_changed_are_not_read(tmp_path: Path) -> None:
     async with scene() as it:
         store = await it.stores.open()
         await store.commit(put("0 before all"))
+        documents = await view(store)
         for key in (it.stores.keys.segment(2), *(file.object for file in it.second.files)):
             await it.change(key, CHANGES["zeros"])
         assert it.stores.ost is not None
         found = await take_inventory(it.stores.lab.etcd, it.ost, it.stores.keys, scratch=tmp_path)
-        assert found.documents == {kind: len(documents) for kind, documents in view(store).items()}
+        assert found.documents == {kind: len(documents) for kind, documents in documents.items()}
         assert found.covers == it.second.covers
 
 

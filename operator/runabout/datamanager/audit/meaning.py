@@ -5,7 +5,7 @@ else is damaged. What an opening insists on besides (pointers that can be read, 
 ends) decides whether the store can be opened as it is.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from runabout.datamanager.audit.seen import Damage, Part, Seen, joined
@@ -14,6 +14,8 @@ from runabout.datamanager.loading import Base
 BACKUP = "put the object back from a backup or from an older version in the bucket"
 MOVE = "`runabout data export` does not need it: export the store, and import that into an empty one"
 RESTART = "restart the operator: its next checkpoint takes its place"
+REINDEX = "restart the operator: it makes this part of the index again from the documents"
+OLD = "nothing: it goes with its checkpoint, which is an old one"
 LAST_EXPORT = "without one, what is left is the last export"
 
 
@@ -39,6 +41,8 @@ class Verdict:
     """Whether there is a checkpoint after which all of the log is there, or all of the log."""
     opens: bool
     """Whether an operator can open the store as it is."""
+    reads: bool
+    """Whether it can then read all documents: from one checkpoint and the segments after it."""
     reachable: int
     """Up to which sequence the documents can be had."""
 
@@ -73,7 +77,7 @@ def judge(seen: Seen) -> Verdict:
     log = joined(seen.log, seen.etcd)
     bases: list[Base | None] = [*seen.newest_first(), None]
     reachable = max(log.reach(_covers(base)) for base in bases)
-    return Verdict(seen, end, reachable >= end, _opens(seen), reachable)
+    return Verdict(seen, end, reachable >= end, _opens(seen), _stands(seen, seen.newest_first()), reachable)
 
 
 def _opens(seen: Seen) -> bool:
@@ -84,7 +88,7 @@ def _opens(seen: Seen) -> bool:
     for key, value in ((keys.sealed, seen.sealed), (keys.manifest, seen.pointer)):
         if key in seen.raw and value is None:
             return False
-    if seen.end and not _stands(seen):
+    if seen.end and not _stands(seen, seen.openable()):
         return False
     if seen.sealed is not None and seen.sealed.last > seen.end:
         return False
@@ -93,9 +97,9 @@ def _opens(seen: Seen) -> bool:
     return head is None or _set_back(seen) or seen.etcd.have(seen.end + 1, head.sequence)
 
 
-def _stands(seen: Seen) -> bool:
-    """Return whether an opening can read all that is on the object storage."""
-    bases: list[Base | None] = [*seen.newest_first(), None]
+def _stands(seen: Seen, found: Iterable[Base]) -> bool:
+    """Return whether an opening can go on from one of some checkpoints, or without one."""
+    bases: list[Base | None] = [*found, None]
     return any(
         (base is None or seen.segments.get(base.manifest.sealed.first) == base.manifest.sealed)
         and seen.log.reach(_covers(base)) >= seen.end
@@ -112,7 +116,9 @@ def _covers(base: Base | None) -> int:
 
 
 def _whether(verdict: Verdict) -> str:
-    return "" if verdict.opens else "; the store cannot be opened as it is"
+    if not verdict.opens:
+        return "; the store cannot be opened as it is"
+    return "" if verdict.reads else "; the store can be opened, but not all of it can be read"
 
 
 def _log_part(damage: Damage, verdict: Verdict) -> tuple[str, str]:
@@ -129,7 +135,7 @@ def _log_part(damage: Damage, verdict: Verdict) -> tuple[str, str]:
         kept = f"nothing is lost: the object storage has {part}"
     else:
         return _lost(part, verdict, segment=segment)
-    if not verdict.opens and segment:
+    if segment and not (verdict.opens and verdict.reads):
         return kept + _whether(verdict), f"{BACKUP}, or: {MOVE}" if verdict.recoverable else BACKUP
     return kept + _whether(verdict), "nothing: the operator removes it when no checkpoint needs it any more"
 
@@ -137,12 +143,12 @@ def _log_part(damage: Damage, verdict: Verdict) -> tuple[str, str]:
 def _lost(part: str, verdict: Verdict, *, segment: bool) -> tuple[str, str]:
     rest = f"the documents can be had as of sequence {verdict.reachable}" if verdict.reachable else "nothing can be had"
     means = f"the transactions of {part} are nowhere else; without them {rest}{_whether(verdict)}"
-    keep = "an operator that runs has the documents in memory: do not end it before"
+    keep = "an operator that runs may have the documents in memory: do not end it before"
     if segment:
         return means, f"{BACKUP}; {LAST_EXPORT}; {keep}"
     end = verdict.seen.end
     advice = "restore etcd from a snapshot that has it"
-    if end and _stands(verdict.seen):
+    if end and _stands(verdict.seen, verdict.seen.newest_first()):
         prefix = verdict.seen.keys.prefix
         advice += (
             f"; without one, end the operator and delete all keys below {prefix} in etcd: its next start goes on from "
@@ -169,21 +175,33 @@ def _data(damage: Damage, verdict: Verdict) -> tuple[str, str]:
     seen, file, source = verdict.seen, damage.file, verdict.source(damage.covers)
     if source:
         newest = max(map(_covers, seen.bases.values()), default=0)
-        old = "nothing: it goes with its checkpoint, which is an old one"
-        return _replaced(source, verdict, RESTART if damage.covers == newest else old)
+        return _replaced(source, verdict, RESTART if damage.covers == newest else OLD)
     what = "documents"
     if file is not None:
         what = f"{file.count} documents of the type {file.type}, {file.first} to {file.last},"
     return (
         f"{what} as they were at sequence {damage.covers} are nowhere else; {_left(verdict)}",
-        f"{BACKUP}; {LAST_EXPORT}; an operator that runs has the documents in memory: do not end it before",
+        f"{BACKUP}, which an operator that runs then reads; {LAST_EXPORT}",
     )
+
+
+def _index(damage: Damage, verdict: Verdict) -> tuple[str, str]:
+    newest = max(map(_covers, verdict.seen.bases.values()), default=0)
+    means = f"nothing is lost: the documents say the same{_whether(verdict)}"
+    return means, REINDEX if damage.covers == newest else OLD
+
+
+def _rows(damage: Damage, verdict: Verdict) -> tuple[str, str]:
+    means = f"nothing is lost, but lists of runs are wrong: the documents say what is right{_whether(verdict)}"
+    if damage.where.startswith(verdict.seen.keys.index):
+        return means, f"report this as a bug; then delete the object, and {REINDEX}"
+    return means, "report this as a bug; export the store, and import that into an empty one, which makes a new index"
 
 
 def _replaced(source: str, verdict: Verdict, todo: str) -> tuple[str, str]:
     """Explain what something else says as well."""
     means = f"nothing is lost: {source} the same{_whether(verdict)}"
-    if verdict.opens:
+    if verdict.opens and verdict.reads:
         return means, todo
     return means, f"{BACKUP}, or: {MOVE}" if verdict.recoverable else BACKUP
 
@@ -292,5 +310,7 @@ _EXPLAIN: Mapping[Part, Callable[[Damage, Verdict], tuple[str, str]]] = {
     Part.SEGMENT: _log_part,
     Part.MANIFEST: _manifest,
     Part.DATA: _data,
+    Part.INDEX: _index,
+    Part.ROWS: _rows,
     Part.QUARANTINE: _quarantine,
 }

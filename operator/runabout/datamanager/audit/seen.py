@@ -26,6 +26,8 @@ class Part(Enum):
     SEGMENT = "segment"
     MANIFEST = "manifest"
     DATA = "data file"
+    INDEX = "index file"
+    ROWS = "rows of the index"
     QUARANTINE = "quarantine"
 
 
@@ -105,6 +107,8 @@ class Seen:
     """Manifests that can be read, by name."""
     unfit: set[str] = field(default_factory=set)
     """Names of those that do not hold: something of them is damaged."""
+    with_gaps: set[str] = field(default_factory=set)
+    """Names of those with a damaged data file: a store opens with one, and cannot read the file's documents."""
     etcd: Ranges = field(default_factory=Ranges)
     """Whole batches in etcd."""
     damages: list[Damage] = field(default_factory=list)
@@ -132,4 +136,8 @@ class Seen:
 
     def newest_first(self) -> Iterable[Base]:
         """Return the manifests that hold."""
+        return [base for base in self.openable() if base.pointer.name not in self.with_gaps]
+
+    def openable(self) -> Iterable[Base]:
+        """Return the manifests with which a store can be opened, the newest first."""
         return [base for name, base in sorted(self.bases.items(), reverse=True) if name not in self.unfit]

@@ -1,0 +1,150 @@
+"""Records that a checkpoint covers: control reads them from the object storage, and waits for it if it is away."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fixtures.fake_kube import FakeKube
+from fixtures.states import NOW, created, finished, task_spec
+from lab.checkpoints import checkpoint
+from lab.faulty_ost import FaultyOst
+from runabout.control.ledger import RUN, Change, Ledger
+from runabout.control.metrics import Metrics
+from runabout.control.objects import Uid, run_object
+from runabout.control.opener import Opener
+from runabout.control.parts import Parts, compose
+from runabout.control.runrows import run_index
+from runabout.control.settings import Settings
+from runabout.datamanager import Put, ReadPolicy, Store, Transaction, Unavailable, open_store
+from runabout.engine.groups import root_group
+from runabout.etcd.memory import MemoryEtcd
+from runabout.kube.connection import Connection
+from runabout.kube.session import Session
+from runabout.ost import MemoryObjectStore, UnavailableError
+from runabout.records import Counter, Result, RunId
+
+LIVE, OVER, BROKEN = (RunId(f"1il7g1c00000{number}") for number in (1, 2, 3))
+
+
+def body(uid: str, *, run: str = "") -> dict[str, object]:
+    return {
+        "metadata": {"name": uid, "namespace": "ci", "uid": uid, "resourceVersion": "1", "generation": 1},
+        "spec": {"tasks": [{"name": "a", "containers": [{"name": "a", "image": "i"}], "steps": [{"run": "x"}]}]},
+        **({"status": {"id": run}} if run else {}),
+    }
+
+
+@dataclass
+class Scene:
+    parts: Parts
+    store: Store
+    ost: FaultyOst
+
+    async def _away(self, call: str, _when: str) -> None:
+        if call == "ost read":
+            raise UnavailableError("503")
+
+    def leave(self) -> None:
+        self.ost.fault, self._well = self._away, self.ost.fault
+
+    def come_back(self) -> None:
+        self.ost.fault = self._well
+
+
+async def _write(store: Store, runs: Sequence[RunId]) -> None:
+    ledger = Ledger(store)
+    for number, run in enumerate(runs):
+        state = created(task_spec("a"), run=run, uid=f"u{number}")
+        if run == OVER:
+            state = finished(state, Result.SUCCESS)
+        counter = Counter(root_group("/ci/run/same"), 7)
+        await ledger.commit(Change(state.run, tuple(state.tasks.values()), (), state.config, counter))
+    await store.commit(Transaction((Put(RUN, BROKEN, b"no record"),)))
+
+
+@asynccontextmanager
+async def scene(scratch: Path) -> AsyncIterator[Scene]:
+    """A store that was opened again: everything is in a checkpoint, nothing in memory, and nothing is kept."""
+    etcd, ost = MemoryEtcd(), FaultyOst(MemoryObjectStore())
+    index, reads = run_index(scratch), ReadPolicy(groups=1, footers=1)
+    first = await open_store(etcd, ost=ost, index=index)
+    await _write(first, (LIVE, OVER, BROKEN))
+    await checkpoint(first)
+    await first.close()
+    async with FakeKube() as fake, Session(Connection(server=fake.url, ssl=False, authorize=dict)) as session:
+        await fake.put("namespaces", {"metadata": {"name": "ci"}})
+        store = await open_store(etcd, ost=ost, index=index, reads=reads)
+        made = compose(Settings(scratch_dir=scratch), session=session, store=store, ost=ost, metrics=Metrics())
+        yield Scene(made, store, ost)
+        await store.close()
+
+
+async def test_a_start_takes_the_live_runs_and_reads_none_that_is_over(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        assert Ledger(here.store).live() == [LIVE, BROKEN]
+        assert Ledger(here.store).last_id() == BROKEN
+        assert await here.parts.reconciler.restore() == 1
+        assert {live.id for live in here.parts.reconciler.lives.values()} == {LIVE}
+
+
+async def test_a_start_without_the_object_storage_takes_nothing_and_all_once_it_is_back(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        here.leave()
+        with pytest.raises(Unavailable, match="cannot be read from the object store/0/data/run"):
+            await here.parts.reconciler.restore()
+        assert not here.parts.reconciler.lives
+        here.come_back()
+        assert await here.parts.reconciler.restore() == 1
+
+
+@pytest.mark.parametrize("known", ["", OVER], ids=["without a status", "with its id"])
+async def test_a_run_with_a_record_is_not_created_again_while_that_cannot_be_read(tmp_path: Path, known: str) -> None:
+    async with scene(tmp_path) as here:
+        here.parts.news.run_seen(body("u1", run=known), deleted=False)
+        here.leave()
+        with pytest.raises(Unavailable):
+            await here.parts.reconciler.reconcile(Uid("u1"))
+        assert here.store.runs.count() == 2
+        here.come_back()
+        live = await Opener(ledger=Ledger(here.store), store=0, now=lambda: NOW).recorded(Uid("u1"), known_as=known)
+        assert live is not None
+        assert live.id == OVER
+
+
+async def test_an_id_in_a_status_that_is_another_runs_is_not_believed(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        opener = Opener(ledger=Ledger(here.store), store=0, now=lambda: NOW)
+        live = await opener.recorded(Uid("u0"), known_as=OVER)
+        assert live is not None
+        assert live.id == LIVE
+        assert await opener.recorded(Uid("nobody"), known_as=OVER) is None
+
+
+async def test_numbers_are_unique_and_in_order_also_while_the_last_one_is_being_read(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        ledger = Ledger(here.store)
+        opener = Opener(ledger=ledger, store=0, now=lambda: NOW)
+
+        async def slow(call: str, _when: str) -> None:
+            if call == "ost read":
+                await asyncio.sleep(0)
+
+        here.ost.fault = slow
+
+        async def create(name: str) -> int:
+            live = await opener.create(run_object(body(name)))
+            counter = opener.counter(live.state.run.group)
+            await ledger.commit(Change(live.state.run, config=live.state.config, counter=counter))
+            opener.committed(live.state.run.group)
+            return live.state.run.counter
+
+        found = await asyncio.gather(*(create("same") for _ in range(10)))
+        found += await asyncio.gather(*(create("same") for _ in range(3)))
+        assert found == list(range(8, 21))
+        ids = [row.id for row in here.store.runs.page(limit=13).rows]
+        assert [row.counter for row in here.store.runs.page(limit=13).rows] == found[::-1]
+        assert len(set(ids)) == 13
