@@ -58,6 +58,23 @@ async def last_epoch(ost: ObjectStore, keys: Keys, *, after: int) -> int:
     return highest
 
 
+async def was_opened(ost: ObjectStore, keys: Keys) -> bool:
+    """Return whether any opening of a store may have been finished, so that somebody may have been told of a commit.
+
+    One that did not finish leaves the identity and the marker of its epoch, and nothing else before it seals. Those of
+    a store without an object storage leave no marker, but a gap before the next one. Raises errors of the object
+    storage.
+    """
+    epochs: list[int] = []
+    async for each in iterate(ost, keys.prefix):
+        epoch = number_of(each.key, keys.epochs)
+        if epoch is not None:
+            epochs.append(epoch)
+        elif each.key != keys.identity:
+            return True
+    return epochs != list(range(1, len(epochs) + 1))
+
+
 async def read_segment(ost: ObjectStore, keys: Keys, first: int) -> tuple[Segment, Sealed]:
     """Return a segment, read twice if the first time it is damaged, and what a sealed key says of it.
 

@@ -26,7 +26,7 @@ from runabout.datamanager.indexed import IndexSource
 from runabout.datamanager.loading import Base, Loaded, load_history
 from runabout.datamanager.log import read_values
 from runabout.datamanager.manifest import Pointer, decode_pointer
-from runabout.datamanager.objects import last_epoch
+from runabout.datamanager.objects import last_epoch, was_opened
 from runabout.datamanager.quarantine import put_aside
 from runabout.datamanager.recovery import Case, Recovery, judge
 from runabout.etcd import Compare, Etcd, KeyRange, Put
@@ -152,6 +152,7 @@ async def _open_with(etcd: Etcd, ost: ObjectStore, keys: Keys, index: IndexSourc
             if (await read_state(etcd, keys)).life is None:
                 raise
             return None  # overtaken by one that has collected since what was listed here
+        known = known and (loaded.end.last > 0 or await was_opened(ost, keys))
         recovery = None
         if judge(keys, head=None, known=known, end=loaded.end, pointer=None, following=None) is Case.WIPED:
             recovery = await _recovery(ost, keys, Case.WIPED, loaded, None)

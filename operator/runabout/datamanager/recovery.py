@@ -17,7 +17,7 @@ class Case(Enum):
     """In which state a store was found."""
 
     NEW = "new"
-    """Nothing anywhere."""
+    """Nothing anywhere, or only what openings left that were cut off before anybody could commit."""
     NORMAL = "normal"
     """etcd continues the object storage."""
     WIPED = "wiped"
@@ -65,7 +65,7 @@ def judge(
     Args:
         keys: Names, for errors.
         head: What etcd says, None if there is no store in it.
-        known: Whether the object storage knows this store.
+        known: Whether the object storage knows this store as one that was open once.
         end: The last segment of the history on the object storage.
         pointer: What etcd says is sealed.
         following: The batch in etcd that comes after `end` by its sequence, None if there is none.

@@ -78,21 +78,6 @@ async def test_etcd_that_was_wiped_before_anything_was_sealed_is_reported_too(se
     assert again.epoch == 2
 
 
-async def test_a_store_whose_making_was_cut_off_is_new_and_nothing_is_said_to_be_lost(sealing: Sealing) -> None:
-    stores = sealing(interval=NEVER)
-    assert stores.faulty_ost is not None
-
-    async def die(name: str, at: str) -> None:
-        if (name, at) == ("ost write", "after"):
-            raise UnavailableError("the process died")
-
-    stores.faulty_ost.fault = die
-    with pytest.raises(Unavailable):
-        await stores.open()
-    store = await stores.open(etcd=stores.lab.etcd)
-    assert (store.recovery, store.epoch) == (None, 1)
-
-
 @pytest.mark.parametrize("sealed_then", [0, 3])
 async def test_after_etcd_was_set_back_nothing_that_was_sealed_is_lost(sealing: Sealing, sealed_then: int) -> None:
     stores = sealing(interval=NEVER, keep=1)
