@@ -19,6 +19,7 @@ import typer
 
 from runabout.client.progress import Teller, size
 from runabout.control.etcdaccess import EtcdSettingsError, connect_etcd
+from runabout.control.runrows import run_index
 from runabout.control.settings import Settings, ost_settings
 from runabout.control.tables import TABLES
 from runabout.control.variables import read_settings
@@ -65,7 +66,8 @@ def check() -> None:
     Changes nothing, and works while an operator runs. Exit code 0 if all is whole, 1 if something is damaged, 2 if the
     store could not be checked.
     """
-    report = _with_store(lambda etcd, ost, keys: audit_store(etcd, ost, keys, progress=Teller()))
+    index = run_index(_scratch())
+    report = _with_store(lambda etcd, ost, keys: audit_store(etcd, ost, keys, index=index, progress=Teller()))
     for finding in report.findings:
         typer.echo(f"DAMAGED  {finding.where} {finding.what}\n  means  {finding.means}\n  to do  {finding.todo}\n")
     for note in report.notes:

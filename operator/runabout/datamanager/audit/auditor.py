@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from runabout.datamanager.audit.entries import Log, look_at_state
+from runabout.datamanager.audit.index import Indexes
 from runabout.datamanager.audit.meaning import Finding, explain
 from runabout.datamanager.audit.objects import Objects
 from runabout.datamanager.audit.seen import Damage, Part, Seen
 from runabout.datamanager.errors import BrokenLog
 from runabout.datamanager.head import Keys
+from runabout.datamanager.indexed import IndexSource
 from runabout.datamanager.progress import Progress, silent
 from runabout.etcd import Etcd
 from runabout.ost import ObjectStore
@@ -31,13 +33,19 @@ class Report:
     batches: int
 
 
-async def audit_store(etcd: Etcd, ost: ObjectStore, keys: Keys, *, progress: Progress = silent) -> Report:
+async def audit_store(
+    etcd: Etcd, ost: ObjectStore, keys: Keys, *, index: IndexSource | None = None, progress: Progress = silent
+) -> Report:
     """Verify everything that a store has; changes nothing, and works while somebody writes the store.
 
+    With `index` the rows of the newest index files are compared with the documents; which labels are indexed is taken
+    from the store.
+
     Raises:
-        BrokenLog: there is no store. Errors of etcd and of the object storage: it could not be checked.
+        BrokenLog: there is no store. Unavailable: the index's scratch folder takes no more. Errors of etcd and of the
+            object storage: it could not be checked.
     """
-    objects = Objects(ost, keys, progress)
+    objects = Objects(ost, keys, progress, Indexes(ost, index))
     before: set[tuple[Part, str]] | None = None
     for look in range(1, LOOKS + 1):
         seen = await _look(etcd, objects, keys, progress)

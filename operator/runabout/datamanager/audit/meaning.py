@@ -14,6 +14,8 @@ from runabout.datamanager.loading import Base
 BACKUP = "put the object back from a backup or from an older version in the bucket"
 MOVE = "`runabout data export` does not need it: export the store, and import that into an empty one"
 RESTART = "restart the operator: its next checkpoint takes its place"
+REINDEX = "restart the operator: it makes this part of the index again from the documents"
+OLD = "nothing: it goes with its checkpoint, which is an old one"
 LAST_EXPORT = "without one, what is left is the last export"
 
 
@@ -169,8 +171,7 @@ def _data(damage: Damage, verdict: Verdict) -> tuple[str, str]:
     seen, file, source = verdict.seen, damage.file, verdict.source(damage.covers)
     if source:
         newest = max(map(_covers, seen.bases.values()), default=0)
-        old = "nothing: it goes with its checkpoint, which is an old one"
-        return _replaced(source, verdict, RESTART if damage.covers == newest else old)
+        return _replaced(source, verdict, RESTART if damage.covers == newest else OLD)
     what = "documents"
     if file is not None:
         what = f"{file.count} documents of the type {file.type}, {file.first} to {file.last},"
@@ -178,6 +179,19 @@ def _data(damage: Damage, verdict: Verdict) -> tuple[str, str]:
         f"{what} as they were at sequence {damage.covers} are nowhere else; {_left(verdict)}",
         f"{BACKUP}; {LAST_EXPORT}; an operator that runs has the documents in memory: do not end it before",
     )
+
+
+def _index(damage: Damage, verdict: Verdict) -> tuple[str, str]:
+    newest = max(map(_covers, verdict.seen.bases.values()), default=0)
+    means = f"nothing is lost: the documents say the same{_whether(verdict)}"
+    return means, REINDEX if damage.covers == newest else OLD
+
+
+def _rows(damage: Damage, verdict: Verdict) -> tuple[str, str]:
+    means = f"nothing is lost, but lists of runs are wrong: the documents say what is right{_whether(verdict)}"
+    if damage.where.startswith(verdict.seen.keys.index):
+        return means, f"report this as a bug; then delete the object, and {REINDEX}"
+    return means, "report this as a bug; export the store, and import that into an empty one, which makes a new index"
 
 
 def _replaced(source: str, verdict: Verdict, todo: str) -> tuple[str, str]:
@@ -292,5 +306,7 @@ _EXPLAIN: Mapping[Part, Callable[[Damage, Verdict], tuple[str, str]]] = {
     Part.SEGMENT: _log_part,
     Part.MANIFEST: _manifest,
     Part.DATA: _data,
+    Part.INDEX: _index,
+    Part.ROWS: _rows,
     Part.QUARANTINE: _quarantine,
 }

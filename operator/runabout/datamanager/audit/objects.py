@@ -1,4 +1,4 @@
-"""Looking at what the object storage has: identity, epochs, segments, manifests, data files, quarantine.
+"""Looking at what the object storage has: identity, epochs, segments, manifests, data and index files, quarantine.
 
 Objects never change, so one that was found whole is not read again in a later look.
 """
@@ -12,13 +12,14 @@ from itertools import pairwise
 from typing import TypeVar
 
 from runabout.datamanager.audit.comparing import compare_pointers
+from runabout.datamanager.audit.index import Indexes, contradiction
 from runabout.datamanager.audit.seen import Part, Seen, said
 from runabout.datamanager.batch import NO_CHAIN
 from runabout.datamanager.datafile import read_rows
 from runabout.datamanager.errors import BrokenLog
 from runabout.datamanager.head import Keys, Sealed, number_of
 from runabout.datamanager.loading import Base, read_files, read_manifest
-from runabout.datamanager.manifest import DataFile, folder_of, parse_name
+from runabout.datamanager.manifest import DataFile, folder_of, parse_index_name, parse_name
 from runabout.datamanager.objects import batches, read_segment
 from runabout.datamanager.progress import Progress, Step
 from runabout.datamanager.segment import MAX_SEGMENT, Segment, decode_segment
@@ -27,7 +28,7 @@ from runabout.ost import ByteRange, CorruptError, NotFoundError, ObjectInfo, Obj
 
 S = TypeVar("S")
 T = TypeVar("T")
-COUNTED = ("manifest", "wal", "data", "quarantine")
+COUNTED = ("manifest", "wal", "data", "index", "quarantine")
 """What is read as a whole, by the first element of a key below the store."""
 AHEAD = 4
 """Objects that are fetched at once: at most 64 MiB."""
@@ -62,6 +63,7 @@ class Objects:
     ost: ObjectStore
     keys: Keys
     progress: Progress
+    indexes: Indexes
     _segments: dict[int, _Part] = field(default_factory=dict)
     _manifests: dict[str, Base] = field(default_factory=dict)
     _files: set[DataFile] = field(default_factory=set)
@@ -84,6 +86,7 @@ class Objects:
         await self._look_at_manifests(seen, listed.get("manifest", []), total)
         await self._look_at_segments(seen, listed.get("wal", []), total)
         await self._look_at_files(seen, listed.get("data", []), total)
+        await self._look_at_index(seen, listed.get("index", []), total)
         await self._look_at_quarantine(seen, listed.get("quarantine", []), total)
         compare_pointers(seen)
         self._compare_ids(seen)
@@ -221,6 +224,12 @@ class Objects:
                     self._files.add(file)
                     seen.objects, seen.size = seen.objects + 1, seen.size + file.size
 
+    async def _look_at_index(self, seen: Seen, infos: list[ObjectInfo], total: _Total) -> None:
+        folder = self.keys.index
+        ours = [each for each in infos if parse_index_name(each.key.removeprefix(folder)) is not None]
+        _strangers(seen, [each.key for each in infos if each not in ours])
+        await self.indexes.look(seen, ours, total.add)
+
     async def _look_at_quarantine(self, seen: Seen, infos: list[ObjectInfo], total: _Total) -> None:
         for each in infos:
             total.add(each.size)
@@ -318,7 +327,7 @@ def _contradiction(base: Base, keys: Keys) -> str:
             return f"names data files of the type {kind} whose ranges of keys overlap"
         if any(not file.object.startswith(f"{keys.data}{folder_of(kind)}/") for file in files):
             return f"names an object outside of {keys.data}{folder_of(kind)}/ as a data file"
-    return ""
+    return contradiction(base, keys.index)
 
 
 def _look_at_epochs(seen: Seen, infos: list[ObjectInfo]) -> None:

@@ -26,6 +26,8 @@ class Part(Enum):
     SEGMENT = "segment"
     MANIFEST = "manifest"
     DATA = "data file"
+    INDEX = "index file"
+    ROWS = "rows of the index"
     QUARANTINE = "quarantine"
 
 
