@@ -5,13 +5,14 @@ from contextlib import AsyncExitStack
 from typing import Self
 
 from lab.etcds import Lab
-from lab.faulty_etcd import FaultyEtcd
+from lab.faulty_etcd import Fault, FaultyEtcd
 from lab.faulty_ost import FaultyOst
 from runabout.datamanager import (
     Append,
     CheckpointPolicy,
     Committed,
     Delete,
+    Durability,
     IndexSource,
     Put,
     SealPolicy,
@@ -49,6 +50,7 @@ class Stores:
         checkpoints: CheckpointPolicy | None = None,
         tables: Tables | None = None,
         index: IndexSource | None = None,
+        durability: Durability = Durability.ETCD,
     ) -> None:
         self.lab = lab
         self.ost = ost
@@ -57,10 +59,29 @@ class Stores:
         self._policy = policy
         self._checkpoints = checkpoints
         self._tables = tables or {}
-        self._index = index
+        self.index = index
+        self.durability = durability
         self.keys = Keys(number)
         self._stack = AsyncExitStack()
         self._opened: list[Store] = []
+
+    def meet(self, fault: Fault) -> None:
+        """Have the calls of all openings go through a fault from now on."""
+        assert self.faulty_ost is not None
+        self.faulty.fault = self.faulty_ost.fault = fault
+
+    def beside(self) -> "Stores":
+        """Return the same store as another machine has it, whose calls meet faults of their own."""
+        return Stores(
+            self.lab,
+            self.keys.store,
+            ost=self.ost,
+            policy=self._policy,
+            checkpoints=self._checkpoints,
+            tables=self._tables,
+            index=self.index,
+            durability=self.durability,
+        )
 
     async def open(self, *, etcd: Etcd | None = None, deadline: float = 30.0) -> Store:
         """Open the store once more, as another process would; with an `etcd` of its own no call fails."""
@@ -73,7 +94,8 @@ class Stores:
             policy=self._policy,
             checkpoints=self._checkpoints,
             tables=self._tables,
-            index=self._index,
+            index=self.index,
+            durability=self.durability,
         )
         self._stack.push_async_callback(store.close)
         self._opened.append(store)

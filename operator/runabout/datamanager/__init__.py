@@ -5,6 +5,7 @@ safety rests on a compare in each commit, never on a lease or a clock. docs/inte
 """
 
 from runabout.datamanager.checkpointer import Checkpointer, CheckpointPolicy
+from runabout.datamanager.durability import Durability
 from runabout.datamanager.errors import (
     BrokenLog,
     Conflict,
@@ -41,6 +42,7 @@ __all__ = [
     "Committed",
     "Conflict",
     "Delete",
+    "Durability",
     "Fenced",
     "Follower",
     "Gone",

@@ -1,6 +1,7 @@
 """A store opened for writing: transactions in groups, each group one compare-and-put in etcd.
 
-What always holds: a transaction is applied and acknowledged only after etcd has it; the head's value is compared in
+What always holds: a transaction is applied and acknowledged only after etcd has it (and, if the store was opened for
+that, the object storage); the head's value is compared in
 every commit, so of two writers one stops; a reply that was lost is asked for again with the same transaction until the
 answer is definite, and can take effect at most once.
 """
@@ -11,9 +12,10 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
-from runabout.datamanager.access import FULL, too_large
+from runabout.datamanager.access import why_not_written
 from runabout.datamanager.batch import APPEND, DELETE, PUT, Batch, Entry, encode_batch, next_chain
 from runabout.datamanager.checkpointer import Checkpointer
+from runabout.datamanager.durability import Durability, SealedFirst
 from runabout.datamanager.errors import (
     BrokenLog,
     Conflict,
@@ -24,7 +26,7 @@ from runabout.datamanager.errors import (
     Unknown,
 )
 from runabout.datamanager.groups import Groups
-from runabout.datamanager.head import Head, Keys, decode_head
+from runabout.datamanager.head import Head, Keys, decode_head, who_has
 from runabout.datamanager.indexed import Runs
 from runabout.datamanager.observing import NOBODY, Observer
 from runabout.datamanager.opening import Opened
@@ -39,7 +41,6 @@ from runabout.etcd import (
     EtcdError,
     FullError,
     PermanentEtcdError,
-    RequestTooLargeError,
     RetryableEtcdError,
     UnavailableError,
 )
@@ -76,6 +77,7 @@ class Store:
         self._news = asyncio.Condition()
         self._sealer: Sealer | None = None
         self._checkpointer: Checkpointer | None = None
+        self._sealed_first: SealedFirst | None = None
         self._space: SpaceWatch | None = None
         self._flusher: asyncio.Task[None] | None = None
         self._beside: list[asyncio.Task[None]] = []
@@ -189,10 +191,10 @@ class Store:
         except EtcdError as error:
             raise Unavailable(str(error)) from error
         if value is None:
-            raise Fenced(_who(value, self._keys, self._head))
+            raise Fenced(who_has(value, self._keys, self._head))
         head = decode_head(value, where=self._keys.head.decode())
         if (head.incarnation, head.epoch) != (self._head.incarnation, self._head.epoch):
-            raise Fenced(_who(value, self._keys, self._head))
+            raise Fenced(who_has(value, self._keys, self._head))
         try:
             async with asyncio.timeout(self._deadline), self._news:
                 await self._news.wait_for(lambda: self._head.sequence >= head.sequence or self._failed is not None)
@@ -227,13 +229,19 @@ class Store:
     # writing
 
     async def commit(self, transaction: Transaction) -> Committed:
-        """Write a transaction; returns when etcd has it and reads here see it.
+        """Write a transaction; returns when it is as durable as the store was opened for, and reads here see it.
 
         Raises:
             Conflict, TooLarge, Unavailable (nothing was written; ReadOnly: for want of room), Unknown, Fenced,
             BrokenLog
             ValueError: a type or key that no batch can hold.
         """
+        committed = await self._commit(transaction)
+        if self._sealed_first is not None:
+            await self._sealed_first.wait(committed.sequence, seconds=self._deadline)
+        return committed
+
+    async def _commit(self, transaction: Transaction) -> Committed:
         if self._failed is not None:
             raise self._failed
         if self._closing:
@@ -252,6 +260,8 @@ class Store:
         """Return when no transaction is under way: after `Unknown`, reads then say what is true."""
         async with self._news:
             await self._news.wait_for(lambda: self._stuck_since is None or self._failed is not None)
+        if self._sealed_first is not None:
+            await self._sealed_first.settled(self.sequence)
 
     async def broken(self) -> StoreError:
         """Return why this writer had to stop, once it has."""
@@ -265,6 +275,8 @@ class Store:
         self._wake.set()
         if self._flusher is not None:
             await asyncio.wait((self._flusher,), timeout=1)
+        if self._sealed_first is not None:
+            await self._sealed_first.close()
         await self.halt()
         self._queue.fail(Unavailable("the store was closed"))
         async with self._news:
@@ -286,7 +298,7 @@ class Store:
         self._space = space
         self._beside.append(asyncio.create_task(self._work("space watch", space.run()), name="store space watch"))
 
-    async def join(self, sealer: Sealer, checkpointer: Checkpointer) -> None:
+    async def join(self, sealer: Sealer, checkpointer: Checkpointer, durability: Durability) -> None:
         """Begin to write with a batch of our own, seal it, and go on sealing and making checkpoints.
 
         Raises:
@@ -295,8 +307,9 @@ class Store:
         """
         self.start()
         self._sealer, self._checkpointer = sealer, checkpointer
-        await self.commit(Transaction(()))
+        await self._commit(Transaction(()))
         await sealer.seal()
+        self._sealed_first = SealedFirst(sealer) if durability is Durability.OBJECT else None
         for name, work in (("sealer", sealer.run()), ("checkpointer", checkpointer.run())):
             self._beside.append(asyncio.create_task(self._work(name, work), name=f"store {name}"))
 
@@ -447,15 +460,10 @@ class Store:
         finally:
             self._stuck_since = None
 
-    def _refused(self, error: EtcdError, size: int) -> Unavailable:
-        """Return what a batch's refusal by etcd means; nothing was written."""
-        if isinstance(error, RequestTooLargeError):
-            return Unavailable(too_large(error, size))
-        if not isinstance(error, FullError):
-            return Unavailable(str(error))
-        if self._space is not None:
+    def _refused(self, error: PermanentEtcdError | FullError, size: int) -> Unavailable:
+        if isinstance(error, FullError) and self._space is not None:
             self._space.met_full()
-        return ReadOnly(f"{FULL}: {error}")
+        return why_not_written(error, size)
 
     def _found(self, values: Many[bytes | None], value: bytes) -> None:
         """Judge what stands at a batch's key, and the head, once the head is not the one that it continues.
@@ -464,7 +472,7 @@ class Store:
             Fenced: it is not this batch.
         """
         if values[0] != value:
-            raise Fenced(_who(values[1], self._keys, self._head))
+            raise Fenced(who_has(values[1], self._keys, self._head))
 
     def _give_up(self, prepared: list[_Prepared], error: Exception, *, unclear: bool) -> None:
         """Answer those who began to wait a deadline ago: some are in a batch that may be written, others in none.
@@ -485,14 +493,5 @@ class Store:
     def _stop(self, error: StoreError) -> None:
         self._failed = self._failed or error
         self._queue.fail(error)
-
-
-def _who(found: bytes | None, keys: Keys, ours: Head) -> str:
-    if found is None:
-        return f"{keys.head.decode()} is gone from etcd: it was wiped under a running store"
-    head = decode_head(found, where=keys.head.decode())
-    if (head.incarnation, head.epoch) == (ours.incarnation, ours.epoch):
-        return f"{keys.head.decode()} says sequence {head.sequence} after {ours.sequence}: etcd was set back"
-    if head.incarnation != ours.incarnation:
-        return "the store was made anew, with another incarnation, under this writer"
-    return f"the store was opened by another writer (epoch {head.epoch}, ours is {ours.epoch})"
+        if self._sealed_first is not None:
+            self._sealed_first.end(error)
