@@ -15,11 +15,13 @@ from runabout.datamanager import (
     Delete,
     Follower,
     Put,
+    Recovery,
     Store,
     StoreError,
     Transaction,
     Unknown,
 )
+from runabout.datamanager.observing import Nobody
 from runabout.datamanager.snapshot import Snapshot, with_snapshot
 from runabout.etcd import MemoryEtcd
 
@@ -29,6 +31,16 @@ KINDS = (DOC, NOTE, RUN)
 async def shown(store: Store | Follower) -> View:
     """Return all that a store shows of what is written in these tests."""
     return {kind: dict(store.scan(kind)) for kind in KINDS}
+
+
+class Reports(Nobody):
+    """What openings have said of lost etcds, by processes that may have died in the next moment."""
+
+    def __init__(self) -> None:
+        self.recoveries: list[Recovery] = []
+
+    def recovers(self, recovery: Recovery) -> None:
+        self.recoveries.append(recovery)
 
 
 @dataclass(slots=True)
@@ -48,9 +60,14 @@ class Ledger:
         except StoreError as error:
             self.told[name] = error
 
-    @property
-    def acknowledged(self) -> set[str]:
-        return {name for name, told in self.told.items() if isinstance(told, Committed)}
+    def excuse(self, kept: set[str]) -> None:
+        """Etcd is lost in this moment: what was asked for is lost, perhaps, but for what is kept elsewhere."""
+        self.excused |= self.asked.keys() - kept
+
+    def lost(self, seen: View) -> set[str]:
+        """Return what was acknowledged and is not there."""
+        happened = {body.decode() for body in seen[NOTE].values()}
+        return {name for name, told in self.told.items() if isinstance(told, Committed)} - happened
 
     def check(self, seen: View) -> None:
         """Compare what was told with what a store shows.

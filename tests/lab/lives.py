@@ -17,7 +17,7 @@ from lab.etcds import MemoryLab
 from lab.indexed import check as check_runs
 from lab.indexed import gone, record, source
 from lab.inline import InlineExecutor
-from lab.ledger import Ledger, shown
+from lab.ledger import Ledger, Reports, shown
 from lab.pointers import check_pointers
 from lab.stores import DOC, Stores
 from runabout.datamanager import (
@@ -120,6 +120,15 @@ async def check_store(stores: Stores, ledger: Ledger) -> None:
     assert again.recovery is None
     await _goes_on(stores, again, ledger)
     assert await objects(stores, "quarantine/") == []
+
+
+async def check_lost(stores: Stores, ledger: Ledger, reports: Reports) -> None:
+    """The same of a store that has lost its etcd; and if anything is lost, that was reported."""
+    again = await stores.open(etcd=stores.lab.etcd)
+    lost = ledger.lost(await shown(again))
+    assert reports.recoveries or not lost, f"{lost} went without a word"
+    assert all(each.sequence <= again.sequence for each in reports.recoveries)
+    await _goes_on(stores, again, ledger)
 
 
 async def _goes_on(stores: Stores, again: Store, ledger: Ledger) -> None:

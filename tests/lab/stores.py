@@ -26,6 +26,7 @@ from runabout.datamanager import (
 from runabout.datamanager.batch import NO_CHAIN, Batch
 from runabout.datamanager.head import Head, Keys, decode_head
 from runabout.datamanager.objects import read_history
+from runabout.datamanager.observing import NOBODY, Observer
 from runabout.etcd import Etcd
 from runabout.etcd import Put as EtcdPut
 from runabout.ost import ObjectStore
@@ -61,6 +62,7 @@ class Stores:
         self._tables = tables or {}
         self.index = index
         self.durability = durability
+        self.observer: Observer = NOBODY
         self.keys = Keys(number)
         self._stack = AsyncExitStack()
         self._opened: list[Store] = []
@@ -72,7 +74,7 @@ class Stores:
 
     def beside(self) -> "Stores":
         """Return the same store as another machine has it, whose calls meet faults of their own."""
-        return Stores(
+        other = Stores(
             self.lab,
             self.keys.store,
             ost=self.ost,
@@ -82,6 +84,9 @@ class Stores:
             index=self.index,
             durability=self.durability,
         )
+        other.observer = self.observer
+        self._stack.push_async_callback(other.__aexit__)
+        return other
 
     async def open(self, *, etcd: Etcd | None = None, deadline: float = 30.0) -> Store:
         """Open the store once more, as another process would; with an `etcd` of its own no call fails."""
@@ -96,6 +101,7 @@ class Stores:
             tables=self._tables,
             index=self.index,
             durability=self.durability,
+            observer=self.observer,
         )
         self._stack.push_async_callback(store.close)
         self._opened.append(store)

@@ -115,7 +115,7 @@ async def _joined(
     adopted if it belongs to our history, and else it cannot be sealed any more, or was sealed before and we begin
     again. Without it, what we acknowledge could be refused by a later opening. False if we have to begin again.
     """
-    opened = await open_log(etcd, ost, keys, index)
+    opened = await open_log(etcd, ost, keys, index, observer)
     store = Store(etcd, keys, opened, deadline=deadline, observer=observer)
     if ost is None:
         store.start()
