@@ -130,13 +130,13 @@ STATES: dict[str, Callable[[Stores, Ledger], Awaitable[None]]] = {
 }
 
 
-async def _recovers(stores: Stores, ledger: Ledger) -> None:
+async def recovers(stores: Stores, ledger: Ledger, name: str) -> None:
     """A process that finds etcd lost, and works for a short while."""
     store = await opened(stores)
     if store is not None:
-        await ledger.commit(store, "after the loss", Put(DOC, "after", b"1"))
+        await ledger.commit(store, f"{name} after the loss", Put(DOC, "after", b"1"))
         await asyncio.sleep(2)
-        await ledger.commit(store, "after that", Put(DOC, "after", b"2"))
+        await ledger.commit(store, f"{name} after that", Put(DOC, "after", b"2"))
         await store.close()
 
 
@@ -154,14 +154,14 @@ async def test_whatever_call_of_a_recovery_meets_a_fault_it_is_done_and_said(sta
     async with new_stores(None) as stores:
         counter = Trouble(0, kind)
         await _begin(state, counter, stores, Ledger())
-        await _recovers(stores, Ledger())
+        await recovers(stores, Ledger(), "one")
     assert len(counter.names) > len(("get", "txn", "range", "identity", "epochs", "epoch", "manifests", "manifest"))
     for at, call in enumerate(counter.names, start=1):
         async with new_stores(None) as stores:
             ledger, reports, trouble = Ledger(), Reports(), Trouble(at, kind)
             stores.observer = reports
             await _begin(state, trouble, stores, ledger)
-            process = asyncio.ensure_future(_recovers(stores, ledger))
+            process = asyncio.ensure_future(recovers(stores, ledger, "one"))
             met = asyncio.ensure_future(trouble.met.wait())
             await asyncio.wait((process, met), return_when=asyncio.FIRST_COMPLETED)
             assert trouble.met.is_set(), f"call {at}, {call}, was never made"
