@@ -129,6 +129,7 @@ class Operator:
                             ost=self._ost,
                             number=settings.store,
                             deadline=settings.store_deadline_seconds,
+                            durability=settings.durability,
                             tables=TABLES,
                             members=etcd,
                             space=space_policy(settings),
