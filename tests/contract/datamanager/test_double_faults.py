@@ -23,7 +23,7 @@ from lab.trouble import KINDS, Trouble
 from runabout.datamanager import Committed, Fenced, StorageFailed, Unavailable, Unknown
 
 EXPLORE = bool(os.environ.get("RUNABOUT_EXPLORE"))
-LIVES, RECOVERIES = (2_000, 0) if EXPLORE else (150, 300)
+LIVES, RECOVERIES = (2_000, 0) if EXPLORE else (120, 200)
 NEAR = 40
 """Calls after the first fault among which half of the second ones are."""
 
