@@ -78,7 +78,7 @@ def naive(view: View, *, labels: tuple[str, ...] = LABELS) -> NaiveIndex:
     made = NaiveIndex()
     using = source(Path(), labels=labels)
     for key, body in view[RUN].items():
-        row = using.row_of(key, body, using.labels_of(key, view[CONFIG].get(key)))
+        row = using.row_of(key, body, using.labels_of(key, view.get(CONFIG, {}).get(key)))
         if row is not None:
             made.rows[row.id] = row
     return made

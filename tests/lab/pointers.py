@@ -7,6 +7,7 @@ from runabout.datamanager.batch import NO_CHAIN, link
 from runabout.datamanager.head import decode_head, decode_meta, decode_sealed
 from runabout.datamanager.manifest import decode_manifest, decode_pointer
 from runabout.datamanager.segment import decode_segment
+from runabout.runindex.files import read_file
 
 
 async def check_pointers(stores: Stores) -> None:
@@ -31,6 +32,10 @@ async def check_pointers(stores: Stores) -> None:
         assert (manifest.store_id, manifest.covers) == (meta.store_id, pointer.covers)
         for file in manifest.files:
             file.check(await ost.read(file.object))
+        for indexed in () if manifest.index is None else manifest.index.files:
+            body = await ost.read(indexed.object)
+            indexed.check(body)
+            assert len(read_file(indexed.info, body, ())) == indexed.info.rows
         after, chain = manifest.sealed.last, manifest.sealed.chain
     if keys.sealed in raw:
         sealed = decode_sealed(raw[keys.sealed], where="sealed")

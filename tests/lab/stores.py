@@ -5,13 +5,14 @@ from contextlib import AsyncExitStack
 from typing import Self
 
 from lab.etcds import Lab
-from lab.faulty_etcd import FaultyEtcd
+from lab.faulty_etcd import Fault, FaultyEtcd
 from lab.faulty_ost import FaultyOst
 from runabout.datamanager import (
     Append,
     CheckpointPolicy,
     Committed,
     Delete,
+    Durability,
     Follower,
     IndexSource,
     Put,
@@ -27,6 +28,7 @@ from runabout.datamanager import (
 from runabout.datamanager.batch import NO_CHAIN, Batch
 from runabout.datamanager.head import Head, Keys, decode_head
 from runabout.datamanager.objects import read_history
+from runabout.datamanager.observing import NOBODY, Observer
 from runabout.etcd import Etcd
 from runabout.etcd import Put as EtcdPut
 from runabout.ost import ObjectStore
@@ -52,6 +54,7 @@ class Stores:
         tables: Tables | None = None,
         index: IndexSource | None = None,
         reads: ReadPolicy | None = None,
+        durability: Durability = Durability.ETCD,
     ) -> None:
         self.lab = lab
         self.ost = ost
@@ -60,11 +63,34 @@ class Stores:
         self._policy = policy
         self._checkpoints = checkpoints
         self._tables = tables or {}
-        self._index = index
+        self.index = index
         self._reads = reads
+        self.durability = durability
+        self.observer: Observer = NOBODY
         self.keys = Keys(number)
         self._stack = AsyncExitStack()
         self._opened: list[Store] = []
+
+    def meet(self, fault: Fault) -> None:
+        """Have the calls of all openings go through a fault from now on."""
+        assert self.faulty_ost is not None
+        self.faulty.fault = self.faulty_ost.fault = fault
+
+    def beside(self) -> "Stores":
+        """Return the same store as another machine has it, whose calls meet faults of their own."""
+        other = Stores(
+            self.lab,
+            self.keys.store,
+            ost=self.ost,
+            policy=self._policy,
+            checkpoints=self._checkpoints,
+            tables=self._tables,
+            index=self.index,
+            durability=self.durability,
+        )
+        other.observer = self.observer
+        self._stack.push_async_callback(other.__aexit__)
+        return other
 
     async def open(self, *, etcd: Etcd | None = None, deadline: float = 30.0) -> Store:
         """Open the store once more, as another process would; with an `etcd` of its own no call fails."""
@@ -77,8 +103,10 @@ class Stores:
             policy=self._policy,
             checkpoints=self._checkpoints,
             tables=self._tables,
-            index=self._index,
+            index=self.index,
             reads=self._reads,
+            durability=self.durability,
+            observer=self.observer,
         )
         self._stack.push_async_callback(store.close)
         self._opened.append(store)

@@ -34,16 +34,21 @@ class Trouble:
         """Of the calls so far."""
         self._numbers: dict[asyncio.Task[object] | None, int] = {}
 
+    @property
+    def stops(self) -> bool:
+        """Whether the process makes no further call after it."""
+        return self.kind.startswith(("crashes", "is paused"))
+
     async def __call__(self, call: str, when: str) -> None:
         # Several calls are under way at once, each in a task of its own.
         task = asyncio.current_task()
-        if self.met.is_set() and self.kind.startswith(("crashes", "is paused")):
+        if self.met.is_set() and self.stops:
             await self.go_on.wait()
         if when == "before":
             self.names.append(call)
             self._numbers[task] = len(self.names)
         wanted = "after" if self.kind in _AFTER else "before"
-        if self.met.is_set() or when != wanted or self._numbers[task] != self.at:
+        if self.met.is_set() or when != wanted or self._numbers.get(task) != self.at:
             return
         self.met.set()
         error = _error(call, self.kind)

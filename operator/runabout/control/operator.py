@@ -130,6 +130,7 @@ class Operator:
                             ost=self._ost,
                             number=settings.store,
                             deadline=settings.store_deadline_seconds,
+                            durability=settings.durability,
                             tables=TABLES,
                             index=run_index(index_folder(settings)),
                             members=etcd,

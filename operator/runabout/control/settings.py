@@ -7,6 +7,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runabout.control.retention import Rule
+from runabout.datamanager import Durability
 from runabout.ost import OstSettings
 
 
@@ -34,6 +35,10 @@ class Settings(BaseSettings):
 
     store_deadline_seconds: int = Field(
         default=3600, ge=1, description="How long a commit waits for etcd before the process ends and another begins."
+    )
+    durability: Durability = Field(
+        default=Durability.ETCD,
+        description="When a commit is acknowledged: `etcd` has it, or the `object` storage, too.",
     )
 
     ost: str = Field(default="file:///var/lib/runabout/ost", description="file:///DIR or s3://BUCKET/PREFIX")

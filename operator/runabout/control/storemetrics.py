@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from runabout.datamanager import Vitals, Work
+from runabout.datamanager import Recovery, Vitals, Work
 from runabout.etcd import MemberSpace
 from runabout.ost import InvalidKeyError, Operation, OstError, SizeMismatchError
 
@@ -126,6 +126,10 @@ class StoreMetrics:
         log.warning(
             "work on the store failed, will be tried again", work=work, error=f"{type(error).__name__}: {error}"
         )
+
+    def recovers(self, recovery: Recovery) -> None:
+        """See `Observer.recovers`."""
+        log.warning("the store goes on from the object storage", why=str(recovery))
 
     def space_seen(self, space: MemberSpace, quota: int | None, words: str) -> None:
         """See `Observer.space_seen`; what there is to say is logged once."""

@@ -7,6 +7,7 @@ safety rests on a compare in each commit, never on a lease or a clock. docs/inte
 
 from runabout.datamanager.checkpointer import Checkpointer, CheckpointPolicy
 from runabout.datamanager.datareader import ReadPolicy
+from runabout.datamanager.durability import Durability
 from runabout.datamanager.errors import (
     BrokenLog,
     Conflict,
@@ -46,6 +47,7 @@ __all__ = [
     "Conflict",
     "Damaged",
     "Delete",
+    "Durability",
     "Fenced",
     "Follower",
     "Gone",

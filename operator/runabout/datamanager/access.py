@@ -51,6 +51,15 @@ def why_not_opened(error: EtcdError | OstError, keys: Keys) -> StoreError:
     return Unavailable(str(error))
 
 
+def why_not_written(error: PermanentEtcdError | FullError, size: int) -> Unavailable:
+    """Return what the refusal of a batch of `size` bytes means, of which nothing was written."""
+    if isinstance(error, RequestTooLargeError):
+        return Unavailable(too_large(error, size))
+    if isinstance(error, FullError):
+        return ReadOnly(f"{FULL}: {error}")
+    return Unavailable(str(error))
+
+
 def too_large(error: RequestTooLargeError, size: int) -> str:
     """Return what to do about a request of some bytes that etcd does not take."""
     return (

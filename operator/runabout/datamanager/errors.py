@@ -44,7 +44,10 @@ class Gone(StoreError):  # noqa: N818 - an outcome
 
 
 class Unknown(StoreError):  # noqa: N818 - an outcome
-    """No definite answer came before the deadline; the writer keeps asking; `Store.settled` waits until it knows."""
+    """No definite answer came before the deadline; the writer keeps asking; `Store.settled` waits until it knows.
+
+    If commits are acknowledged when they are sealed: it is in etcd, perhaps, and not on the object storage yet.
+    """
 
 
 class Fenced(StoreError):  # noqa: N818 - an outcome

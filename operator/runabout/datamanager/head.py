@@ -204,6 +204,18 @@ class Keys:
         return f"store/{self.store}/quarantine/{epoch:016x}-{first:016x}"
 
 
+def who_has(found: bytes | None, keys: Keys, ours: Head) -> str:
+    """Say who has a store whose head is `found`, for a writer that knew it as `ours`."""
+    if found is None:
+        return f"{keys.head.decode()} is gone from etcd: it was wiped under a running store"
+    head = decode_head(found, where=keys.head.decode())
+    if (head.incarnation, head.epoch) == (ours.incarnation, ours.epoch):
+        return f"{keys.head.decode()} says sequence {head.sequence} after {ours.sequence}: etcd was set back"
+    if head.incarnation != ours.incarnation:
+        return "the store was made anew, with another incarnation, under this writer"
+    return f"the store was opened by another writer (epoch {head.epoch}, ours is {ours.epoch})"
+
+
 def owner_value(head: Head) -> bytes:
     """Return the value of the owner key: like the head, without that which every commit changes."""
     return _OWNER.pack(head.incarnation, head.epoch)

@@ -1,10 +1,12 @@
 """Opening a store for writing, from outside: taking it over, then standing in the way of every earlier writer."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 from runabout.datamanager.access import check_access, why_not_opened
 from runabout.datamanager.checkpointer import Checkpointer, CheckpointPolicy
 from runabout.datamanager.datareader import DataReader, ReadPolicy
+from runabout.datamanager.durability import Durability
 from runabout.datamanager.errors import MissingBatch, SplitHistory, Unavailable
 from runabout.datamanager.head import Keys
 from runabout.datamanager.indexed import IndexSource
@@ -25,6 +27,7 @@ async def open_store(
     ost: ObjectStore | None = None,
     number: int = 0,
     deadline: float = 30.0,
+    durability: Durability = Durability.ETCD,
     policy: SealPolicy | None = None,
     checkpoints: CheckpointPolicy | None = None,
     tables: Tables = NO_TABLES,
@@ -42,6 +45,8 @@ async def open_store(
             cannot be opened without. The caller closes both.
         number: Which store.
         deadline: In seconds: how long a commit waits for a definite answer before it fails as `Unknown`.
+        durability: When a commit is acknowledged. With `OBJECT`, which needs `ost`, what is committed is sealed as soon
+            as the seal before it is done, with all that came meanwhile.
         policy: When and how much is sealed.
         checkpoints: When checkpoints are made, and what is kept of older ones.
         tables: Columns of the data files, by type of document.
@@ -52,12 +57,17 @@ async def open_store(
         observer: Is told what the store does.
 
     Raises:
+        ValueError: the durability needs an object storage, and there is none.
         BrokenLog: the log cannot be continued. Refused: a setting, a right or a limit is wrong. Unavailable: etcd or
             the object storage does not answer. ReadOnly: etcd has no room. Fenced: another one has opened it meanwhile.
     """
     keys = Keys(number)
-    space = space or SpacePolicy()
+    space, policy = space or SpacePolicy(), policy or SealPolicy()
     use_plain_memory()
+    if durability is Durability.OBJECT:
+        if ost is None:
+            raise ValueError("without an object storage nothing can be sealed before it is acknowledged")
+        policy = replace(policy, interval=0.0)
     for attempt in range(TRIES):
         try:
             if not attempt:
@@ -67,7 +77,8 @@ async def open_store(
                 ost,
                 keys,
                 deadline=deadline,
-                policy=policy or SealPolicy(),
+                durability=durability,
+                policy=policy,
                 checkpoints=checkpoints or CheckpointPolicy(),
                 tables=tables,
                 index=index,
@@ -98,6 +109,7 @@ async def _joined(
     keys: Keys,
     *,
     deadline: float,
+    durability: Durability,
     policy: SealPolicy,
     checkpoints: CheckpointPolicy,
     tables: Tables,
@@ -112,7 +124,7 @@ async def _joined(
     again. Without it, what we acknowledge could be refused by a later opening. False if we have to begin again.
     """
     reader = None if ost is None else DataReader(ost, reads)
-    opened = await open_log(etcd, ost, keys, index, reader)
+    opened = await open_log(etcd, ost, keys, index, reader, observer)
     store = Store(etcd, keys, opened, deadline=deadline, observer=observer)
     if ost is None:
         store.start()
@@ -145,7 +157,7 @@ async def _joined(
         observer=observer,
     )
     try:
-        await store.join(sealer, checkpointer)
+        await store.join(sealer, checkpointer, durability)
     except SplitHistory:
         await store.close()
         return store, False

@@ -2,6 +2,7 @@
 
 from typing import Literal, Protocol
 
+from runabout.datamanager.recovery import Recovery
 from runabout.etcd import MemberSpace
 
 Work = Literal["seal", "checkpoint"]
@@ -26,28 +27,39 @@ class Observer(Protocol):
         """An attempt failed and is made again a little later."""
         ...
 
+    def recovers(self, recovery: Recovery) -> None:
+        """An opening is about to go on from the object storage, because etcd was wiped or set back.
+
+        Said before it is done: whoever opens the store next, after this process has died in it, finds a store to which
+        nothing has happened.
+        """
+        ...
+
     def space_seen(self, space: MemberSpace, quota: int | None, words: str) -> None:
         """The fullest member of etcd, its quota (None: it has none), and what there is to say about it, if anything."""
         ...
 
 
-class _Nobody:
-    """Watches over nothing."""
+class Nobody:
+    """Watches over nothing; to be extended by who wants to hear only some calls."""
 
     def committed(self, *, transactions: int, size: int, seconds: float) -> None:
-        pass
+        """See `Observer.committed`."""
 
     def sealed(self, *, batches: int, size: int, seconds: float) -> None:
-        pass
+        """See `Observer.sealed`."""
 
     def covered(self, *, covers: int, seconds: float) -> None:
-        pass
+        """See `Observer.covered`."""
 
     def failed(self, work: Work, error: Exception) -> None:
-        pass
+        """See `Observer.failed`."""
+
+    def recovers(self, recovery: Recovery) -> None:
+        """See `Observer.recovers`."""
 
     def space_seen(self, space: MemberSpace, quota: int | None, words: str) -> None:
-        pass
+        """See `Observer.space_seen`."""
 
 
-NOBODY: Observer = _Nobody()
+NOBODY: Observer = Nobody()

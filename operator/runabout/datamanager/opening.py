@@ -28,6 +28,7 @@ from runabout.datamanager.loading import Base, Loaded, load_history
 from runabout.datamanager.log import read_values
 from runabout.datamanager.manifest import Pointer, decode_pointer
 from runabout.datamanager.objects import last_epoch, was_opened
+from runabout.datamanager.observing import NOBODY, Observer
 from runabout.datamanager.quarantine import put_aside
 from runabout.datamanager.recovery import Case, Recovery, judge
 from runabout.etcd import Compare, Etcd, KeyRange, Put
@@ -89,6 +90,7 @@ async def open_log(
     keys: Keys,
     index: IndexSource | None = None,
     reader: DataReader | None = None,
+    observer: Observer = NOBODY,
 ) -> Opened:
     """Take a store over; create it if there is none. With `index` the documents have their index.
 
@@ -98,7 +100,9 @@ async def open_log(
         BrokenLog: it cannot be continued. Unavailable: others keep opening it. Errors of etcd and the object storage.
     """
     for _ in range(TRIES):
-        opened = await (_open_alone(etcd, keys, index) if ost is None else _open_with(etcd, ost, keys, index, reader))
+        opened = await (
+            _open_alone(etcd, keys, index) if ost is None else _open_with(etcd, ost, keys, index, reader, observer)
+        )
         if opened is not None:
             return opened
     raise Unavailable(f"another writer keeps opening store {keys.store}: tried {TRIES} times")
@@ -149,7 +153,7 @@ async def _open_alone(etcd: Etcd, keys: Keys, index: IndexSource | None) -> Open
 
 
 async def _open_with(
-    etcd: Etcd, ost: ObjectStore, keys: Keys, index: IndexSource | None, reader: DataReader | None
+    etcd: Etcd, ost: ObjectStore, keys: Keys, index: IndexSource | None, reader: DataReader | None, observer: Observer
 ) -> Opened | None:
     state = await read_state(etcd, keys)
     store_id = await _identify(ost, keys, state)
@@ -167,6 +171,7 @@ async def _open_with(
         recovery = None
         if judge(keys, head=None, known=known, end=loaded.end, pointer=None, following=None) is Case.WIPED:
             recovery = await _recovery(ost, keys, Case.WIPED, loaded, None)
+            observer.recovers(recovery)
         return await _create(etcd, keys, state, store_id, epoch=epoch, loaded=loaded, recovery=recovery)
     fenced = await _fence_at_last(etcd, keys, state, epoch=epoch)
     # No batch is added from here on. Read again: the one who was fenced may have sealed some more.
@@ -174,7 +179,7 @@ async def _open_with(
     if fenced is None or state.life != fenced:
         return None
     try:
-        return await _go_on(etcd, ost, keys, state, fenced, index, reader)
+        return await _go_on(etcd, ost, keys, state, fenced, index, reader, observer)
     except BrokenLog:
         now = await read_state(etcd, keys)
         if (now.life, now.pointer) == (fenced, state.pointer):
@@ -191,6 +196,7 @@ async def _go_on(
     life: Life,
     index: IndexSource | None,
     reader: DataReader | None,
+    observer: Observer,
 ) -> Opened | None:
     """Read both places, and set etcd right if need be."""
     loaded = await load_history(ost, keys, life.meta.store_id, pointer=state.manifest, index=index, reader=reader)
@@ -202,7 +208,7 @@ async def _go_on(
     case = judge(keys, head=life.head, known=True, end=loaded.end, pointer=state.pointer, following=following)
     if case is Case.NORMAL:
         return await _replay(etcd, keys, life, state, loaded)
-    return await _set_right(etcd, ost, keys, state, life, loaded)
+    return await _set_right(etcd, ost, keys, state, life, loaded, observer)
 
 
 async def _identify(ost: ObjectStore, keys: Keys, state: State) -> bytes | None:
@@ -340,11 +346,12 @@ def _opened(
 
 
 async def _set_right(
-    etcd: Etcd, ost: ObjectStore, keys: Keys, state: State, life: Life, loaded: Loaded
+    etcd: Etcd, ost: ObjectStore, keys: Keys, state: State, life: Life, loaded: Loaded, observer: Observer
 ) -> Opened | None:
     """Go on from the object storage's history; what etcd has besides goes to quarantine first."""
     refused = await put_aside(etcd, ost, keys, life.meta, life.head)
     recovery = await _recovery(ost, keys, Case.SET_BACK, loaded, life.head, refused)
+    observer.recovers(recovery)
     return await _create(etcd, keys, state, life.meta.store_id, epoch=life.head.epoch, loaded=loaded, recovery=recovery)
 
 

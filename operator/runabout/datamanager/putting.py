@@ -7,9 +7,9 @@ once; a refusal counts only if no attempt was unclear, and the head says that no
 import asyncio
 from collections.abc import Sequence
 
-from runabout.datamanager.access import FULL, too_large
-from runabout.datamanager.errors import Fenced, ReadOnly, Unavailable, Unknown
-from runabout.datamanager.head import Head, Keys, decode_head
+from runabout.datamanager.access import why_not_written
+from runabout.datamanager.errors import Fenced, Unavailable, Unknown
+from runabout.datamanager.head import Head, Keys, who_has
 from runabout.datamanager.space import SpaceWatch
 from runabout.datamanager.waiting import Queue, Waiting
 from runabout.etcd import (
@@ -19,7 +19,6 @@ from runabout.etcd import (
     FullError,
     PermanentEtcdError,
     Put,
-    RequestTooLargeError,
     RetryableEtcdError,
     UnavailableError,
 )
@@ -91,15 +90,10 @@ class BatchPutter:
         finally:
             self._stuck_since = None
 
-    def _refused(self, error: EtcdError, size: int) -> Unavailable:
-        """Return what a batch's refusal by etcd means; nothing was written."""
-        if isinstance(error, RequestTooLargeError):
-            return Unavailable(too_large(error, size))
-        if not isinstance(error, FullError):
-            return Unavailable(str(error))
-        if self.space is not None:
+    def _refused(self, error: PermanentEtcdError | FullError, size: int) -> Unavailable:
+        if isinstance(error, FullError) and self.space is not None:
             self.space.met_full()
-        return ReadOnly(f"{FULL}: {error}")
+        return why_not_written(error, size)
 
     def _found(self, values: Sequence[bytes | None], value: bytes, before: Head) -> None:
         """Judge what stands at a batch's key, and the head, once the head is not the one that it continues.
@@ -108,7 +102,7 @@ class BatchPutter:
             Fenced: it is not this batch.
         """
         if values[0] != value:
-            raise Fenced(who(values[1], self._keys, before))
+            raise Fenced(who_has(values[1], self._keys, before))
 
     def _give_up(self, waiting: list[Waiting], error: Exception, *, unclear: bool) -> None:
         """Answer those who began to wait a deadline ago: some are in a batch that may be written, others in none.
@@ -125,15 +119,3 @@ class BatchPutter:
         )
         if late and not unclear:
             raise Unavailable(f"etcd cannot be reached: {error}") from error
-
-
-def who(found: bytes | None, keys: Keys, ours: Head) -> str:
-    """Return in words what a head that is not ours means; `found` is its value, None if there is none."""
-    if found is None:
-        return f"{keys.head.decode()} is gone from etcd: it was wiped under a running store"
-    head = decode_head(found, where=keys.head.decode())
-    if (head.incarnation, head.epoch) == (ours.incarnation, ours.epoch):
-        return f"{keys.head.decode()} says sequence {head.sequence} after {ours.sequence}: etcd was set back"
-    if head.incarnation != ours.incarnation:
-        return "the store was made anew, with another incarnation, under this writer"
-    return f"the store was opened by another writer (epoch {head.epoch}, ours is {ours.epoch})"

@@ -85,6 +85,8 @@ class Sealer:
         self._revisions: deque[tuple[float, int]] = deque()
         self._compacted_at = asyncio.get_running_loop().time()
         self.changed = asyncio.Condition()
+        self.tell: Callable[[int], None] = lambda _: None
+        """Is called with each last sequence of what has been sealed, once etcd knows it."""
         if waiting or self._pointed_at() < sealed.last:
             self._news.set()
             self._mark()
@@ -305,6 +307,7 @@ class Sealer:
                 raise Fenced("etcd was wiped or set back, or the store was made anew, under this writer")
             self._in_etcd = found
         self._told = sealed.last
+        self.tell(sealed.last)
         async with self.changed:
             self.changed.notify_all()
 

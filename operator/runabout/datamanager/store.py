@@ -1,6 +1,7 @@
 """A store opened for writing: transactions in groups, each group one compare-and-put in etcd.
 
-What always holds: a transaction is applied and acknowledged only after etcd has it; the head's value is compared in
+What always holds: a transaction is applied and acknowledged only after etcd has it (and, if the store was opened for
+that, the object storage); the head's value is compared in
 every commit, so of two writers one stops; a reply that was lost is asked for again with the same transaction until the
 answer is definite, and can take effect at most once.
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from runabout.datamanager.batch import APPEND, DELETE, PUT, Batch, Entry, encode_batch, next_chain
 from runabout.datamanager.checkpointer import Checkpointer
 from runabout.datamanager.documents import Documents, Row
+from runabout.datamanager.durability import Durability, SealedFirst
 from runabout.datamanager.errors import (
     BrokenLog,
     Conflict,
@@ -23,11 +25,11 @@ from runabout.datamanager.errors import (
     Unknown,
 )
 from runabout.datamanager.groups import Groups
-from runabout.datamanager.head import Head, Keys, decode_head
+from runabout.datamanager.head import Head, Keys, decode_head, who_has
 from runabout.datamanager.indexed import Runs
 from runabout.datamanager.observing import NOBODY, Observer
 from runabout.datamanager.opening import Opened
-from runabout.datamanager.putting import BatchPutter, who
+from runabout.datamanager.putting import BatchPutter
 from runabout.datamanager.recovery import Recovery
 from runabout.datamanager.sealer import Sealer
 from runabout.datamanager.space import SpaceWatch
@@ -67,6 +69,7 @@ class Store:
         self._news = asyncio.Condition()
         self._sealer: Sealer | None = None
         self._checkpointer: Checkpointer | None = None
+        self._sealed_first: SealedFirst | None = None
         self._space: SpaceWatch | None = None
         self._flusher: asyncio.Task[None] | None = None
         self._beside: list[asyncio.Task[None]] = []
@@ -200,10 +203,10 @@ class Store:
         except EtcdError as error:
             raise Unavailable(str(error)) from error
         if value is None:
-            raise Fenced(who(value, self._keys, self._head))
+            raise Fenced(who_has(value, self._keys, self._head))
         head = decode_head(value, where=self._keys.head.decode())
         if (head.incarnation, head.epoch) != (self._head.incarnation, self._head.epoch):
-            raise Fenced(who(value, self._keys, self._head))
+            raise Fenced(who_has(value, self._keys, self._head))
         try:
             async with asyncio.timeout(self._deadline), self._news:
                 await self._news.wait_for(lambda: self._head.sequence >= head.sequence or self._failed is not None)
@@ -238,13 +241,19 @@ class Store:
     # writing
 
     async def commit(self, transaction: Transaction) -> Committed:
-        """Write a transaction; returns when etcd has it and reads here see it.
+        """Write a transaction; returns when it is as durable as the store was opened for, and reads here see it.
 
         Raises:
             Conflict, TooLarge, Unavailable (nothing was written; ReadOnly: for want of room), Unknown, Fenced,
             BrokenLog
             ValueError: a type or key that no batch can hold.
         """
+        committed = await self._commit(transaction)
+        if self._sealed_first is not None:
+            await self._sealed_first.wait(committed.sequence, seconds=self._deadline)
+        return committed
+
+    async def _commit(self, transaction: Transaction) -> Committed:
         if self._failed is not None:
             raise self._failed
         if self._closing:
@@ -263,6 +272,8 @@ class Store:
         """Return when no transaction is under way: after `Unknown`, reads then say what is true."""
         async with self._news:
             await self._news.wait_for(lambda: not self._putter.stuck or self._failed is not None)
+        if self._sealed_first is not None:
+            await self._sealed_first.settled(self.sequence)
 
     async def broken(self) -> StoreError:
         """Return why this writer had to stop, once it has."""
@@ -276,6 +287,8 @@ class Store:
         self._wake.set()
         if self._flusher is not None:
             await asyncio.wait((self._flusher,), timeout=1)
+        if self._sealed_first is not None:
+            await self._sealed_first.close()
         await self.halt()
         self._queue.fail(Unavailable("the store was closed"))
         async with self._news:
@@ -301,7 +314,7 @@ class Store:
         self._space = self._putter.space = space
         self._beside.append(asyncio.create_task(self._work("space watch", space.run()), name="store space watch"))
 
-    async def join(self, sealer: Sealer, checkpointer: Checkpointer) -> None:
+    async def join(self, sealer: Sealer, checkpointer: Checkpointer, durability: Durability) -> None:
         """Begin to write with a batch of our own, seal it, and go on sealing and making checkpoints.
 
         Raises:
@@ -311,8 +324,9 @@ class Store:
         self.start()
         self._sealer, self._checkpointer = sealer, checkpointer
         self._documents.mend = checkpointer.fall_back
-        await self.commit(Transaction(()))
+        await self._commit(Transaction(()))
         await sealer.seal()
+        self._sealed_first = SealedFirst(sealer) if durability is Durability.OBJECT else None
         for name, work in (("sealer", sealer.run()), ("checkpointer", checkpointer.run())):
             self._beside.append(asyncio.create_task(self._work(name, work), name=f"store {name}"))
 
@@ -437,3 +451,5 @@ class Store:
     def _stop(self, error: StoreError) -> None:
         self._failed = self._failed or error
         self._queue.fail(error)
+        if self._sealed_first is not None:
+            self._sealed_first.end(error)

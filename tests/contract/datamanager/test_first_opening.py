@@ -7,6 +7,7 @@ from lab.checkpoints import NEVER, SMALL, checkpoint, objects, write
 from lab.stores import Stores, put
 from runabout import etcd, ost
 from runabout.datamanager import Case, Recovery, Store, Unavailable, open_store
+from runabout.datamanager.audit import audit_store
 
 
 def reported(store: Store) -> Recovery:
@@ -50,6 +51,9 @@ async def test_an_opening_that_was_cut_off_behind_its_epoch_left_nothing_to_lose
     for _ in range(cuts):
         await cut_off_behind_its_epoch(stores)
     assert await stores.snapshot() == {}
+    assert stores.ost is not None
+    report = await audit_store(stores.lab.etcd, stores.ost, stores.keys)
+    assert (report.findings, "first opening was cut off" in report.notes[0]) == ((), True)
     store = await stores.open(etcd=stores.lab.etcd)
     assert (store.recovery, store.epoch) == (None, cuts + 1)
 

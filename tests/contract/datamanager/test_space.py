@@ -11,7 +11,17 @@ import pytest
 
 from fixtures.etcd_server import EtcdServer
 from lab.stores import DOC, put
-from runabout.datamanager import ReadOnly, Refused, SealPolicy, SpacePolicy, Store, Unavailable, open_store, vitals
+from runabout.datamanager import (
+    ReadOnly,
+    Recovery,
+    Refused,
+    SealPolicy,
+    SpacePolicy,
+    Store,
+    Unavailable,
+    open_store,
+    vitals,
+)
 from runabout.datamanager.space import MIB
 from runabout.etcd import FullError, GrpcEtcd, MemberSpace, MemoryEtcd, PermanentEtcdError, Put, connect
 from runabout.ost import MemoryObjectStore, OstError, UnavailableError
@@ -44,6 +54,9 @@ class Seen:
 
     def failed(self, work: str, error: Exception) -> None:
         pass
+
+    def recovers(self, recovery: Recovery) -> None:
+        raise AssertionError(recovery)
 
     def space_seen(self, space: MemberSpace, quota: int | None, words: str) -> None:
         assert space.size >= 0

@@ -7,7 +7,7 @@ import pytest
 
 from lab.etcds import MemoryLab
 from lab.stores import put
-from runabout.datamanager import CheckpointPolicy, SealPolicy, open_store, vitals
+from runabout.datamanager import CheckpointPolicy, Recovery, SealPolicy, open_store, vitals
 from runabout.datamanager.space import MIB, SpacePolicy
 from runabout.etcd import MemberSpace, MemoryEtcd
 from runabout.etcd import UnavailableError as EtcdUnavailableError
@@ -35,6 +35,9 @@ class Told:
 
     def failed(self, work: str, error: Exception) -> None:
         self.calls.append(("failed", work, str(error)))
+
+    def recovers(self, recovery: Recovery) -> None:
+        self.calls.append(("recovers", recovery.sequence))
 
     def space_seen(self, space: MemberSpace, quota: int | None, words: str) -> None:
         self.calls.append(("space", space.member, quota, words))

@@ -60,11 +60,16 @@ def test_no_values_are_an_installation_with_everything(chart: Chart) -> None:
         "RUNABOUT_SCRATCH_BYTES": "6442450944",
         "RUNABOUT_LOG_LEVEL": "info",
         "RUNABOUT_TTL_SECONDS_AFTER_FINISHED": "86400",
+        "RUNABOUT_DURABILITY": "etcd",
         "RUNABOUT_TOOLBOX_IMAGE": "runabout/toolbox:dev",
         "RUNABOUT_TOOLBOX_PULL_POLICY": "IfNotPresent",
         "RUNABOUT_ETCD_ENDPOINTS": "http://runabout-etcd.ns.svc.cluster.local:2379",
         "RUNABOUT_OST": "file:///var/lib/runabout/ost",
     }
+
+
+def test_records_can_be_sealed_before_they_count(chart: Chart) -> None:
+    assert environment(chart.render("datamanager: {durability: object}"))["RUNABOUT_DURABILITY"] == "object"
 
 
 def test_everything_has_the_namespace_and_the_labels_of_the_release(chart: Chart) -> None:
@@ -363,6 +368,7 @@ def test_a_long_release_name_makes_legal_names(chart: Chart) -> None:
         ("images: {operator: {repository: 'UPPER case'}}", ["/images/operator/repository'"]),
         ("executors: [{name: a}]", ["/executors/0': missing property 'spec'"]),
         ("executors: [{name: a, spec: {archs: []}}]", ["/executors/0/spec/archs': minItems"]),
+        ("datamanager: {durability: disk}", ["/datamanager/durability': value must be one of 'etcd', 'object'"]),
         ("settings: {ttlSecondsAfterFinished: -1}", ["/settings/ttlSecondsAfterFinished': minimum"]),
         ("caBundle: {pem: no certificate}", ["/caBundle/pem'"]),
         (f"caBundle: {{configMap: a, secret: b}}\n{S3}", ["caBundle: set only one of pem, configMap and secret"]),

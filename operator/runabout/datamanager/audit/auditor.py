@@ -10,6 +10,7 @@ from runabout.datamanager.audit.seen import Damage, Part, Seen
 from runabout.datamanager.errors import BrokenLog
 from runabout.datamanager.head import Keys
 from runabout.datamanager.indexed import IndexSource
+from runabout.datamanager.objects import was_opened
 from runabout.datamanager.progress import Progress, silent
 from runabout.etcd import Etcd
 from runabout.ost import ObjectStore
@@ -76,7 +77,9 @@ async def _look(etcd: Etcd, objects: Objects, keys: Keys, progress: Progress) ->
     await Log(etcd, seen, progress).look()
     if not seen.raw and not seen.in_ost:
         raise BrokenLog(f"there is no store {keys.store}: neither in etcd nor on the object storage")
-    if keys.meta not in seen.raw and keys.head not in seen.raw:
+    if not seen.raw and not await was_opened(objects.ost, keys):
+        seen.notes.append("the store's first opening was cut off: nobody has committed anything, the next one makes it")
+    elif keys.meta not in seen.raw and keys.head not in seen.raw:
         seen.add(
             Part.LIFE, keys.head, f"is missing: etcd has no store, the object storage ends with sequence {seen.end}"
         )

@@ -123,7 +123,7 @@ class Objects:
         sizes = {number_of(each.key, keys.segments): each.size for each in infos}
         _strangers(seen, [each.key for each in infos if number_of(each.key, keys.segments) is None])
         seen.listed = [first for first in sizes if first is not None]
-        ends = [*seen.listed[1:], None]
+        ends = [*seen.listed[1:], None][: len(seen.listed)]  # none of none
         at, chain = 0, None
         if seen.listed and seen.listed[0] == 1:
             chain = NO_CHAIN
