@@ -40,7 +40,7 @@ async def test_a_store_goes_on_whichever_member_is_killed(members: list[EtcdServ
 async def test_without_a_quorum_commits_wait_or_fail_as_unclear_and_reads_go_on_and_say_how_old_they_are(
     members: list[EtcdServer],
 ) -> None:
-    etcd = connect(",".join(server.endpoint for server in members), deadline=1)
+    etcd = connect(",".join(server.endpoint for server in members))
     store = await open_store(etcd, deadline=3)
     reader = await follow_store(etcd)
     first = await store.commit(put("before"))
