@@ -39,7 +39,7 @@ async def test_what_was_acknowledged_longer_ago_than_the_view_is_old_is_in_it(st
             await asyncio.sleep(0.002)
             old = loop.time() - follower.stale_seconds  # before what is looked at
             for when, key in acknowledged:
-                assert when >= old or follower.get(DOC, key) is not None, key
+                assert when >= old or await follower.get(DOC, key) is not None, key
         hindered = False
         await follower.reached(writer.sequence, seconds=WAIT)
     assert store.sequence < writer.sequence
@@ -92,6 +92,6 @@ async def test_an_etcd_that_is_stopped_makes_the_view_older_and_reads_go_on(tmp_
                     server.resume()
                 done = await store.commit(put("later"))
                 assert await follower.reached(done.sequence, seconds=WAIT) >= done.sequence
-                assert follower.get(DOC, "later") is not None
+                assert await follower.get(DOC, "later") is not None
                 await follower.sync(seconds=WAIT)
                 assert follower.stale_seconds < 1
