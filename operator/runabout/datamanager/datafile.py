@@ -18,12 +18,14 @@ import pyarrow.parquet as pq
 from runabout.datamanager.errors import BrokenLog
 from runabout.datamanager.manifest import DataFile
 from runabout.datamanager.rowgroups import GROUPS, Group, described_footer, encode_groups
-from runabout.datamanager.tables import Column, Kind, Table, Value
+from runabout.datamanager.tables import OWN_COLUMNS, Column, Kind, Table, Value
 
 MAX_FILE = 16 * 1024 * 1024
 """Bytes of a data file."""
-ROW_GROUP = 256 * 1024
-"""Bytes of documents after which a row group ends, which is what one read takes; the last document may go beyond."""
+ROW_GROUP = 1024 * 1024
+"""Bytes of documents after which a row group ends at the latest; the last document may go beyond."""
+_GROUP_OF_COLUMN = 128 * 1024
+"""The same, for each column: one read takes a footer, which has all columns of all row groups, and a row group."""
 MAX_ROWS = 16_384
 """Documents in a row group."""
 _FOOTER = 16 * 1024
@@ -64,7 +66,7 @@ class DataWriter:
     def __init__(self, table: Table, *, most: int = MAX_FILE, group: int = ROW_GROUP) -> None:
         self._table = table
         self._most = most
-        self._group = group
+        self._group = min(group, _GROUP_OF_COLUMN * (len(table.columns) + len(OWN_COLUMNS)))
         self._schema = pa.schema(
             [
                 pa.field("key", pa.string(), nullable=False),

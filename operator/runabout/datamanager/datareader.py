@@ -26,7 +26,7 @@ class ReadPolicy:
     """What is kept of data files that were read; in bytes of memory."""
 
     groups: int = 8 * MIB
-    """Row groups: up to 256 KiB of documents each."""
+    """Row groups: 256 KiB to 1 MiB of documents each."""
     footers: int = 4 * MIB
     recent: int = 64 * MIB
     """Documents that no checkpoint covers: a follower that has more looks for a newer one."""
