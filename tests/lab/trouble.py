@@ -1,8 +1,13 @@
 """One external call of a process, to etcd or to the object storage, that meets a fault."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import TypeVar
 
+from lab.stores import Stores
 from runabout import etcd, ost
+
+T = TypeVar("T")
 
 KINDS = (
     "fails",
@@ -55,6 +60,22 @@ class Trouble:
         if error is not None:
             raise error
         await self.go_on.wait()
+
+
+async def until_met(trouble: Trouble, process: Coroutine[None, None, T]) -> "asyncio.Task[T]":
+    """Begin a process; return it when it has met its fault, which it must."""
+    running = asyncio.ensure_future(process)
+    met = asyncio.ensure_future(trouble.met.wait())
+    await asyncio.wait((running, met), return_when=asyncio.FIRST_COMPLETED)
+    assert trouble.met.is_set(), f"call {trouble.at}, the last one was {trouble.names[-1:]}, was never made"
+    return running
+
+
+async def kill(running: "asyncio.Task[T]", stores: Stores) -> None:
+    """End a process where it is, with all stores that it has opened."""
+    running.cancel()
+    await asyncio.wait((running,))
+    await stores.crash()
 
 
 def _error(call: str, kind: str) -> Exception | None:

@@ -94,7 +94,3 @@ def _loaded(name: str, command: Command) -> Any:  # noqa: ANN401 - a command of 
     app = typer.Typer(add_completion=False)
     app.command(name, hidden=command.hidden)(found)
     return typer.main.get_command(app)
-
-
-app = command_line(COMMANDS)
-"""Those of people who are no operator; see `runabout.__main__` for all."""

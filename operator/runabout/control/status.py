@@ -230,7 +230,8 @@ def _waiting(waits: Mapping[str, Wait], run_wait: Wait | None, *, completed: boo
 def _summary(state: State) -> str:
     counts = Counter(task.status for task in state.tasks.values())
     parts = [f"{counts[word]} {word.value}" for word in Status if counts.get(word)]
-    return f"{len(state.tasks)} task{'s'[: len(state.tasks) - 1]}: {', '.join(parts)}" if parts else "no tasks"
+    noun = "task" if len(state.tasks) == 1 else "tasks"
+    return f"{len(state.tasks)} {noun}: {', '.join(parts)}" if parts else "no tasks"
 
 
 _WORDS = {"setuperror": "SetupError", "notstarted": "NotStarted"}

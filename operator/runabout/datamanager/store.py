@@ -1,9 +1,9 @@
 """A store opened for writing: transactions in groups, each group one compare-and-put in etcd.
 
-What always holds: a transaction is applied and acknowledged only after etcd has it (and, if the store was opened for
-that, the object storage); the head's value is compared in
-every commit, so of two writers one stops; a reply that was lost is asked for again with the same transaction until the
-answer is definite, and can take effect at most once.
+What always holds: a transaction is applied only after etcd has it, and acknowledged only then, or, if the store was
+opened for that, after the object storage has it, too; the head's value is compared in every commit, so of two writers
+one stops; a reply that was lost is asked for again with the same transaction until the answer is definite, and can take
+effect at most once.
 """
 
 import asyncio

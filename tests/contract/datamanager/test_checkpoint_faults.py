@@ -19,7 +19,7 @@ from lab.checkpoints import (
 )
 from lab.etcds import MemoryLab
 from lab.stores import DOC, Stores, put, view
-from lab.trouble import KINDS, Trouble
+from lab.trouble import KINDS, Trouble, kill, until_met
 from runabout.datamanager import Fenced, Store, StoreError
 from runabout.etcd import Compare, EtcdError, TxnResult, UnknownOutcomeError
 from runabout.etcd import Put as EtcdPut
@@ -145,14 +145,9 @@ async def test_whatever_call_of_a_checkpoint_meets_a_fault_nothing_is_lost(seali
         async with asyncio.timeout(WAIT):
             stores, store, trouble = await begin(at)
             before = await covered(stores)
-            process = asyncio.ensure_future(_two_checkpoints_and_a_collection(store))
-            met = asyncio.ensure_future(trouble.met.wait())
-            await asyncio.wait((process, met), return_when=asyncio.FIRST_COMPLETED)
-            assert trouble.met.is_set(), f"call {at} was never made"
+            process = await until_met(trouble, _two_checkpoints_and_a_collection(store))
             if kind.startswith("crashes"):
-                process.cancel()
-                await asyncio.wait((process,))
-                await stores.crash()
+                await kill(process, stores)
             elif kind.startswith("is paused"):
                 other = await stores.open(etcd=stores.lab.etcd)
                 await write(other, 2, prefix="other ", size=100)

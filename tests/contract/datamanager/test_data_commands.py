@@ -14,7 +14,7 @@ from fixtures.etcd_server import EtcdServer, free_port
 from lab.checkpoints import NEVER, SMALL, checkpoint, seal, write
 from lab.etcds import GrpcLab
 from lab.stores import Stores, note, view
-from runabout.client.cli import app
+from runabout.__main__ import app
 from runabout.datamanager import SealPolicy
 from runabout.ost import OstSettings, open_ost
 

@@ -19,7 +19,7 @@ from contract.datamanager.test_loss_sweep import STATES, recovers
 from lab.ledger import Ledger, Process, Reports
 from lab.lives import check_lost, live, new_stores, virtual
 from lab.stores import Stores
-from lab.trouble import KINDS, Trouble
+from lab.trouble import KINDS, Trouble, kill
 from runabout.datamanager import Committed, Fenced, StorageFailed, Unavailable, Unknown
 
 EXPLORE = bool(os.environ.get("RUNABOUT_EXPLORE"))
@@ -67,9 +67,7 @@ async def _meet(stores: Stores, ledger: Ledger, process: Process, name: str, tro
         stores.meet(trouble)
     await _either(running, trouble)
     if trouble.met.is_set() and trouble.kind.startswith("crashes"):
-        running.cancel()
-        await asyncio.wait((running,))
-        await stores.crash()
+        await kill(running, stores)
         await _meet(stores.beside(), ledger, process, f"{name}, again", others)
     elif trouble.met.is_set() and trouble.kind.startswith("is paused"):
         await _meet(stores.beside(), ledger, process, f"{name}'s other", others)

@@ -14,7 +14,7 @@ import pytest
 from fixtures.etcd_server import EtcdServer
 from lab.etcds import GrpcLab
 from lab.stores import DOC, NOTE, Stores, View, put, view
-from lab.trouble import KINDS, Trouble
+from lab.trouble import KINDS, Trouble, kill, until_met
 from runabout.datamanager import (
     Action,
     Append,
@@ -120,14 +120,9 @@ async def test_whatever_call_meets_a_fault_the_store_stays_right(fresh: Fresh, k
         async with asyncio.timeout(WAIT), fresh() as stores:
             ledger, trouble = Ledger(), Trouble(at, kind)
             stores.faulty.fault = trouble
-            process = asyncio.ensure_future(_scenario(stores, ledger))
-            met = asyncio.ensure_future(trouble.met.wait())
-            await asyncio.wait((process, met), return_when=asyncio.FIRST_COMPLETED)
-            assert trouble.met.is_set(), f"call {at} was never made"
+            process = await until_met(trouble, _scenario(stores, ledger))
             if kind.startswith("crashes"):
-                process.cancel()
-                await asyncio.wait((process,))
-                await stores.crash()
+                await kill(process, stores)
             elif kind.startswith("is paused"):
                 other = await stores.open(etcd=stores.lab.etcd)
                 await ledger.commit(other, "other", "a")

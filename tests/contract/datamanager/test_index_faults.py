@@ -13,7 +13,7 @@ from lab.checkpoints import NEVER, SMALL, checkpoint, checkpointer, objects
 from lab.etcds import MemoryLab
 from lab.indexed import CONFIG, RUN, check, created, gone, record, source
 from lab.stores import Stores, view
-from lab.trouble import Trouble
+from lab.trouble import Trouble, kill, until_met
 from runabout.datamanager import Action, Store, StoreError, Transaction, Unreadable
 from runabout.etcd import EtcdError
 from runabout.ost import OstError
@@ -64,14 +64,9 @@ async def test_whatever_call_meets_a_fault_the_index_is_right_afterwards(
     for at in range(first, len(counter.names) + 1, step):
         async with asyncio.timeout(WAIT):
             stores, store, trouble = await begin(at)
-            process = asyncio.ensure_future(_two_checkpoints_and_a_collection(store))
-            met = asyncio.ensure_future(trouble.met.wait())
-            await asyncio.wait((process, met), return_when=asyncio.FIRST_COMPLETED)
-            assert trouble.met.is_set(), f"call {at} was never made"
+            process = await until_met(trouble, _two_checkpoints_and_a_collection(store))
             if kind.startswith("crashes"):
-                process.cancel()
-                await asyncio.wait((process,))
-                await stores.crash()
+                await kill(process, stores)
             elif kind.startswith("is paused"):
                 other = await stores.open(etcd=stores.lab.etcd)
                 await _commit(other, *created(30), gone(1))

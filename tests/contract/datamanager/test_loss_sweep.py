@@ -17,7 +17,7 @@ from lab.checkpoints import seal
 from lab.ledger import Ledger, Reports, sealed_names
 from lab.lives import CHECKPOINTS, HOUR, check_lost, live, new_stores, opened, virtual
 from lab.stores import DOC, Stores
-from lab.trouble import KINDS, Trouble
+from lab.trouble import KINDS, Trouble, kill, until_met
 from runabout.datamanager import Case, Committed, Durability, Fenced, Put, Store, Unavailable, Unknown
 
 
@@ -66,10 +66,7 @@ async def test_at_whatever_call_etcd_is_lost_only_what_may_be_is_and_that_is_sai
                 await trouble(call, moment)
 
             stores.meet(fault)
-            process = asyncio.ensure_future(_process(stores, ledger))
-            met = asyncio.ensure_future(trouble.met.wait())
-            await asyncio.wait((process, met), return_when=asyncio.FIRST_COMPLETED)
-            assert trouble.met.is_set(), f"call {at}, {calls[at - 1]}, was never made"
+            process = await until_met(trouble, _process(stores, ledger))
             if durability is Durability.ETCD:
                 ledger.excuse(await sealed_names(stores, tmp_path))
             await (stores.wipe() if loss == "wiped" else stores.set_back(backup))
@@ -156,19 +153,14 @@ async def test_whatever_call_of_a_recovery_meets_a_fault_it_is_done_and_said(sta
         await _begin(state, counter, stores, Ledger())
         await recovers(stores, Ledger(), "one")
     assert len(counter.names) > len(("get", "txn", "range", "identity", "epochs", "epoch", "manifests", "manifest"))
-    for at, call in enumerate(counter.names, start=1):
+    for at in range(1, len(counter.names) + 1):
         async with new_stores(None) as stores:
             ledger, reports, trouble = Ledger(), Reports(), Trouble(at, kind)
             stores.observer = reports
             await _begin(state, trouble, stores, ledger)
-            process = asyncio.ensure_future(recovers(stores, ledger, "one"))
-            met = asyncio.ensure_future(trouble.met.wait())
-            await asyncio.wait((process, met), return_when=asyncio.FIRST_COMPLETED)
-            assert trouble.met.is_set(), f"call {at}, {call}, was never made"
+            process = await until_met(trouble, recovers(stores, ledger, "one"))
             if kind.startswith("crashes"):
-                process.cancel()
-                await asyncio.wait((process,))
-                await stores.crash()
+                await kill(process, stores)
             elif kind.startswith("is paused"):
                 other = await stores.open(etcd=stores.lab.etcd)
                 await ledger.commit(other, "other", Put(DOC, "other", b""))

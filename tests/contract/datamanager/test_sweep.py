@@ -18,7 +18,7 @@ from lab.ledger import Ledger
 from lab.lives import HOUR, check_store, live, new_stores, virtual
 from lab.pointers import check_pointers
 from lab.stores import DOC, Stores
-from lab.trouble import KINDS, Trouble
+from lab.trouble import KINDS, Trouble, kill, until_met
 from runabout.datamanager import Committed, Fenced, Put, StorageFailed, Unavailable, Unknown
 
 
@@ -67,14 +67,9 @@ async def test_whatever_call_of_a_life_meets_a_fault_nothing_acknowledged_is_los
         async with new_stores(scratch) as stores:
             ledger, trouble = Ledger(), Trouble(at, kind)
             stores.meet(trouble)
-            process = asyncio.ensure_future(_process(stores, ledger))
-            met = asyncio.ensure_future(trouble.met.wait())
-            await asyncio.wait((process, met), return_when=asyncio.FIRST_COMPLETED)
-            assert trouble.met.is_set(), f"call {at}, {call}, was never made"
+            process = await until_met(trouble, _process(stores, ledger))
             if kind.startswith("crashes"):
-                process.cancel()
-                await asyncio.wait((process,))
-                await stores.crash()
+                await kill(process, stores)
             elif kind.startswith("is paused"):
                 other = await stores.open(etcd=stores.lab.etcd)
                 for name in ("one", "two"):  # longer than any age

@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 from fixtures.specs import API_VERSION, BAD, GOOD, Case
 from fixtures.states import task_spec
 from fixtures.tools import REPOSITORY
+from runabout.__main__ import app
 from runabout.client.check import check_files
-from runabout.client.cli import app
 
 
 def run(name: str = "web", **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of a Run's spec

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from runabout.client.cli import app
+from runabout.__main__ import app
 from runabout.client.progress import Teller, size
 from runabout.datamanager.progress import Step
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from fixtures.specs import API_VERSION
 from fixtures.states import task_spec
-from runabout.client.cli import app
+from runabout.__main__ import app
 
 CHAIN = {"tasks": [task_spec("a"), task_spec("b", depends=[{"task": "a"}])]}
 WAITING = {"tasks": [task_spec("a", needsApproval=True, approvers={"min": 2, "users": ["anna", "ben"]})]}
