@@ -33,7 +33,8 @@ RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 TRIES_AFTER_END = 3
 PATIENCE_SECONDS = 15.0
 """The log of a container that has ended is given up when the API server has said so often, and for so long, that it
-cannot be had. An API server that does not answer says nothing: it is asked again for as long as it takes."""
+cannot be had, or has sent it without its end. An API server that does not answer says nothing: it is asked again for
+as long as it takes."""
 END_SECONDS = 60.0
 """How long a log that ended may wait for the news that its container has."""
 QUIET_SECONDS = 15.0
@@ -116,6 +117,35 @@ class _Job:
     trouble: str = ""
     trouble_since: int | None = None
     task: asyncio.Task[None] | None = None
+
+
+class _Ending:
+    """Judges whether the log of a container that has ended will ever be more than it is.
+
+    An answer that ends well is no proof: an API server whose kubelet breaks off sends the rest of nothing and ends it
+    as if it were whole.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._tries = 0
+        self._since = 0.0
+        self._size: int | None = None
+
+    def refused(self) -> bool:
+        """Take note that the log cannot be had; return whether that was said often enough."""
+        self._since = self._since if self._tries else self._clock()
+        self._tries += 1
+        return self._tries >= TRIES_AFTER_END and self._clock() - self._since >= PATIENCE_SECONDS
+
+    def came(self, size: int, *, ends: bool) -> bool:
+        """Take note of an answer of `size` bytes without the log's last line; return whether there is no more.
+
+        `ends`: the log has such a line. One that has none was ended with its container: two answers of one size are it.
+        """
+        size_before, self._size = self._size, size
+        enough = self.refused()
+        return enough if ends else size == size_before
 
 
 class LogCollector:
@@ -237,52 +267,48 @@ class LogCollector:
 
     async def _read(self, job: _Job, splitter: StepLogSplitter, spool: Spool) -> str | None:
         """Read until nothing more can come; return why the log breaks off, None if it is complete."""
-        what = job.what
-        connections = failures = refusals = 0
-        refused_since = 0.0
-        clock = asyncio.get_running_loop().time
+        connections = failures = 0
+        ending = _Ending(asyncio.get_running_loop().time)
         while True:
             over = job.ended.is_set()
             if connections:
                 _add(spool, splitter.reconnected())
             connections += 1
             try:
-                await self._read_once(job, splitter, spool, follow=not over)
-                failures = refusals = 0
-            except LogGoneError as error:
+                size = await self._read_once(job, splitter, spool, follow=not over)
+                failures, error = 0, ""
+            except LogGoneError as gone:
                 await self._wait_for_end(job)
-                return f"{job.reason}: {error}" if job.reason else str(error)
-            except LogUnavailableError as error:
-                failures += 1
-                if over and error.answered:
-                    refusals += 1
-                    refused_since = clock() if refusals == 1 else refused_since
-                    if refusals >= TRIES_AFTER_END and clock() - refused_since >= PATIENCE_SECONDS:
-                        return f"{job.reason}: {error}" if job.reason else str(error)
+                return f"{job.reason}: {gone}" if job.reason else str(gone)
+            except LogUnavailableError as unavailable:
+                failures, error = failures + 1, str(unavailable)
+                final = over and unavailable.answered and ending.refused()
+            else:
+                final = over and ending.came(size, ends=job.sizes is not None)
             if splitter.complete:
                 return None
-            if over and not failures:
-                return job.reason or "the container has ended"
+            if final:
+                return ": ".join(filter(None, (job.reason, error))) or "the container has ended"
             delay = RECONNECT_SECONDS[min(max(failures, connections) - 1, len(RECONNECT_SECONDS) - 1)]
-            log.debug("log broke off", run=what.run, task=what.task, pod=what.pod, again_in=delay)
+            log.debug("log broke off", again_in=delay, why=error or "it has no end", **job.what.names)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter, not a secret
                     await job.ended.wait()
-                    if failures:
+                    if failures or over:
                         await asyncio.sleep(delay)
 
-    async def _read_once(self, job: _Job, splitter: StepLogSplitter, spool: Spool, *, follow: bool) -> None:
+    async def _read_once(self, job: _Job, splitter: StepLogSplitter, spool: Spool, *, follow: bool) -> int:
+        """Return how many bytes came."""
         if not follow:
             async with self._reads:
-                await self._take(job, splitter, spool, follow=False)
-            return
+                return await self._take(job, splitter, spool, follow=False)
         try:
             # A container that ends meanwhile needs no stream: others may hold theirs for hours.
             async with _limited_once_ended(job, 0):
                 await self._streams.acquire()
             try:
                 async with _limited_once_ended(job, QUIET_SECONDS) as patience:
-                    await self._take(job, splitter, spool, follow=True, patience=patience)
+                    return await self._take(job, splitter, spool, follow=True, patience=patience)
             finally:
                 self._streams.release()
         except TimeoutError as error:
@@ -296,20 +322,22 @@ class LogCollector:
         *,
         follow: bool,
         patience: asyncio.Timeout | None = None,
-    ) -> None:
-        what = job.what
+    ) -> int:
+        what, size = job.what, 0
         self._metrics.log_streams.inc()
         try:
             async with self._source.read(what.namespace, what.pod, what.container, follow=follow) as pieces:
                 async for piece in pieces:
+                    size += len(piece)
                     _add(spool, splitter.feed(piece))
                     job.nonce = splitter.nonce
                     if splitter.complete:
-                        return
+                        break
                     if patience is not None and job.ended.is_set():
                         patience.reschedule(asyncio.get_running_loop().time() + QUIET_SECONDS)
         finally:
             self._metrics.log_streams.dec()
+        return size
 
     async def _say_who_stopped(self, job: _Job, splitter: StepLogSplitter, spool: Spool) -> None:
         """End a log that is complete with what only the cluster knows: who had a step stopped, if it was not a stop."""

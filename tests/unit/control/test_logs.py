@@ -13,6 +13,7 @@ from fixtures.states import NOW, RUN
 from models.container_log import ToolboxLog, toolbox_log
 from runabout.control.logs import (
     END_SECONDS,
+    PATIENCE_SECONDS,
     QUIET_SECONDS,
     LogGoneError,
     LogUnavailableError,
@@ -140,7 +141,7 @@ async def test_a_notice_about_an_earlier_step_stands_in_that_steps_log() -> None
 
 
 @virtual
-async def test_a_container_that_ended_without_saying_so_is_asked_once_more_and_its_log_ends_with_the_reason() -> None:
+async def test_a_container_that_did_not_say_its_end_is_asked_until_two_answers_agree_and_its_log_says_why() -> None:
     log = ToolboxLog()
     log.marker("v1", RUN, "build", 1)
     log.write(SETUP)
@@ -153,7 +154,46 @@ async def test_a_container_that_ended_without_saying_so_is_asked_once_more_and_i
         source.when[3] = lambda: work.collector.ended(job().pod, "OOMKilled: no room", None)
         await work.stored(job())
         assert await work.objects() == steps(b"half a li\n[runabout: step compile did not end: OOMKilled: no room]\n")
-    assert source.requests == [True, True, True, False]
+    assert source.requests == [True, True, True, False, False]
+
+
+@virtual
+async def test_an_answer_that_ended_well_too_early_is_not_taken_for_the_log_of_a_container_that_was_killed() -> None:
+    whole = toolbox_log([b"one\n", b"two\n"])
+    text = whole[: whole.index(b"two\n") + 4]
+    source = Container(text, [Reading(0, 0), Reading(0, len(text) - 30), Reading()])
+    async with collecting(source) as work:
+        work.collector.follow(job())
+        source.when[1] = lambda: work.collector.ended(job().pod, "OOMKilled: no room", None)
+        await work.stored(job())
+        objects = await work.objects()
+    assert objects == steps(b"one\n", b"two\n[runabout: step test did not end: OOMKilled: no room]\n")
+
+
+@pytest.mark.parametrize("early", [0, 40])
+@virtual
+async def test_a_log_that_has_an_end_is_asked_for_until_it_comes(early: int) -> None:
+    text = toolbox_log([b"one\n", b"two\n"])
+    source = Container(text, [Reading(0, early)] * 4 + [Reading()])
+    async with collecting(source) as work:
+        work.collector.follow(job())
+        work.collector.ended(job().pod, None, (len(SETUP), 4, 4))
+        await work.stored(job())
+        assert await work.objects() == steps(b"one\n", b"two\n")
+    assert len(source.requests) == 5
+
+
+@virtual
+async def test_a_log_whose_end_never_comes_is_given_up_after_a_while_and_says_what_is_missing() -> None:
+    text = toolbox_log([b"one\n", b"two\n"])
+    async with collecting(Container(text, [Reading(0, text.index(b"two\n"))])) as work:
+        start = asyncio.get_running_loop().time()
+        work.collector.follow(job())
+        work.collector.ended(job().pod, None, (len(SETUP), 4, 4))
+        await work.stored(job())
+        assert PATIENCE_SECONDS < asyncio.get_running_loop().time() - start < 2 * PATIENCE_SECONDS
+        line = "[runabout: bytes 0–3 of step test are missing: the container has ended]\n"  # noqa: RUF001 - a range
+        assert await work.objects() == steps(b"one\n", line.encode())
 
 
 def stopped_log() -> bytes:
