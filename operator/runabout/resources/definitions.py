@@ -62,6 +62,8 @@ RUN = Kind(
         Column("Age", ".metadata.creationTimestamp", "date"),
         Column("Group", ".spec.group", priority=1, description="Runs of a group run one after the other"),
         Column("Number", ".status.counter", "integer", priority=1, description="Number in the root group"),
+        Column("Skipped", ".status.tasks.skipped", "integer", priority=1, description="Tasks that were passed over"),
+        Column("Stopped", ".status.tasks.stopped", "integer", priority=1, description="Tasks that a stop ended"),
         Column("ID", ".status.id", priority=1, description="Id of the record"),
         Column("Message", _condition("Succeeded", "message"), priority=1, description="How it stands"),
     ),
