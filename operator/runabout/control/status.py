@@ -50,15 +50,21 @@ def _rfc3339(seconds: int) -> str:
 
 
 def short(text: str, limit: int = MAX_MESSAGE) -> str:
-    """Return `text` cut to `limit` characters and MAX_WRITTEN bytes, with an ellipsis where it was cut."""
+    """Return `text` with at most `limit` characters and MAX_WRITTEN bytes, an ellipsis where its middle was.
+
+    Both ends stay: the beginning says what it is about, the end often why, as in the API server's refusals.
+    """
     if len(text) <= limit and _written(text) <= MAX_WRITTEN:
         return text
-    cut = text[: limit - 1]
-    room = MAX_WRITTEN - len("…".encode()) - _written(cut)
+    begin, end = text[: limit // 2], text[len(text) - (limit - 1) // 2 :]
+    room = MAX_WRITTEN - len("…".encode()) - _written(begin) - _written(end)
     while room < 0:
-        room += _written(cut[-1])
-        cut = cut[:-1]
-    return f"{cut}…"
+        if len(begin) > len(end):
+            begin, cut = begin[:-1], begin[-1]
+        else:
+            end, cut = end[1:], end[0]
+        room += _written(cut)
+    return f"{begin}…{end}"
 
 
 def _written(text: str) -> int:

@@ -321,16 +321,41 @@ def test_the_status_stays_below_16_kb_whatever_the_run(
 
 
 @given(st.text() | TEXTS.map(lambda text: text * 500), st.integers(2, 300))
-def test_a_cut_text_is_a_beginning_of_the_text_with_an_ellipsis(text: str, limit: int) -> None:
+def test_a_cut_text_is_a_beginning_and_an_end_of_the_text_with_an_ellipsis_between(text: str, limit: int) -> None:
     found = short(text, limit)
     assert len(found) <= limit
-    assert found == text or (found.endswith("…") and text.startswith(found[:-1]))
+    ends = [(found[:at], found[at + 1 :]) for at, each in enumerate(found) if each == "…"]
+    assert found == text or any(text.startswith(begin) and text.endswith(end) for begin, end in ends)
     assert short(found, limit) == found
 
 
-def test_a_text_that_fits_is_left_as_it_is() -> None:
-    assert short("x" * 256) == "x" * 256
-    assert short("x" * 257) == "x" * 255 + "…"
+REFUSED = 'pods "web-118" is forbidden: ' + "a long list of what was asked for, " * 20 + "exceeded quota: pods=4"
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "expected"),
+    [
+        ("x" * 256, 256, "x" * 256),
+        ("a" * 128 + "b" * 129, 256, "a" * 128 + "…" + "b" * 127),
+        ("abcdefghij", 10, "abcdefghij"),
+        ("abcdefghijk", 10, "abcde…hijk"),
+        ("abcdefghijk", 3, "a…k"),
+        ("abcdefghijk", 2, "a…"),
+        ("", 2, ""),
+        ("<" * 300, 256, "<" * 33 + "…" + "<" * 33),  # by its bytes, six each
+        ("<" * 100 + "a" * 200, 256, "<" * 56 + "…" + "a" * 56),
+        ("a" * 200 + "<" * 100, 256, "a" * 57 + "…" + "<" * 56),
+    ],
+)
+def test_a_text_that_is_too_long_loses_its_middle(text: str, limit: int, expected: str) -> None:
+    assert short(text, limit) == expected
+
+
+def test_of_a_long_refusal_what_it_is_about_and_why_can_both_be_read() -> None:
+    waits = {"a": Wait(Reason.CREATION_REFUSED, REFUSED, NOW)}
+    message = condition(report(STARTED, waits=waits), "Waiting")[2]
+    assert message.startswith('task a: pods "web-118" is forbidden: ')
+    assert message.endswith("exceeded quota: pods=4")
 
 
 # a run without a record
