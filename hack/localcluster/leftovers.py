@@ -5,6 +5,7 @@ Everything is recognised by our own paths, never by a program's name.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 CGROUPS = Path("/sys/fs/cgroup")
 KUBELET_CGROUP = "kubepods"
 SHIM_SOCKETS = Path("/run/containerd/s")
+RUNC_STATES = Path("/run/containerd/runc/k8s.io")
 CNI_RESULTS = Path("/var/lib/cni/results")
 DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 CONTAINER_LINKS = Path("/var/log/containers")
@@ -147,12 +149,48 @@ def remove_strays(places: Places) -> None:
         (DEVICE_PLUGINS / name).unlink(missing_ok=True)
     for result in CNI_RESULTS.glob(f"{CNI_NETWORK}-*"):
         result.unlink(missing_ok=True)
+    _remove_states(places)
     for folder in (
+        *(RUNC_STATES, RUNC_STATES.parent),
         *(CONTAINER_LINKS, DEVICE_PLUGINS, DEVICE_PLUGINS.parent, CNI_RESULTS, CNI_RESULTS.parent),
         *(SHIM_SOCKETS, SHIM_SOCKETS.parent),
     ):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def _remove_states(places: Places) -> None:
+    """Remove what runc and the loopback plugin note of our containers where those of every containerd are noted."""
+    for state in RUNC_STATES.glob("*/state.json"):
+        if _below(_at(_json(state), "config", "rootfs"), places.run):
+            shutil.rmtree(state.parent)
+    for result in CNI_RESULTS.glob("cni-loopback-*"):
+        if any(_below(sandbox, places.run) for sandbox in _sandboxes(_json(result))):
+            result.unlink(missing_ok=True)
+
+
+def _below(path: object, folder: Path) -> bool:
+    """Whether something read from a file is the path of something in a folder, links and dots apart."""
+    return isinstance(path, str) and ".." not in Path(path).parts and Path(path).is_relative_to(folder)
+
+
+def _json(file: Path) -> object:
+    try:
+        return json.loads(file.read_bytes())
+    except (OSError, ValueError):  # half written, or somebody else's
+        return None
+
+
+def _at(value: object, *keys: str) -> object:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _sandboxes(value: object) -> list[object]:
+    """The network namespaces that a result of a network plugin is about."""
+    interfaces = _at(value, "result", "interfaces")
+    return [_at(one, "sandbox") for one in interfaces] if isinstance(interfaces, list) else []
 
 
 def forget_containers(places: Places) -> None:

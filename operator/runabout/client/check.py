@@ -10,12 +10,12 @@ import typer
 from runabout.client.documents import STDIN, DocumentError, iterate_documents
 from runabout.control.config import further_errors, setup_errors
 from runabout.control.rules import executor_rules
-from runabout.resources import CheckedRun, Problem, check
+from runabout.resources import CheckedRun, check
 
 
 @dataclass(slots=True)
 class Report:
-    """What was found: lines for people, each with file, document and field; and what is sound."""
+    """What was found: lines for people, each with file, line, column, document and field; and what is sound."""
 
     errors: list[str] = field(default_factory=list)
     broken: int = 0
@@ -61,40 +61,45 @@ def _check_file(file: str, report: Report) -> None:
     name = "stdin" if Path(file) == STDIN else file
     try:
         for document in iterate_documents(Path(file)):
-            problems = list(_problems(document.value, report))
-            title = f"{name}:{document.line}{_title(document.value)}"
-            report.errors.extend(_one_line(f"{title}: {problem}") for problem in problems)
-            report.broken += bool(problems)
+            findings = list(_findings(document.value, report))
+            if findings:
+                title, places = _title(document.value), document.places()
+                report.errors.extend(_one_line(f"{name}:{places.find(at)}{title}: {text}") for at, text in findings)
+                report.broken += 1
     except DocumentError as error:
         report.errors.append(_one_line(str(error)))
         report.broken += 1
 
 
-def _problems(value: object, report: Report) -> Iterator[Problem | str]:
-    """Return what is wrong with one document; items of a List are looked at one by one."""
+def _findings(value: object, report: Report) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with one document: the path to it, and what to say; items of a List one by one."""
     if isinstance(value, dict) and value.get("kind") == "List" and isinstance(value.get("items"), list):
-        for place, item in enumerate(value["items"]):
-            for problem in _problems(item, report):
-                yield _inside(problem, f"items[{place}]")
+        for number, item in enumerate(value["items"]):
+            for at, text in _findings(item, report):
+                is_path = text.startswith("items[") or (at and text.startswith(at))
+                yield f"items[{number}].{at}", f"items[{number}]{'.' if is_path else ': '}{text}"
         return
     checked = check(value)
     if isinstance(checked, tuple):
-        yield from checked
+        yield from ((problem.path, str(problem)) for problem in checked)
         if isinstance(value, dict) and value.get("kind") == "Run":
-            yield from further_errors(value.get("spec"), checked)
+            spec = value.get("spec")
+            yield from ((_path(error, spec), error) for error in further_errors(spec, checked))
     elif isinstance(checked, CheckedRun):
         report.runs += 1
-        yield from setup_errors(checked)
+        spec = value.get("spec") if isinstance(value, dict) else None
+        yield from ((_path(error, spec), error) for error in setup_errors(checked))
     else:
         report.executors += 1
-        yield from executor_rules(checked.spec)
+        yield from ((problem.path, str(problem)) for problem in executor_rules(checked.spec))
 
 
-def _inside(problem: Problem | str, where: str) -> Problem | str:
-    """Return a problem of one item with the path from the List on."""
-    if isinstance(problem, Problem):
-        return Problem(f"{where}.{problem.path}" if problem.path else where, problem.message)
-    return f"{where}.{problem}" if problem.startswith(("spec.", "items[")) else f"{where}: {problem}"
+def _path(error: str, spec: object) -> str:
+    """Return the path that a setup error is about; the client's own ones are in the spec themselves."""
+    own = spec.get("setupErrors") if isinstance(spec, dict) else None
+    if isinstance(own, list) and error in own:
+        return f"spec.setupErrors[{own.index(error)}]"
+    return error if error.startswith("spec.") else ""
 
 
 def _one_line(text: str) -> str:

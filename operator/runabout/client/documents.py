@@ -9,12 +9,15 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import yaml
+
+from runabout.client.places import MERGE, Places
 
 MAX_LENGTH = 16 * 1024 * 1024
 MAX_VALUES = 1_000_000
@@ -22,6 +25,8 @@ MAX_DEPTH = 100
 MAX_DIGITS = 400
 """of an integer; JSON's largest number has 309."""
 MAX_SHOWN = 32
+MAX_PLACED = 1024 * 1024
+"""Characters of a JSON file that is read a second time, as YAML, for the places of its fields."""
 
 STDIN = Path("-")
 
@@ -40,13 +45,14 @@ class Document:
 
     line: int
     value: object
+    places: Callable[[], Places]
+    """Where its fields stand. To be asked for where it is needed: JSON is read once more for it."""
 
 
 class _Loader(yaml.CSafeLoader):
     """kubectl's reading of YAML: no dates, no sexagesimal numbers, y and n as words for bools, JSON's floats."""
 
 
-_MERGE = "tag:yaml.org,2002:merge"
 _OWN = frozenset({"timestamp", "value", "bool", "int", "float"})
 """Tags that are resolved below, or not at all."""
 _Loader.yaml_implicit_resolvers = {
@@ -117,7 +123,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, object]:
     made: dict[str, object] = {}
     merged: list[yaml.Node] = []
     for key_node, value_node in node.value:
-        if key_node.tag == _MERGE:
+        if key_node.tag == MERGE:
             merged.append(value_node)
             continue
         found = loader.construct_object(key_node, deep=True)
@@ -187,7 +193,7 @@ def _documents(text: str) -> Iterator[Document]:
         except json.JSONDecodeError:
             pass  # flow style of YAML, or nonsense: YAML's message says which
         else:
-            yield Document(1, _Json().value(value))
+            yield Document(1, _Json().value(value), partial(_places_in_json, text))
             return
     shallow = _shallow_documents(text)
     loader = _Loader(text)
@@ -202,9 +208,19 @@ def _documents(text: str) -> Iterator[Document]:
                 continue
             value = loader.construct_document(node)
             if value is not None:
-                yield Document(node.start_mark.line + 1, _Json().value(value))
+                yield Document(node.start_mark.line + 1, _Json().value(value), partial(Places, node))
     finally:
         loader.dispose()
+
+
+def _places_in_json(text: str) -> Places:
+    """Return the places in a JSON text, as far as YAML can read it: it forbids some of the tabs that JSON allows."""
+    if len(text) > MAX_PLACED or _shallow_documents(text) is not None:
+        return Places(None)
+    try:
+        return Places(yaml.compose(text, _Loader))
+    except yaml.YAMLError:
+        return Places(None)
 
 
 def _shallow_documents(text: str) -> int | None:

@@ -1,62 +1,171 @@
-"""`runabout logs`: the stored output of a run, straight from the object storage."""
+"""`runabout logs`: the stored output of a run, straight from the object storage, each step under its name.
+
+Nothing is ever written or made. Names are in the run's record; where that cannot be read steps keep their numbers.
+"""
 
 import asyncio
+import os
+import re
 import sys
-from typing import Annotated
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Annotated, BinaryIO
 
 import typer
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from runabout.ost import OstError, OstSettings, iterate, open_ost
+from runabout.control.etcdaccess import EtcdSettingsError, connect_etcd
+from runabout.control.ledger import TASK
+from runabout.control.settings import Settings, ost_settings
+from runabout.control.variables import read_settings
+from runabout.datamanager import Follower, StoreError, follow_store
+from runabout.etcd import EtcdError
+from runabout.ost import ObjectStore, OstError, iterate, open_ost
+from runabout.records import Task
+from runabout.records.encoding import RecordError, decode
+
+EXIT_NONE = 1
+"""There are no such logs, or one of them cannot be read."""
+EXIT_PLACE = 2
+"""The settings are wrong, or the object storage cannot be used: nothing is known of any log."""
+RETRY_SECONDS = 15.0
+"""For which one call to the object storage is tried; a person waits."""
+RECORD_SECONDS = 10.0
+"""For which the record is waited for: it only tells the steps' names."""
+SETUP = "setup"
+_KEY = re.compile(r"logs/[^/]+/([^/]+)/(\d+)/(setup|\d+)")
+IN_THE_POD = (
+    "set it to the object storage that the operator uses, or call this in the operator's pod, where it is set: "
+    "kubectl -n runabout exec deploy/runabout-operator -- python3 -m runabout logs RUN"
+)
 
 
-class StorageSettings(BaseSettings):
-    """Where the object storage is; the operator's own variables."""
+class _PlaceError(Exception):
+    """The object storage cannot be used; the message says what to do."""
 
-    model_config = SettingsConfigDict(env_prefix="RUNABOUT_", extra="ignore")
 
-    ost: str = "file:///var/lib/runabout/ost"
-    s3_endpoint: str = ""
-    s3_region: str = "us-east-1"
-    s3_path_style: bool = False
+@dataclass(frozen=True, slots=True, order=True)
+class _Log:
+    """One stored log: of one step of one attempt, or of its setup, which comes first."""
+
+    attempt: int
+    step: int
+    """-1: the setup."""
+    key: str
 
 
 def logs(
     run: Annotated[str, typer.Argument(help="Id of the run, from its status.")],
     task: Annotated[str, typer.Option(help="Only this task.")] = "",
 ) -> None:
-    """Print the stored logs of a run; RUNABOUT_OST says where they are."""
+    """Print the stored logs of a run; RUNABOUT_OST says where they are.
+
+    Exit code 0 if there are any, 1 if there are none or one cannot be read, 2 if it is not known where they are.
+    """
+    settings = read_settings(os.environ)
+    if isinstance(settings, list):
+        sys.stderr.write("\n".join((*settings, "")))
+        raise typer.Exit(EXIT_PLACE)
     try:
-        found = asyncio.run(_print(run, task))
-    except OstError as error:
+        found = asyncio.run(_print(settings, run, task, sys.stdout.buffer))
+    except _PlaceError as error:
         sys.stderr.write(f"{error}\n")
-        raise typer.Exit(1) from error
+        raise typer.Exit(EXIT_PLACE) from error
+    except OstError as error:
+        sys.stdout.flush()
+        sys.stderr.write(f"{error}\n")
+        raise typer.Exit(EXIT_NONE) from error
     if not found:
-        sys.stderr.write(f"there are no logs of run {run}{f', task {task}' if task else ''}\n")
-        raise typer.Exit(1)
+        sys.stderr.write(f"there are no logs of run {run}{f', task {task}' if task else ''} in {settings.ost}\n")
+        raise typer.Exit(EXIT_NONE)
 
 
-async def _print(run: str, task: str) -> int:
-    settings = StorageSettings()
-    store = await open_ost(
-        OstSettings(
-            url=settings.ost,
-            s3_endpoint=settings.s3_endpoint,
-            s3_region=settings.s3_region,
-            s3_path_style=settings.s3_path_style,
-        )
-    )
-    count = 0
-    out = sys.stdout.buffer
+async def _print(settings: Settings, run: str, task: str, out: BinaryIO) -> bool:
+    """Print what there is; return whether there is anything."""
     prefix = f"logs/{run}/{task}/" if task else f"logs/{run}/"
+    async with AsyncExitStack() as stack:
+        try:
+            store = await open_ost(replace(ost_settings(settings), retry_seconds=RETRY_SECONDS), probe=False)
+            stack.push_async_callback(store.close)
+            if not await store.list(prefix, limit=1):
+                return False
+        except OstError as error:
+            raise _PlaceError(unusable(settings, error)) from error
+        record = await _record(settings, store, stack)
+        async for name, stored in _by_task(store, prefix):
+            steps = await _steps(record, run, name)
+            attempt = 0
+            for each in stored:
+                if each.attempt != attempt:
+                    attempt = each.attempt
+                    out.write(f"== task {name}, attempt {attempt}\n".encode())
+                out.write(f"== {_title(each.step, steps)}\n".encode())
+                await _copy(store, each.key, out)
+    return True
+
+
+def unusable(settings: Settings, error: OstError) -> str:
+    """Return which setting to look at, and what to do, where the object storage cannot be used."""
+    if "ost" in settings.model_fields_set:
+        return f"RUNABOUT_OST: the object storage {settings.ost} cannot be used: {error}"
+    return f"RUNABOUT_OST is not set, and its default, {settings.ost}, cannot be used ({error}): {IN_THE_POD}"
+
+
+async def _by_task(store: ObjectStore, prefix: str) -> AsyncIterator[tuple[str, Sequence[_Log]]]:
+    """Yield the logs of each task, by attempt and step."""
+    name, stored = "", list[_Log]()
+    async for item in iterate(store, prefix):
+        parts = _KEY.fullmatch(item.key)
+        if parts is None:
+            continue  # somebody else's
+        task, attempt, step = parts.groups()
+        if task != name and stored:
+            yield name, sorted(stored)
+            stored = []
+        name = task
+        stored.append(_Log(int(attempt), -1 if step == SETUP else int(step), item.key))
+    if stored:
+        yield name, sorted(stored)
+
+
+async def _copy(store: ObjectStore, key: str, out: BinaryIO) -> None:
+    last = b"\n"
+    async with store.open(key) as reader:
+        async for piece in reader:
+            out.write(piece)
+            last = piece[-1:] or last
+    if last != b"\n":
+        out.write(b"\n")  # the next title begins a line
+    out.flush()
+
+
+def _title(step: int, names: Sequence[str]) -> str:
+    if step < 0:
+        return SETUP
+    return f"step {names[step]}" if step < len(names) else f"step number {step + 1}"
+
+
+async def _record(settings: Settings, store: ObjectStore, stack: AsyncExitStack) -> Follower | None:
+    """Return the records as they are now, None where they cannot be read, which is said."""
     try:
-        async for item in iterate(store, prefix):
-            count += 1
-            out.write(f"--- {item.key.removeprefix('logs/')}\n".encode())
-            async with store.open(item.key) as reader:
-                async for piece in reader:
-                    out.write(piece)
-            out.flush()
-    finally:
-        await store.close()
-    return count
+        etcd = connect_etcd(settings)
+        stack.push_async_callback(etcd.close)
+        async with asyncio.timeout(RECORD_SECONDS):
+            record = await follow_store(etcd, ost=store, number=settings.store)
+    except (EtcdSettingsError, EtcdError, OstError, StoreError, TimeoutError) as error:
+        said = str(error) or f"no answer of etcd at {settings.etcd_endpoints} within {RECORD_SECONDS:g} s"
+        sys.stderr.write(f"note: steps have numbers instead of names, as the records cannot be read: {said}\n")
+        return None
+    stack.push_async_callback(record.close)
+    return record
+
+
+async def _steps(record: Follower | None, run: str, task: str) -> Sequence[str]:
+    """Return the names of a task's steps, none where they are not known."""
+    if record is None:
+        return ()
+    try:
+        body = await record.get(TASK, f"{run}/{task}")
+        return () if body is None else [step.name for step in decode(Task, body).steps]
+    except (StoreError, RecordError):
+        return ()

@@ -5,6 +5,8 @@ ignoreFailure, needsApproval and matrix. The rest is checked, as the API server 
 """
 
 import json
+import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +18,7 @@ from runabout.client.outcomes import OutcomesError, parse_outcomes
 from runabout.engine.matrix import Expansion, Template, expand
 from runabout.engine.simulation import Outcomes, Simulation
 from runabout.engine.simulation import simulate as play
-from runabout.records import Condition, Dependency, TaskConfig
+from runabout.records import Condition, Dependency, Phase, Status, TaskConfig
 from runabout.resources import CheckedRun, RunSpec, TaskSpec, check
 
 UNUSABLE = 2
@@ -46,14 +48,17 @@ def simulate(
 ) -> None:
     """Play a Run without a cluster: what would happen if a task failed, if it were stopped?
 
-    Ends with 0 if there is a simulation, whatever the run's result, and with 2 if the input is unusable.
+    Ends with 0 if there is a simulation, whatever the run's result, and with 2 if the input is unusable. On a terminal
+    a hint follows on stderr: how to read the output, and how to say what happens.
     """
     try:
-        text = simulation_text(run, outcomes, output)
+        simulation, tasks = played(run, outcomes)
     except (DocumentError, _UnusableError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(UNUSABLE) from error
-    typer.echo(text)
+    typer.echo(_text(simulation, output))
+    if sys.stdout.isatty():
+        typer.echo(hint(simulation, tasks, run=run, outcomes=outcomes), err=True)
 
 
 def simulation_text(run: Path, outcomes: Path | None, output: Format) -> str:
@@ -62,15 +67,45 @@ def simulation_text(run: Path, outcomes: Path | None, output: Format) -> str:
     Raises:
         DocumentError, _UnusableError: the input is unusable.
     """
+    return _text(played(run, outcomes)[0], output)
+
+
+def played(run: Path, outcomes: Path | None) -> tuple[Simulation, tuple[TaskConfig, ...]]:
+    """Return the simulation of the Run in a file, and the tasks that were played; errors as above."""
     if run == outcomes == Path(STDIN):
         raise _UnusableError("RUN and --outcomes cannot both be read from stdin: give one of them as a file")
     spec = _run_spec(run)
     expansion = expand([_template(task) for task in spec.tasks])
     errors = (*spec.setup_errors, *expansion.errors)
-    simulation = play(expansion.tasks, errors, _outcomes(outcomes, expansion))
+    return play(expansion.tasks, errors, _outcomes(outcomes, expansion)), expansion.tasks
+
+
+def _text(simulation: Simulation, output: Format) -> str:
     match output:
         case Format.JSON:
             return json.dumps(as_json(simulation), indent=2)
+
+
+def hint(simulation: Simulation, tasks: Sequence[TaskConfig], *, run: Path, outcomes: Path | None) -> str:
+    """Return how to read a simulation of `tasks`, and what to write into which file to see another course."""
+    if simulation.setup_errors:
+        return f"Such a run never starts: correct its setup errors (runabout check {run} says where) and try again."
+    lines = ["start, end and tick count from the run's start; null is what never came."]
+    awaited = [
+        task.name for task in tasks if task.needs_approval and simulation.tasks[task.name].status is Status.NOTSTARTED
+    ]
+    if simulation.phase is Phase.RUNNING and awaited:
+        lines.append(f"The run goes on waiting for an approval of {awaited[0]}.")
+        example: dict[str, object] = {"approve": {awaited[0]: 1}}
+    elif tasks:
+        example = {"tasks": {tasks[0].name: {"result": "failed", "ticks": 3}}}
+    else:
+        return lines[0]
+    given = "Each task succeeds after 1 tick unless OUTCOMES says something else" if outcomes is None else "To go on"
+    file = "OUTCOMES.yaml" if outcomes is None or outcomes == Path(STDIN) else str(outcomes)
+    lines.append(f"{given}: write {json.dumps(example)} into {file} (also slots, stopAt, approve)")
+    lines.append(f"Next: runabout simulate {run} --outcomes {file}")
+    return "\n".join(lines)
 
 
 def as_json(simulation: Simulation) -> dict[str, object]:

@@ -157,13 +157,15 @@ class Executors:
         """Return the whole status of an executor; `active` and `waiting` count tasks."""
         ready, reason, message = self.ready(executor)
         word = "True" if ready else "False"
+        archs = executor.spec.archs if executor.spec is not None else ()
+        most = executor.spec.max_active_tasks if executor.spec is not None else None
         return {
             "observedGeneration": executor.generation,
+            "archs": ", ".join(archs),
+            "maxActiveTasks": "" if most is None else str(most or "unlimited"),
             "activeTasks": active,
             "waitingTasks": waiting,
-            "nodes": [
-                {"arch": arch, "count": self.nodes(arch)} for arch in (executor.spec.archs if executor.spec else ())
-            ],
+            "nodes": [{"arch": arch, "count": self.nodes(arch)} for arch in archs],
             "conditions": [
                 {
                     "type": "Ready",

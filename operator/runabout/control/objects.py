@@ -46,6 +46,12 @@ class RunObject:
         """Whether our finalizer is on it."""
         return FINALIZER in self.finalizers
 
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """Names of the tasks that its approvals are about, whether the run has such tasks or not."""
+        rows = self.spec.get("approvals")
+        return tuple(str(_mapping(row).get("task", "")) for row in rows) if isinstance(rows, list | tuple) else ()
+
 
 def milliseconds(text: object) -> int | None:
     """Return a Kubernetes time (`2026-01-02T03:04:05Z`) in milliseconds since 1970, None for anything else."""

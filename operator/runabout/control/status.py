@@ -1,7 +1,8 @@
 """The status of a Run: a small window on its progress, below 16 KB whatever the run's size.
 
-A pure function of the run's state and of what is being waited for. `phase` and `result` are for people; programs read
-the conditions: `Succeeded` (Unknown until the end), `Completed` (True for any end), `Started`, `Waiting` and `Stored`.
+A pure function of the run's state, of what is being waited for, and of the tasks that approvals name. `phase` and
+`result` are for people; programs read the conditions: `Succeeded` (Unknown until the end), `Completed` (True for any
+end), `Started`, `Waiting` and `Stored`; where an approval names no task of the run, also `ApprovalsValid`.
 A condition's lastTransitionTime changes only when its status does.
 """
 
@@ -17,6 +18,8 @@ from runabout.records import TERMINAL_PHASES, Phase, Reason, Result, Run, Status
 
 MAX_NOTABLE = 20
 MAX_ERRORS = 20
+MAX_NAMED = 3
+"""Tasks that one message names."""
 MAX_MESSAGE = 256
 """Characters of any message in the status; the record has the whole text."""
 MAX_WRITTEN = 400
@@ -47,15 +50,21 @@ def _rfc3339(seconds: int) -> str:
 
 
 def short(text: str, limit: int = MAX_MESSAGE) -> str:
-    """Return `text` cut to `limit` characters and MAX_WRITTEN bytes, with an ellipsis where it was cut."""
+    """Return `text` with at most `limit` characters and MAX_WRITTEN bytes, an ellipsis where its middle was.
+
+    Both ends stay: the beginning says what it is about, the end often why, as in the API server's refusals.
+    """
     if len(text) <= limit and _written(text) <= MAX_WRITTEN:
         return text
-    cut = text[: limit - 1]
-    room = MAX_WRITTEN - len("…".encode()) - _written(cut)
+    begin, end = text[: limit // 2], text[len(text) - (limit - 1) // 2 :]
+    room = MAX_WRITTEN - len("…".encode()) - _written(begin) - _written(end)
     while room < 0:
-        room += _written(cut[-1])
-        cut = cut[:-1]
-    return f"{cut}…"
+        if len(begin) > len(end):
+            begin, cut = begin[:-1], begin[-1]
+        else:
+            end, cut = end[1:], end[0]
+        room += _written(cut)
+    return f"{begin}…{end}"
 
 
 def _written(text: str) -> int:
@@ -70,6 +79,7 @@ def run_status(
     generation: int,
     waits: Mapping[str, Wait],
     run_wait: Wait | None,
+    judged: Sequence[str] = (),
     previous: Mapping[str, object],
     now: int,
 ) -> JsonDict:
@@ -80,6 +90,7 @@ def run_status(
         generation: the generation of the spec that the state takes into account.
         waits: what keeps each waiting or troubled task, by its name.
         run_wait: what keeps the run itself.
+        judged: names that the Run's approvals give as those of their tasks.
         previous: the status before, for the times of conditions that did not flip.
         now: milliseconds since 1970.
     """
@@ -96,7 +107,7 @@ def run_status(
             "waiting": waiting,
             **{word.value: counts.get(word, 0) for word in Status},
         },
-        "conditions": _conditions(state, waits, run_wait, previous, now),
+        "conditions": _conditions(state, waits, run_wait, judged, previous, now),
         "notable": _notable(state, waits),
     }
     if run.counter:
@@ -157,6 +168,7 @@ def _conditions(
     state: State,
     waits: Mapping[str, Wait],
     run_wait: Wait | None,
+    judged: Sequence[str],
     previous: Mapping[str, object],
     now: int,
 ) -> list[JsonDict]:
@@ -184,11 +196,23 @@ def _conditions(
             rows.append(("Stored", "False", "InProgress", ""))
         else:
             rows.append(("Stored", "True", "Stored", ""))
+    unknown = [name for name in dict.fromkeys(judged) if name not in state.tasks]
+    if unknown and run.phase is not Phase.SETUPERROR:  # there it is one of the errors
+        rows.append(("ApprovalsValid", "False", "UnknownTask", _ineffective(unknown, waits)))
     before = _by_type(previous)
     return [
         _condition(kind, status, reason, message, before=before.get(kind), generation_time=now)
         for kind, status, reason, message in rows
     ]
+
+
+def _ineffective(unknown: Sequence[str], waits: Mapping[str, Wait]) -> str:
+    """Return what to say of approvals of tasks that the run does not have, and for which tasks one is awaited."""
+    names = ", ".join(f'"{name}"' for name in unknown[:MAX_NAMED])
+    more = f" and {len(unknown) - MAX_NAMED} more" if len(unknown) > MAX_NAMED else ""
+    awaited = sorted(name for name, wait in waits.items() if wait.reason is Reason.AWAITING_APPROVAL)
+    todo = f"one is awaited for {', '.join(awaited[:MAX_NAMED])}" if awaited else "add one with the task's full name"
+    return short(f"approvals without effect, the run has no task {names}{more}: {todo}")
 
 
 def _stage(run: Run) -> str:

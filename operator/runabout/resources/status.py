@@ -12,6 +12,8 @@ from runabout.resources.model import Model
 
 MAX_NOTABLE = 20
 MAX_SETUP_ERRORS = 20
+MAX_ARCHS = 1024
+"""Characters of all of an executor's architectures; there are at most 16."""
 
 PhaseWord = Literal["setuperror", "queued", "cancelled", "running", "finished"]
 ResultWord = Literal["unknown", "success", "failed", "stopped"]
@@ -105,7 +107,7 @@ class RunStatus(Model):
     tasks: TaskCounts | None = None
     """How many tasks there are, by status."""
     conditions: Conditions = ()
-    """Succeeded, Completed, Started, Waiting, Stored."""
+    """Succeeded, Completed, Started, Waiting, Stored; ApprovalsValid if an approval names no task of the run."""
     notable: Annotated[tuple[NotableTask, ...], LIST, Field(max_length=MAX_NOTABLE), ListAtomic()] = ()
     """Tasks worth a look: failed, or waiting, with the reason."""
     setup_errors: SetupErrors | None = None
@@ -128,8 +130,12 @@ class ExecutorStatus(Model):
     """The generation of the spec that the status takes into account."""
     conditions: Conditions = ()
     """Ready."""
+    archs: Annotated[str, Field(max_length=MAX_ARCHS)] | None = None
+    """The architectures it serves, for people: with commas between them."""
     active_tasks: Count | None = None
     """Tasks that are on it."""
+    max_active_tasks: Annotated[str, Field(max_length=16)] | None = None
+    """How many may be on it at once, for people: a number, or unlimited."""
     waiting_tasks: Count | None = None
     """Tasks that could go to it and wait."""
     nodes: Annotated[tuple[ArchNodes, ...], LIST, Field(max_length=16), ListMap(("arch",))] = ()

@@ -98,6 +98,15 @@ async def test_a_status_is_written_once_and_again_only_when_it_says_something_ne
         ]
 
 
+async def test_an_approval_that_names_no_task_is_said_in_the_next_status() -> None:
+    async with scene() as here:
+        await here.report()
+        approvals = [{"task": "relase", "by": "anna"}, {"task": "a", "by": "anna"}]
+        await here.fake.put("runs", {**here.fake.items("runs")[0], "spec": {"tasks": [], "approvals": approvals}})
+        assert await here.report(after=PROGRESS_SECONDS) is None
+        assert 'no task "relase"' in str(here.run.status["conditions"])
+
+
 async def test_another_process_does_not_write_again_what_the_server_has() -> None:
     async with scene() as here:
         await here.report()

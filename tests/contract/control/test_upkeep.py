@@ -134,6 +134,8 @@ async def test_the_status_of_an_executor_is_written_once_and_again_when_it_chang
         [ready] = executor["status"]["conditions"]
         assert (ready["status"], ready["reason"]) == ("True", "Ready")
         assert executor["status"]["nodes"] == [{"arch": "amd64", "count": 1}]
+        assert (executor["status"]["archs"], executor["status"]["maxActiveTasks"]) == ("amd64", "unlimited")
+        assert here.fake.requests["apply", "executors"] == TRIES + 2
 
 
 @pytest.mark.parametrize("verb", ["status", "executor's status", "deletion"])

@@ -1,6 +1,7 @@
-"""`runabout check`: everything that is wrong in all files at once, each with file, line, document and field."""
+"""`runabout check`: everything that is wrong in all files at once, each with file, line, column, document and field."""
 
 import json
+import re
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -16,6 +17,7 @@ from fixtures.states import task_spec
 from fixtures.tools import REPOSITORY
 from runabout.__main__ import app
 from runabout.client.check import check_files
+from runabout.client.documents import MAX_PLACED
 
 
 def run(name: str = "web", **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of a Run's spec
@@ -58,7 +60,7 @@ def test_all_errors_of_a_document_come_at_once_with_their_paths(file: Path) -> N
         "spec.tasks[2].image",
         "spec.tasks[2].containers",
     }
-    assert all(line.startswith(f"{file}:1 (Run web): ") for line in lines)
+    assert all(re.match(rf"{re.escape(str(file))}:\d+:\d+ \(Run web\): ", line) for line in lines)
     assert last == "5 errors in 1 document: correct them and check again."
 
 
@@ -84,14 +86,14 @@ def test_what_only_the_operator_finds_comes_too(file: Path) -> None:
     assert {"spec.tasks[0].depends", "spec.tasks[1].depends[1].task", "spec.environment[0].name"} <= paths
 
 
-def test_every_document_of_every_file_is_checked_and_named_by_its_line(tmp_path: Path) -> None:
+def test_every_document_of_every_file_is_checked_and_its_errors_named_by_their_lines(tmp_path: Path) -> None:
     first = write(tmp_path / "first.yaml", run("good"), run("bad", tsks=[]))
     second = write(tmp_path / "second.yaml", {**EXECUTOR, "spec": {}})
     result = check(first, second)
     assert result.exit_code == 1
     lines = result.stderr.splitlines()
-    assert lines[0].startswith(f"{first}:7 (Run bad): spec.tsks: ")
-    assert lines[1].startswith(f"{second}:1 (Executor linux): spec.archs: ")
+    assert lines[0].startswith(f"{first}:12:3 (Run bad): spec.tsks: ")
+    assert lines[1].startswith(f"{second}:5:1 (Executor linux): spec.archs: ")
     assert lines[2] == "2 errors in 2 documents: correct them and check again."
 
 
@@ -105,7 +107,7 @@ def test_items_of_a_list_are_checked_one_by_one(file: Path) -> None:
 def test_an_item_that_is_no_resource_or_has_errors_of_its_client_is_named_by_its_place(file: Path) -> None:
     items = [3, run("a", setupErrors=["pipeline.yaml: bad"]), {"kind": "List", "items": [run("b", stop=3)]}]
     result = check(write(file, {"kind": "List", "items": items}))
-    places = [line.removeprefix(f"{file}:1 (List): ").split(": ")[0] for line in result.stderr.splitlines()[:-1]]
+    places = [line.split(" (List): ")[1].split(": ")[0] for line in result.stderr.splitlines()[:-1]]
     assert places == ["items[0]", "items[1]", "items[2].items[0].spec.stop"]
 
 
@@ -146,24 +148,94 @@ def test_metadata_is_checked_as_the_api_server_does(file: Path, metadata: dict[s
     assert sorted(line.split("): ")[1].split(": ")[0] for line in report.errors) == sorted(paths)
 
 
+PLACED = """\
+# a comment
+apiVersion: runabout.dev/v1alpha1
+kind: Run
+metadata: {name: web, labels: {example.org/team: a b}}
+spec:
+  environment: &shared
+    - nam: X
+      name: Y
+  tasks:
+    - containers: [{image: x}]
+      steps: [{run: "true"}]
+    - name: b
+      containers: [{image: x}]
+      steps:
+        - run: |
+            several
+            lines
+          shel: bash
+      environment: *shared
+      depends:
+        - task: a
+    - &again
+      name: c
+      containers: [{image: x, more: 1}]
+      steps: [{run: "true"}]
+    - <<: *again
+      name: d
+  setupErrors: [pipeline.yaml says no]
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("metadata.labels[example.org/team]", "4:32"),
+        ("spec.environment[0].nam", "7:7"),
+        ("spec.tasks[0].name", "10:7"),  # missing: its task
+        ("spec.tasks[1].steps[0].shel", "18:11"),
+        ("spec.tasks[1].environment[0].nam", "7:7"),  # behind an alias
+        ("spec.tasks[1].depends[0].task", "21:11"),  # found by the operator alone
+        ("spec.tasks[2].containers[0].more", "24:31"),
+        ("spec.tasks[3].containers[0].more", "24:31"),  # merged
+        ("pipeline.yaml says no", "28:17"),
+    ],
+)
+def test_an_error_stands_at_the_line_and_column_of_its_field(file: Path, path: str, place: str) -> None:
+    file.write_text(PLACED)
+    found = [line.split(" (Run web): ") for line in check_files([str(file)]).errors]
+    assert f"{file}:{place}" in [where for where, text in found if text.split(": ")[0] == path]
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (json.dumps(run(stop=3), indent=2), "8:5"),
+        (json.dumps(run(stop=3), indent="\t"), "8:3"),
+        (json.dumps(run(stop=3)) + " " * MAX_PLACED, "1"),
+        (json.dumps({"kind": "List", "items": [run("a"), run("b", stop=3)]}, indent=1), "19:5"),
+        ("[3]", "1:1"),
+    ],
+    ids=range(5),
+)
+def test_json_has_places_too_as_long_as_it_is_not_very_long(file: Path, text: str, place: str) -> None:
+    file.write_text(text)
+    (line,) = check_files([str(file)]).errors
+    assert line.startswith(f"{file}:{place}{' (' if '{' in text else ': '}")
+
+
 def test_a_file_that_is_no_yaml_hides_nothing_of_the_others(tmp_path: Path) -> None:
     broken, other = tmp_path / "broken.yaml", write(tmp_path / "other.yaml", run(stop=3))
     broken.write_text(f"{yaml.safe_dump(run(stop=3))}---\na: [\n")
     result = check(broken, tmp_path / "none.yaml", other)
     assert result.exit_code == 1
     lines = result.stderr.splitlines()
-    assert lines[0].startswith(f"{broken}:1 (Run web): spec.stop: ")
+    assert lines[0].startswith(f"{broken}:6:3 (Run web): spec.stop: ")
     assert lines[1].startswith(f"{broken}: no YAML or JSON: line ")
     assert lines[2] == f"{tmp_path / 'none.yaml'}: cannot be read: No such file or directory"
-    assert lines[3].startswith(f"{other}:1 (Run web): spec.stop: ")
+    assert lines[3].startswith(f"{other}:6:3 (Run web): spec.stop: ")
     assert lines[4].startswith("4 errors in 4 documents")
 
 
 def test_standard_input_is_checked_too() -> None:
     assert check("-", stdin=json.dumps(run())).exit_code == 0
-    result = check("-", stdin=json.dumps(run(stop=3)))
+    text = json.dumps(run(stop=3))
+    result = check("-", stdin=text)
     assert result.exit_code == 1
-    assert result.stderr.startswith("stdin:1 (Run web): spec.stop: ")
+    assert result.stderr.startswith(f"stdin:1:{text.index('stop')} (Run web): spec.stop: ")
 
 
 @pytest.mark.parametrize("text", ["", "---\n---\n", "# nothing\n"])
@@ -208,7 +280,7 @@ def test_without_files_it_says_how_it_is_called() -> None:
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case.name)
 def test_each_bad_spec_of_the_tables_is_refused_with_all_its_paths(file: Path, case: Case) -> None:
     report = check_files([str(write(file, case.document))])
-    found = sorted(line.removeprefix(f"{file}:1 ({case.kind} case): ").split(": ")[0] for line in report.errors)
+    found = sorted(line.split(f" ({case.kind} case): ")[1].split(": ")[0] for line in report.errors)
     assert found == sorted([*case.at, *case.later])
     assert report.broken == 1
 

@@ -1,6 +1,11 @@
 """`runabout simulate`: what goes in, what comes out, and what is refused."""
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,7 @@ from typer.testing import CliRunner, Result
 from fixtures.specs import API_VERSION
 from fixtures.states import task_spec
 from runabout.__main__ import app
+from runabout.client.simulate import hint, played
 
 CHAIN = {"tasks": [task_spec("a"), task_spec("b", depends=[{"task": "a"}])]}
 WAITING = {"tasks": [task_spec("a", needsApproval=True, approvers={"min": 2, "users": ["anna", "ben"]})]}
@@ -299,3 +305,87 @@ def test_run_and_outcomes_cannot_both_come_from_stdin() -> None:
     result = CliRunner().invoke(app, ["simulate", "-", "--outcomes", "-"], input="{}")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "cannot both be read from stdin" in result.stderr
+
+
+# what a person at a terminal is told besides
+
+READ = "start, end and tick count from the run's start; null is what never came."
+FAIL = '{"tasks": {"a": {"result": "failed", "ticks": 3}}}'
+APPROVE = '{"approve": {"a": 1}}'
+DEFAULT = "Each task succeeds after 1 tick unless OUTCOMES says something else"
+MORE = "(also slots, stopAt, approve)"
+
+
+def at_a_terminal(*arguments: str) -> tuple[str, str]:
+    """Return what the command writes to a terminal as stdout, and to stderr."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        with subprocess.Popen(
+            [sys.executable, "-m", "runabout", "simulate", *arguments], stdout=theirs, stderr=subprocess.PIPE
+        ) as process:
+            os.close(theirs)
+            shown = b""
+            with contextlib.suppress(OSError):  # how a terminal ends
+                while piece := screen.read(65536):
+                    shown += piece
+            assert process.stderr is not None
+            said = process.stderr.read().decode()
+        assert process.returncode == 0, said
+    return shown.decode().replace("\r\n", "\n"), said
+
+
+def test_only_a_terminal_gets_a_hint_and_its_output_is_the_same(simulate: Simulate) -> None:
+    plain = simulate.call(document(CHAIN))
+    assert plain.stderr == ""
+    shown, said = at_a_terminal(str(simulate.run))
+    assert shown == plain.stdout
+    assert said.splitlines() == [
+        READ,
+        f"{DEFAULT}: write {FAIL} into OUTCOMES.yaml {MORE}",
+        f"Next: runabout simulate {simulate.run} --outcomes OUTCOMES.yaml",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "outcomes", "expected"),
+    [
+        (
+            WAITING,
+            None,
+            [
+                READ,
+                "The run goes on waiting for an approval of a.",
+                f"{DEFAULT}: write {APPROVE} into OUTCOMES.yaml {MORE}",
+                "Next: runabout simulate RUN --outcomes OUTCOMES.yaml",
+            ],
+        ),
+        (
+            WAITING,
+            "mine.yaml",
+            [
+                READ,
+                "The run goes on waiting for an approval of a.",
+                f"To go on: write {APPROVE} into mine.yaml {MORE}",
+                "Next: runabout simulate RUN --outcomes mine.yaml",
+            ],
+        ),
+        ({"tasks": []}, None, [READ]),
+        (
+            {**CHAIN, "setupErrors": ["bad"]},
+            None,
+            ["Such a run never starts: correct its setup errors (runabout check RUN says where) and try again."],
+        ),
+    ],
+)
+def test_the_hint_names_what_the_run_waits_for_and_where_to_write_it(
+    simulate: Simulate, spec: object, outcomes: str | None, expected: list[str]
+) -> None:
+    simulate.call(document(spec))
+    simulation, tasks = played(simulate.run, None)
+    given = None if outcomes is None else Path(outcomes)
+    assert hint(simulation, tasks, run=Path("RUN"), outcomes=given).splitlines() == expected
+
+
+def test_an_outcome_that_the_hint_suggests_can_be_used(simulate: Simulate) -> None:
+    assert simulate.play(CHAIN, FAIL)["result"] == "failed"
+    assert simulate.play(WAITING, APPROVE)["result"] == "success"

@@ -14,6 +14,7 @@ from runabout.resources.definitions import EXECUTOR
 from runabout.resources.schema import structural
 
 SCHEMA = Structural(structural(EXECUTOR.status))
+LONGEST = [f"{'a' * 30}{number}" for number in range(10, 26)]
 
 
 def executors(**nodes: str) -> Executors:
@@ -103,6 +104,8 @@ def test_a_status_counts_tasks_and_nodes() -> None:
     assert SCHEMA.accepts(status)
     assert status == {
         "observedGeneration": 4,
+        "archs": "amd64, arm64",
+        "maxActiveTasks": "unlimited",
         "activeTasks": 3,
         "waitingTasks": 7,
         "nodes": [{"arch": "amd64", "count": 2}, {"arch": "arm64", "count": 0}],
@@ -116,6 +119,24 @@ def test_a_status_counts_tasks_and_nodes() -> None:
             }
         ],
     }
+
+
+@pytest.mark.parametrize(
+    ("spec", "archs", "most"),
+    [
+        ({"archs": ["amd64"]}, "amd64", "unlimited"),
+        ({"archs": ["arm64", "amd64"], "maxActiveTasks": 0}, "arm64, amd64", "unlimited"),
+        ({"archs": ["amd64"], "maxActiveTasks": 100_000}, "amd64", "100000"),
+        ({"archs": LONGEST}, ", ".join(LONGEST), "unlimited"),
+        ({"archs": 3}, "", ""),
+    ],
+)
+def test_a_status_says_architectures_and_limit_as_people_read_them(spec: object, archs: str, most: str) -> None:
+    status = executors().status(
+        executor_object({"metadata": {"name": "linux"}, "spec": spec}), active=0, waiting=0, now=NOW
+    )
+    assert SCHEMA.accepts(status)
+    assert (status["archs"], status["maxActiveTasks"]) == (archs, most)
 
 
 def test_readiness_changes_its_time_only_when_it_flips() -> None:

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from runabout.control.objects import RunObject, RunObjects, Uid, run_object
 
 UID = Uid("u1")
@@ -43,6 +45,22 @@ def test_of_a_run_that_is_over_only_what_passes_look_at_is_kept_also_of_what_com
     objects.put(run(2, ttlSecondsAfterFinished=90))
     objects.over(UID)
     assert spec_of(objects) == {**KEPT, "ttlSecondsAfterFinished": 90}
+
+
+@pytest.mark.parametrize(
+    ("approvals", "judged"),
+    [
+        ([{"task": "a", "by": "anna"}, {"task": "b", "by": "anna", "verdict": "refused"}], ("a", "b")),
+        ([], ()),
+        (None, ()),
+        ("a", ()),
+        ([3, {}], ("", "")),
+    ],
+)
+def test_the_tasks_that_approvals_are_about_are_known_whatever_the_spec_holds(
+    approvals: object, judged: tuple[str, ...]
+) -> None:
+    assert run(approvals=approvals).judged == judged
 
 
 def test_a_run_that_is_gone_leaves_nothing_behind() -> None:

@@ -1,5 +1,6 @@
 """The status of a Run: what it says, when its conditions flip, and that it stays small."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import orjson
@@ -25,10 +26,19 @@ def report(
     *,
     waits: dict[str, Wait] | None = None,
     run_wait: Wait | None = None,
+    judged: Sequence[str] = (),
     previous: dict[str, object] | None = None,
     now: int = NOW,
 ) -> dict[str, Any]:
-    status = run_status(state, generation=3, waits=waits or {}, run_wait=run_wait, previous=previous or {}, now=now)
+    status = run_status(
+        state,
+        generation=3,
+        waits=waits or {},
+        run_wait=run_wait,
+        judged=judged,
+        previous=previous or {},
+        now=now,
+    )
     assert SCHEMA.accepts(status)
     return status
 
@@ -209,6 +219,39 @@ def test_logs_that_wait_for_the_storage_are_counted() -> None:
     )
 
 
+AWAITING = {name: Wait(Reason.AWAITING_APPROVAL, "waits for an approval", NOW) for name in ("b", "a")}
+WITHOUT = "approvals without effect, the run has no task "
+
+
+@pytest.mark.parametrize(
+    ("judged", "waits", "expected"),
+    [
+        ((), AWAITING, None),
+        (("a", "b", "a"), AWAITING, None),
+        (("a", "x", "x"), {}, f'{WITHOUT}"x": add one with the task\'s full name'),
+        (("x", "a"), AWAITING, f'{WITHOUT}"x": one is awaited for a, b'),
+        (("v", "w", "x", "y", "z"), AWAITING, f'{WITHOUT}"v", "w", "x" and 2 more: one is awaited for a, b'),
+        (("x",), {"a": Wait(Reason.NO_FREE_SLOT, "full")}, f'{WITHOUT}"x": add one with the task\'s full name'),
+    ],
+)
+def test_an_approval_of_a_task_that_the_run_does_not_have_is_said_to_have_no_effect(
+    judged: tuple[str, ...], waits: dict[str, Wait], expected: str | None
+) -> None:
+    status = report(running(created(task_spec("a"), task_spec("b"))), waits=waits, judged=judged)
+    found = [(row["status"], row["reason"], row["message"]) for row in status["conditions"]]
+    assert [row for row in found if row[1] == "UnknownTask"] == (
+        [("False", "UnknownTask", expected)] if expected else []
+    )
+    assert len(found) == 5 + (expected is not None)
+
+
+def test_an_unknown_task_that_is_a_setup_error_already_is_not_said_twice() -> None:
+    state = created(task_spec("a"), approvals=[{"task": "x", "by": "anna"}])
+    status = report(state, judged=("x",))
+    assert status["setupErrors"]["first"] == ['spec.approvals[0].task: unknown task "x"']
+    assert "ApprovalsValid" not in times(status)
+
+
 # when conditions flip
 
 STATES = [row[1] for row in ENDS]
@@ -269,7 +312,8 @@ def test_the_status_stays_below_16_kb_whatever_the_run(
     if phase is Phase.SETUPERROR:  # no task ever starts, or waits for anything
         tasks, waits = [a_task(task.name) for task in tasks], {}
     state = state_of(tasks, phase=phase, result=result, started=NOW, ended=NOW, errors=(message or "x",) * 1000)
-    status = report(state, waits=waits)
+    judged = [f"{text[:250]}{number}" for number in range(1000)]
+    status = report(state, waits=waits, judged=judged)
     assert size(status) < LIMIT
     assert len(status["notable"]) == MAX_NOTABLE or not any(
         task.status is Status.FAILED or task.name in waits for task in tasks
@@ -277,16 +321,41 @@ def test_the_status_stays_below_16_kb_whatever_the_run(
 
 
 @given(st.text() | TEXTS.map(lambda text: text * 500), st.integers(2, 300))
-def test_a_cut_text_is_a_beginning_of_the_text_with_an_ellipsis(text: str, limit: int) -> None:
+def test_a_cut_text_is_a_beginning_and_an_end_of_the_text_with_an_ellipsis_between(text: str, limit: int) -> None:
     found = short(text, limit)
     assert len(found) <= limit
-    assert found == text or (found.endswith("…") and text.startswith(found[:-1]))
+    ends = [(found[:at], found[at + 1 :]) for at, each in enumerate(found) if each == "…"]
+    assert found == text or any(text.startswith(begin) and text.endswith(end) for begin, end in ends)
     assert short(found, limit) == found
 
 
-def test_a_text_that_fits_is_left_as_it_is() -> None:
-    assert short("x" * 256) == "x" * 256
-    assert short("x" * 257) == "x" * 255 + "…"
+REFUSED = 'pods "web-118" is forbidden: ' + "a long list of what was asked for, " * 20 + "exceeded quota: pods=4"
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "expected"),
+    [
+        ("x" * 256, 256, "x" * 256),
+        ("a" * 128 + "b" * 129, 256, "a" * 128 + "…" + "b" * 127),
+        ("abcdefghij", 10, "abcdefghij"),
+        ("abcdefghijk", 10, "abcde…hijk"),
+        ("abcdefghijk", 3, "a…k"),
+        ("abcdefghijk", 2, "a…"),
+        ("", 2, ""),
+        ("<" * 300, 256, "<" * 33 + "…" + "<" * 33),  # by its bytes, six each
+        ("<" * 100 + "a" * 200, 256, "<" * 56 + "…" + "a" * 56),
+        ("a" * 200 + "<" * 100, 256, "a" * 57 + "…" + "<" * 56),
+    ],
+)
+def test_a_text_that_is_too_long_loses_its_middle(text: str, limit: int, expected: str) -> None:
+    assert short(text, limit) == expected
+
+
+def test_of_a_long_refusal_what_it_is_about_and_why_can_both_be_read() -> None:
+    waits = {"a": Wait(Reason.CREATION_REFUSED, REFUSED, NOW)}
+    message = condition(report(STARTED, waits=waits), "Waiting")[2]
+    assert message.startswith('task a: pods "web-118" is forbidden: ')
+    assert message.endswith("exceeded quota: pods=4")
 
 
 # a run without a record

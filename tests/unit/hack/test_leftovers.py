@@ -1,5 +1,6 @@
 """What a cluster leaves on a machine is recognised by our own paths, whatever else there is."""
 
+import json
 import os
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def test_shims_are_those_of_our_containerd(tmp_path: Path) -> None:
 
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
-    for name in ("SHIM_SOCKETS", "CNI_RESULTS", "DEVICE_PLUGINS", "CONTAINER_LINKS"):
+    for name in ("SHIM_SOCKETS", "RUNC_STATES", "CNI_RESULTS", "DEVICE_PLUGINS", "CONTAINER_LINKS"):
         folder = tmp_path / "machine" / name.lower() / "inner"
         folder.mkdir(parents=True)
         monkeypatch.setattr(leftovers, name, folder)
@@ -101,6 +102,62 @@ def test_strays_of_ours_go_and_those_of_others_stay(places: Places) -> None:
     assert not leftovers.DEVICE_PLUGINS.parent.exists()
     assert [path.name for path in leftovers.CNI_RESULTS.iterdir()] == ["other-123-eth0"]
     leftovers.remove_strays(places)
+
+
+def states(*rootfs: object) -> list[Path]:
+    """Return files with the states of runc, one for each root file system."""
+    made = []
+    for number, path in enumerate(rootfs):
+        folder = leftovers.RUNC_STATES / str(number)
+        folder.mkdir()
+        (folder / "exec.fifo").touch()
+        made.append(folder / "state.json")
+        made[-1].write_text(json.dumps({"config": {"rootfs": path}}))
+    return made
+
+
+def loopbacks(*results: object) -> list[Path]:
+    """Return results of the plugin that every containerd calls cni-loopback."""
+    made = []
+    for number, result in enumerate(results):
+        made.append(leftovers.CNI_RESULTS / f"cni-loopback-{number}-lo")
+        made[-1].write_text(json.dumps({"kind": "cniCacheV1", "result": result}))
+    return made
+
+
+def test_what_containers_left_goes_if_it_names_our_folder_and_stays_otherwise(places: Places) -> None:
+    tasks = "containerd/io.containerd.runtime.v2.task/k8s.io"
+    containers = states(
+        f"{places.run}/{tasks}/0/rootfs",
+        f"/run/{tasks}/1/rootfs",
+        f"{places.run}b/{tasks}/2/rootfs",
+        f"{places.run}/../b/{tasks}/3/rootfs",
+        None,
+        [str(places.run)],
+    )
+    (leftovers.RUNC_STATES / "empty").mkdir()
+    (leftovers.RUNC_STATES / "odd").mkdir()
+    (leftovers.RUNC_STATES / "odd" / "state.json").write_bytes(b'{"config": ')
+    networks = loopbacks(
+        {"interfaces": [{"name": "lo", "sandbox": f"{places.run}/containerd/netns/cni-0"}]},
+        {"interfaces": [{"name": "lo", "sandbox": "/var/run/netns/cni-1"}]},
+        {"interfaces": [3, {}]},
+        {"interfaces": None},
+        None,
+    )
+    leftovers.remove_strays(places)
+    assert [file.parent.exists() for file in containers] == [False, True, True, True, True, True]
+    assert [file.exists() for file in networks] == [False, True, True, True, True]
+    assert {path.name for path in leftovers.RUNC_STATES.iterdir()} == {"1", "2", "3", "4", "5", "empty", "odd"}
+    leftovers.remove_strays(places)
+
+
+def test_where_all_containers_were_ours_no_folder_for_them_stays(places: Places) -> None:
+    states(f"{places.run}/containerd/x/rootfs")
+    loopbacks({"interfaces": [{"sandbox": f"{places.run}/containerd/netns/cni-0"}]})
+    leftovers.remove_strays(places)
+    assert not leftovers.RUNC_STATES.parent.exists()
+    assert not leftovers.CNI_RESULTS.parent.exists()
 
 
 def test_the_folders_of_a_cluster_go_and_those_of_others_stay(places: Places) -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from generation.files import REPOSITORY, expected, stale, update
-from runabout.resources.definitions import KINDS, Kind, definition
+from runabout.resources.definitions import KINDS, RUN, Kind, definition
 
 BYTES = 100_000
 POD_API = {"affinity", "securityContext", "tolerations", "volumes"}
@@ -55,6 +55,26 @@ def test_only_pieces_of_the_pod_api_pass_through(kind: Kind) -> None:
         if "x-kubernetes-preserve-unknown-fields" in (schema | schema.get("items", {}))
     }
     assert open_fields == POD_API
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_every_column_shows_a_value_of_its_type_never_a_list(kind: Kind) -> None:
+    types = {path: schema["type"] for path, schema in fields(root(kind), "") if "type" in schema}
+    shown = {column.path: column.type for column in kind.columns if "[" not in column.path}
+    assert {path: types[path] for path in shown if path in types} == {
+        path: type_ for path, type_ in shown.items() if not path.startswith(".metadata.")
+    }
+
+
+@pytest.mark.parametrize(
+    ("priority", "names"),
+    [
+        (0, ["Phase", "Result", "Tasks", "Running", "Success", "Failed", "Reason", "Age"]),
+        (1, ["Group", "Number", "Skipped", "Stopped", "ID", "Message"]),
+    ],
+)
+def test_what_is_asked_for_more_seldom_is_shown_when_it_is_asked_for(priority: int, names: list[str]) -> None:
+    assert [column.name for column in RUN.columns if column.priority == priority] == names
 
 
 def root(kind: Kind) -> Mapping[str, Any]:
