@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from fixtures.ports import free_port
 from runabout.control.health import HealthServer
 from runabout.control.metrics import Metrics
 from runabout.control.operator import Operator
@@ -26,15 +27,6 @@ class Says:
 
     alive: str = ""
     ready: str = ""
-
-
-async def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    server = await asyncio.start_server(lambda _reader, _writer: None, HOST, 0)
-    port: int = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return port
 
 
 @asynccontextmanager
@@ -54,7 +46,7 @@ async def get(port: int, path: str) -> tuple[int, str]:
 
 
 async def test_a_probe_says_ok_or_what_is_wrong_as_it_changes() -> None:
-    says, port = Says(ready="starting"), await free_port()
+    says, port = Says(ready="starting"), free_port()
     async with served(says, Metrics(), ports=(port, port)):
         assert await get(port, "/readyz") == (503, "starting\n")
         assert await get(port, "/healthz") == (200, "ok\n")
@@ -67,7 +59,7 @@ async def test_a_probe_says_ok_or_what_is_wrong_as_it_changes() -> None:
 
 
 async def test_metrics_have_a_port_of_their_own() -> None:
-    health, other = await free_port(), await free_port()
+    health, other = free_port(), free_port()
     metrics = Metrics()
     metrics.runs_ended.labels(phase="finished", result="success").inc(3)
     async with served(Says(), metrics, ports=(health, other)):
@@ -79,7 +71,7 @@ async def test_metrics_have_a_port_of_their_own() -> None:
 
 
 async def test_a_port_that_is_taken_is_an_error_and_a_closed_server_gives_its_ports_back() -> None:
-    port = await free_port()
+    port = free_port()
     async with served(Says(), Metrics(), ports=(port, port)):
         with pytest.raises(OSError, match="address already in use"):
             async with served(Says(), Metrics(), ports=(port, port)):
@@ -92,7 +84,7 @@ async def test_a_port_that_is_taken_is_an_error_and_a_closed_server_gives_its_po
 async def test_an_operator_without_etcd_is_alive_says_why_it_is_not_ready_and_ends_when_told(
     tmp_path: Path, first_try: bool
 ) -> None:
-    health, nobody = await free_port(), await free_port()
+    health, nobody = free_port(), free_port()
     settings = Settings(
         lease=False,
         etcd_endpoints=f"http://{HOST}:{nobody}",

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.etcd_server import EtcdServer, free_port
+from fixtures.etcd_server import EtcdServer
+from fixtures.ports import free_port
 from lab.etcds import MemoryLab
 from lab.guarded import PASSWORD, READ, guard
 from lab.stores import Stores, put

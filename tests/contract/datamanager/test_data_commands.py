@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from fixtures.etcd_server import EtcdServer, free_port
+from fixtures.etcd_server import EtcdServer
+from fixtures.ports import free_port
 from lab.checkpoints import NEVER, SMALL, checkpoint, seal, write
 from lab.etcds import GrpcLab
 from lab.stores import Stores, note, view

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from etcd3.etcdrpc import rpc_pb2
 
-from fixtures.etcd_server import EtcdServer, free_port
+from fixtures.etcd_server import EtcdServer
+from fixtures.ports import free_port
 from lab.guarded import PASSWORD, guard
 from runabout.etcd import (
     Compare,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.etcd_server import EtcdServer, free_port
+from fixtures.etcd_server import EtcdServer
+from fixtures.ports import free_port
 from runabout.etcd import (
     FullError,
     GrpcEtcd,

@@ -12,8 +12,9 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from fixtures.ports import free_port
 from fixtures.s3_proxy import Fault, S3Proxy, proxy
-from fixtures.s3_server import S3Server, free_port
+from fixtures.s3_server import S3Server
 from runabout.ost import (
     AlreadyExistsError,
     ByteRange,
