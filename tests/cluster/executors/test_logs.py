@@ -15,6 +15,7 @@ from runabout.control.logsource import PodLogs
 from runabout.control.metrics import Metrics
 from runabout.executors.plan import step_names
 from runabout.executors.state import Ended, Machinery, PodState, Running
+from runabout.kube.logs import container_log
 from runabout.kube.objects import PODS, Resource
 from runabout.ost import MemoryObjectStore
 from runabout.records import Reason
@@ -205,6 +206,37 @@ async def test_of_a_hundred_megabytes_every_byte_is_there_or_named(lab: Lab) -> 
     assert there.replace(b"\n", b"").strip(b"x") == b""
     assert abs(len(there) + missing - size) <= len(gaps)  # a newline before a line of ours is ours where one was cut
     assert found["1"] == b"after\n"
+
+
+@pytest.mark.timeout(300)
+async def test_what_the_kubelet_has_rotated_away_before_anybody_read_it_is_named(lab: Lab) -> None:
+    size, line = 50_000_000, b"x" * 99 + b"\n"
+    attempt = await lab.start(task(f"yes {line.decode().strip()} | head -c {size}; echo written; sleep 600"))
+    await attempt.until(runs)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while (await first_byte(attempt)) != b"x":  # a log that is whole begins with a line of ours
+            await attempt.until(runs)
+    async with collecting(lab) as logs:
+        await attempt.stop(started=True)
+        logs.follow(attempt)
+        logs.ended(attempt, await attempt.until(over))
+        found = (await logs.of(attempt))["0"]
+
+    first = MISSING.match(found)
+    assert first is not None, found[:200]
+    assert int(first[1]) == 0
+    assert b"written\n" in found[-300:]
+    assert len(MISSING.sub(b"", found)) < size - int(first[2]) + 300
+
+
+async def first_byte(attempt: Attempt) -> bytes:
+    """Return the first byte of what the kubelet still has of the log; empty while there is none."""
+    manifest = attempt.manifest
+    reading = container_log(attempt.lab.session, manifest.namespace, manifest.name, manifest.container, follow=False)
+    async with reading as pieces:
+        async for piece in pieces:
+            return piece[:1]
+    return b""
 
 
 async def test_a_log_that_is_read_again_by_another_process_has_no_repeats(lab: Lab) -> None:

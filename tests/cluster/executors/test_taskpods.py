@@ -42,6 +42,17 @@ async def test_a_task_runs_its_steps_and_says_how_each_ended(lab: Lab) -> None:
     assert [step.log_size for step in state.steps] == [len(log[0]), len(log[1]), 0]
 
 
+async def test_a_step_that_writes_the_pods_last_words_itself_changes_nothing(lab: Lab) -> None:
+    forged = '{"steps": [{"status": "success", "exitCode": 0}], "exitCode": 0}'
+    attempt = await lab.start(task(f"echo '{forged}' > /dev/termination-log; exit 3", "echo never"))
+
+    state = await attempt.until(over)
+
+    assert isinstance(state, Ended), state
+    assert (state.outcome, state.reason, state.exit_code) == ("failed", Reason.EXIT_CODE, 3)
+    assert [step.status for step in state.steps] == [Status.FAILED, Status.NOTSTARTED]
+
+
 @pytest.mark.parametrize("lab", ["restricted"], indirect=True)
 async def test_a_namespace_that_enforces_restricted_takes_the_pod(lab: Lab) -> None:
     attempt = await lab.start(task("id -u", user="1000"))

@@ -5,14 +5,16 @@ import os
 import re
 import signal
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from fixtures.tools import REPOSITORY
 from lab.waiting import eventually
-from localcluster import docker
+from localcluster import archive, docker
+from localcluster.layers import Store
 
 if TYPE_CHECKING:
     from cluster.conftest import Kubectl
@@ -95,6 +97,21 @@ def test_pods_have_their_network_again_when_the_bridge_was_lost(kubectl: "Kubect
     assert cluster("up").returncode == 0
     assert (status().code, status().states) == (0, dict.fromkeys(PARTS, "healthy"))
     eventually(lambda: kubectl(*connect, check=False).returncode, lambda code: code == 0)
+
+
+def test_an_image_in_a_file_is_brought_to_the_node(kubectl: "Kubectl", namespace: str, tmp_path: Path) -> None:
+    store = Store.of_user()
+    built = archive.find(store, archive.full_name("runabout/steps:dev"))
+    assert built is not None, "hack/images load comes before these tests"
+    name = f"docker.io/runabout/from-file:{namespace}"
+    with (tmp_path / "image.tar").open("wb") as file:
+        archive.write(store, replace(built, name=name), file)
+    answer = cluster("load-image", str(tmp_path / "image.tar"))
+    assert answer.returncode == 0, answer.stderr
+    where = ("--namespace", namespace)
+    run = ("run", "talker", "--restart=Never", "--image-pull-policy=Never", f"--image={name}")
+    kubectl(*run, *where, "--command", "--", "echo", "from a file")
+    eventually(lambda: kubectl("logs", *where, "talker", check=False).stdout, lambda said: said == "from a file\n")
 
 
 def test_words_that_mean_nothing_are_answered_with_what_there_is() -> None:

@@ -1,6 +1,7 @@
 """Runs from end to end: applied with kubectl, executed by a real kubelet, recorded in a real etcd."""
 
 import json
+import re
 
 from fixtures.etcd_server import EtcdServer
 from lab.runs import Json, Runs, condition, task
@@ -144,13 +145,43 @@ def test_a_quota_is_a_wait_in_the_api_servers_words_until_there_is_room(runs: Ru
 
 
 def test_an_image_that_cannot_be_pulled_is_visible_at_once_and_fails_at_its_limit(runs: Runs) -> None:
-    runs.executor("default", archs=["amd64"], imagePullTimeoutSeconds=25)
+    runs.executor("default", archs=["amd64"], imagePullTimeoutSeconds=40)
     name = runs.create(task("a", image="runabout/no-such-image:1"))
-    runs.waiting(name, "ImagePull", seconds=25)
+    runs.waiting(name, "ImagePull", seconds=30)  # where no name server answers, the kubelet says so after 10 s or more
     assert runs.end(name) == ("finished", "failed")
     notable = runs.status(name)["notable"]
     assert isinstance(notable, list)
     assert notable[0]["reason"] == "ImagePull"
+
+
+def test_a_pod_that_no_node_takes_is_visible_at_once_and_fails_at_its_limit(runs: Runs) -> None:
+    runs.executor("default", archs=["amd64"], pendingTimeoutSeconds=30)
+    name = runs.create(task("a", pod={"nodeSelector": {"runabout.dev/test": "no-such-node"}}))
+    runs.waiting(name, "Unschedulable", seconds=15)
+    assert runs.end(name) == ("finished", "failed")
+    notable = runs.status(name)["notable"]
+    assert isinstance(notable, list)
+    assert notable[0]["reason"] == "Unschedulable"
+
+
+def test_an_executor_says_what_it_serves_what_is_on_it_and_what_it_lacks(runs: Runs) -> None:
+    full = runs.executor("default", archs=["amd64", "riscv64"])
+    name = runs.create(task("a", "sleep 600", arch="amd64"))
+
+    def look() -> Json:
+        status = runs.kubectl.json("get", "executor", full).get("status", {})
+        assert isinstance(status, dict)
+        return status
+
+    status = eventually(look, lambda found: found.get("activeTasks") == 1)
+    ready = condition(status, "Ready")
+    assert (ready["status"], ready["reason"]) == ("True", "ArchsWithoutNodes")
+    assert "riscv64" in str(ready["message"])
+    row = runs.kubectl("get", "executor", full, "--no-headers").stdout
+    assert row.startswith(f"{full} ")
+    assert {"amd64, riscv64", "True", "unlimited"} <= set(re.split(r"\s{2,}", row.strip()))
+    runs.patch(name, stop=True)
+    assert runs.end(name) == ("finished", "stopped")
 
 
 async def test_a_secret_reaches_the_step_and_nothing_that_is_stored(runs: Runs, etcd: EtcdServer) -> None:

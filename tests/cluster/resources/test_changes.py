@@ -141,7 +141,7 @@ def test_kubectl_shows_runs_in_a_table_people_can_read(runs: Runs, run: str) -> 
         {
             "phase": "running",
             "result": "unknown",
-            "tasks": {"total": 5, "running": 2, "success": 1, "failed": 0},
+            "tasks": {"total": 5, "running": 1, "success": 1, "failed": 0, "skipped": 1, "stopped": 2},
             "conditions": [
                 {
                     "type": "Succeeded",
@@ -154,8 +154,11 @@ def test_kubectl_shows_runs_in_a_table_people_can_read(runs: Runs, run: str) -> 
     )
     head, row = runs.list().splitlines()
     assert head.split() == ["NAME", "PHASE", "RESULT", "TASKS", "RUNNING", "SUCCESS", "FAILED", "REASON", "AGE"]
-    assert row.split()[:8] == [run, "running", "unknown", "5", "2", "1", "0", "AwaitingApproval"]
+    assert row.split()[:8] == [run, "running", "unknown", "5", "1", "1", "0", "AwaitingApproval"]
     assert max(map(len, (head, row))) < 120
+    head, row = runs.list("-o", "wide").splitlines()
+    wide = {column: row[head.index(column) :].split()[0] for column in ("SKIPPED", "STOPPED")}
+    assert wide == {"SKIPPED": "1", "STOPPED": "2"}
 
 
 def test_short_name_and_category_find_runs(runs: Runs, run: str) -> None:
