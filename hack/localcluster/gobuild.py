@@ -91,6 +91,15 @@ ETCD = Part(
     cold_minutes=1.5,
     packages=600,
 )
+# By itself: the cluster and its images need none of it, and those who have built etcd need not do that again.
+ETCDUTL = Part(
+    name="etcdutl",
+    version=ETCD_VERSION,
+    module="etcd",
+    binaries={"etcdutl": "go.etcd.io/etcd/etcdutl/v3"},
+    cold_minutes=1.5,
+    packages=600,
+)
 COREDNS = Part(
     name="coredns",
     version="v1.14.7",
@@ -117,6 +126,7 @@ CLUSTER_PARTS = (KUBERNETES, ETCD, COREDNS)
 TOOLS: dict[str, Part] = {
     "etcd": ETCD,
     "etcdctl": ETCD,
+    "etcdutl": ETCDUTL,
     "kubectl": KUBERNETES,
     "helm": HELM,
     "kwok": KWOK,

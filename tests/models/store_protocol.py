@@ -4,6 +4,8 @@ A history is a tuple of transactions, so two chains are equal if their tuples ar
 to the object storage, or a loss; a process that takes no step is paused. `explore` visits every state that a few
 processes and transactions can reach, and names the first promise that one of them breaks, with the way to it. A mutant
 is a rule that is left out or done wrong; each must be found.
+
+With `Bounds.durable`, callers are told of a transaction only when it is sealed, and no loss of etcd excuses anything.
 """
 
 from collections import deque
@@ -25,6 +27,13 @@ MUTANTS = {
     "drop what is refused",
     "seal nothing of one's own first",
 }
+DURABLE_MUTANTS = {
+    "tell what etcd alone has",
+    "tell all that wait of any seal",
+    "tell all that wait at the end",
+    "tell by the number that etcd says is sealed",
+}
+"""Of what is told when it is sealed; where etcd's answer is enough, none of these rules is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,8 @@ class Writer:
     sending: int = 0
     stored: int = 0
     told: int = 0
+    waiting: tuple[int, ...] = ()
+    """Transactions that etcd has and nobody was told of, since they are not sealed."""
     losses: int = 0
     """How often etcd had lost something when it loaded."""
     loaded: bool = False
@@ -75,6 +86,8 @@ class State:
     """Acknowledged by a writer that did not notice that etcd had been set back; to be put aside if it is refused."""
     aside: frozenset[int] = frozenset()
     losses: int = 0
+    durable: bool = False
+    """Nobody is told of what is not sealed."""
     broken: str = ""
     """The promise that the last step broke."""
 
@@ -84,6 +97,7 @@ class Bounds:
     transactions: int = 3
     epochs: int = 3
     losses: int = 1
+    durable: bool = False
 
 
 def sealed_history(state: State) -> History | None:
@@ -135,7 +149,26 @@ def _work(state: State, at: int, writer: Writer, mutant: str, bounds: Bounds) ->
         yield from _commit(state, at, writer, mutant)
     if writer.told and writer.told not in writer.view:
         yield f"{at} applies", _set(state, at, replace(writer, view=(*writer.view, writer.told)))
+    if mutant == "tell by the number that etcd says is sealed" and writer.waiting and state.etcd is not None:
+        yield f"{at} sees how much is sealed", _tell(state, at, writer, state.etcd.sealed)
     yield from _seal(state, at, writer, mutant)
+
+
+def _stop(state: State, at: int, writer: Writer, mutant: str) -> State:
+    """End a writer; those who wait do not know what becomes of their transactions."""
+    if mutant == "tell all that wait at the end":
+        state = replace(state, acknowledged=state.acknowledged | frozenset(writer.waiting))
+    return _set(state, at, None)
+
+
+def _tell(state: State, at: int, writer: Writer, sealed: int) -> State:
+    """Tell those who wait for a batch that is among so many sealed ones."""
+    done = tuple(tx for tx in writer.waiting if tx in writer.view[:sealed])
+    if not done:
+        return _set(state, at, writer)
+    left = tuple(tx for tx in writer.waiting if tx not in done)
+    told = replace(writer, waiting=left, told=done[-1])
+    return _set(replace(state, acknowledged=state.acknowledged | frozenset(done)), at, told)
 
 
 def _set(state: State, at: int, writer: Writer | None) -> State:
@@ -145,6 +178,8 @@ def _set(state: State, at: int, writer: Writer | None) -> State:
 
 
 def _lost(state: State) -> State:
+    if state.durable:
+        return state
     return replace(state, excused=state.excused | (state.acknowledged - frozenset(truth(state))))
 
 
@@ -212,7 +247,7 @@ def _joining(writer: Writer, mutant: str) -> Writer:
 def _commit(state: State, at: int, writer: Writer, mutant: str) -> Iterator[tuple[str, State]]:
     etcd, written = state.etcd, (*writer.view, writer.sending)
     if etcd is None:
-        yield f"{at} finds no head", _set(state, at, None)
+        yield f"{at} finds no head", _stop(state, at, writer, mutant)
         return
     holds = (etcd.life, etcd.epoch, etcd.history) == (writer.life, writer.epoch, writer.view)
     if mutant == "commit without a compare":
@@ -224,14 +259,17 @@ def _commit(state: State, at: int, writer: Writer, mutant: str) -> Iterator[tupl
     elif etcd.history[: len(written)] == written or mutant == "take any answer for success":
         yield f"{at} finds that it has written", _acknowledge(state, at, writer, mutant)
     else:
-        yield f"{at} is fenced", _set(state, at, None)
+        yield f"{at} is fenced", _stop(state, at, writer, mutant)
 
 
 def _acknowledge(state: State, at: int, writer: Writer, mutant: str) -> State:
     tx = writer.sending
     if tx < 0:
         return _set(state, at, replace(writer, view=(*writer.view, tx), sending=0))
-    apart = state.apart | {tx} if writer.losses < state.losses else state.apart
+    if state.durable and mutant != "tell what etcd alone has":
+        waits = replace(writer, view=(*writer.view, tx), sending=0, waiting=(*writer.waiting, tx))
+        return _set(state, at, waits)
+    apart = state.apart | {tx} if writer.losses < state.losses and not state.durable else state.apart
     view = writer.view if mutant == "acknowledge before it is applied" else (*writer.view, tx)
     told = replace(writer, view=view, sending=0, told=tx)
     return _set(replace(state, acknowledged=state.acknowledged | {tx}, apart=apart), at, told)
@@ -244,7 +282,7 @@ def _seal(state: State, at: int, writer: Writer, mutant: str) -> Iterator[tuple[
     etcd, first = state.etcd, writer.sealed + 1
     if writer.stored:
         if etcd is None or etcd.life != writer.life:
-            yield f"{at} finds another life", _set(state, at, None)
+            yield f"{at} finds another life", _stop(state, at, writer, mutant)
         elif etcd.sealed != writer.pointer and mutant != "point back":
             yield f"{at} finds another seal", _set(state, at, replace(writer, pointer=etcd.sealed))
         else:
@@ -263,17 +301,18 @@ def _seal(state: State, at: int, writer: Writer, mutant: str) -> Iterator[tuple[
     elif writer.view[: len(found)] == found or mutant == "adopt a segment unread":
         yield f"{at} adopts a segment", _set(state, at, replace(writer, stored=len(found)))
     else:
-        yield f"{at} finds another history", _set(state, at, None)
+        yield f"{at} finds another history", _stop(state, at, writer, mutant)
 
 
 def _point(state: State, at: int, writer: Writer, etcd: Etcd, mutant: str) -> State:
     done = replace(writer, sealed=writer.stored, stored=0, pointer=max(writer.pointer, writer.stored))
+    told = len(writer.view) if mutant == "tell all that wait of any seal" else writer.stored
     if etcd.sealed >= writer.stored and mutant != "point back":
-        return _set(state, at, done)
+        return _tell(state, at, done, told)
     until = len(etcd.history) if mutant == "trim what is not sealed" else writer.stored
     after = replace(etcd, sealed=writer.stored, trimmed=max(etcd.trimmed, until))
     broken = "sealed never goes back" if writer.stored < etcd.sealed else ""
-    return replace(_set(state, at, done), etcd=after, broken=broken)
+    return replace(_tell(state, at, done, told), etcd=after, broken=broken)
 
 
 # promises
@@ -308,7 +347,7 @@ class Verdict:
 def explore(*, mutant: str = "", bounds: Bounds | None = None) -> Verdict:
     """Visit all states, nearest first, until a promise is broken."""
     limits = bounds or Bounds()
-    start = State()
+    start = State(durable=limits.durable)
     came: dict[State, tuple[State, str] | None] = {start: None}
     queue = deque([start])
     while queue:

@@ -51,6 +51,7 @@ def checked_config(run: RunObject, *, id: RunId, created: int) -> RunConfig:  # 
         name=run.name,
         uid=run.uid,
         created=created,
+        submitted=run.created,
         labels=run.labels,
         annotations=run.annotations,
         refused=() if isinstance(found, RunSpec) else (*_client_errors(run.spec), *map(str, found)),
@@ -67,6 +68,7 @@ def run_config(
     created: int,
     labels: Mapping[str, str],
     annotations: Mapping[str, str],
+    submitted: int = 0,
     refused: Sequence[str] = (),
 ) -> RunConfig:
     """Return the configuration of a run, effective groups, expanded tasks, setup errors and all; it can be stored.
@@ -82,6 +84,7 @@ def run_config(
         created: milliseconds since 1970.
         labels: the Run's labels.
         annotations: the Run's annotations.
+        submitted: when the Run was created, as the API server says; milliseconds since 1970, 0 where there is no Run.
         refused: errors found before, where `spec` is what is sound in one that the schema refuses.
     """
     group = spec.group if spec.group is not None and check_group(spec.group) is None else default_group(name)
@@ -99,6 +102,7 @@ def run_config(
         group=effective,
         cache_group=root_group(effective) if cache_group is None else effective_group(namespace, cache_group),
         created=created,
+        submitted=submitted,
         tasks=() if refused else tuple(template.task for template in plain) if errors else expansion.tasks,
         setup_errors=_bounded(errors),
         setup_error_count=len(errors),

@@ -2,7 +2,8 @@
 
 Every change of a run is one transaction: the few small documents that changed and the events of the change. Document
 types and their keys: `runconfig` and `run` by run id, `task` by `<run id>/<task>`, `counter` by root group, `byuid` by
-the Run's uid, `event` by its sequence; by run id also `trash` (logs that are to be deleted) and `nologs` (that were).
+the time and uid of the Run (`uid_key`), `event` by its sequence; by run id also `trash` (logs that are to be deleted)
+and `nologs` (that were).
 """
 
 from collections.abc import Iterable, Sequence
@@ -49,10 +50,16 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def run_of(self, uid: Uid) -> RunId | None:
-        """Return the id of the run that a Run's uid was given, None if it has no record."""
-        body = await self._store.get(BY_UID, uid)
-        return None if body is None else RunId(body.decode())
+    async def run_of(self, uid: Uid, *, submitted: int) -> RunId | None:
+        """Return the id of the run that a Run was given, None if it has no record.
+
+        `submitted` is when the Run was created, in milliseconds since 1970, 0 if it does not say so.
+        """
+        for key in dict.fromkeys((uid_key(uid, submitted), uid)):
+            body = await self._store.get(BY_UID, key)
+            if body is not None:
+                return RunId(body.decode())
+        return None
 
     async def run(self, run: RunId) -> Run | None:
         """Return the state of a run."""
@@ -116,7 +123,8 @@ class Ledger:
     async def remove(self, run: Run) -> None:
         """Remove the records of a run; its logs are trash from then on. Errors as for `commit`."""
         tasks = [Delete(TASK, key) for key, _ in await self._store.scan(TASK, prefix=f"{run.id}/")]
-        documents = (Delete(RUN, run.id), Delete(RUN_CONFIG, run.id), Delete(BY_UID, run.uid), Delete(NO_LOGS, run.id))
+        by_uid = Delete(BY_UID, uid_key(run.uid, run.submitted))
+        documents = (Delete(RUN, run.id), Delete(RUN_CONFIG, run.id), by_uid, Delete(NO_LOGS, run.id))
         await self._store.commit(Transaction((*documents, *tasks, Put(TRASH, run.id, b""))))
 
     async def remove_logs(self, run: RunId) -> None:
@@ -158,6 +166,14 @@ class Ledger:
         return await self._store.commit(Transaction(actions=tuple(_actions(change)), groups=frozenset()))
 
 
+def uid_key(uid: str, submitted: int) -> str:
+    """Return the key of a Run's uid: the newest Runs come last, so that those that are asked for lie together.
+
+    Of a Run whose time is not known, and in records of an older version, it is the uid alone.
+    """
+    return f"{submitted:012x}/{uid}" if submitted else uid
+
+
 def _time_of(body: bytes) -> int:
     """Return when an event was; one that cannot be read was long ago."""
     try:
@@ -170,7 +186,7 @@ def _actions(change: Change) -> Iterable[Put | Append]:
     run = change.run
     if change.config is not None:
         yield Put(RUN_CONFIG, run.id, encode(change.config))
-        yield Put(BY_UID, run.uid, run.id.encode())
+        yield Put(BY_UID, uid_key(run.uid, run.submitted), run.id.encode())
     if change.counter is not None:
         yield Put(COUNTER, change.counter.root_group, encode(change.counter))
     yield Put(RUN, run.id, encode(run))

@@ -33,15 +33,16 @@ class Opener:
         self._creating = asyncio.Lock()
         self._now = now
 
-    async def recorded(self, uid: Uid, *, known_as: str = "") -> LiveRun | None:
+    async def recorded(self, uid: Uid, *, submitted: int, known_as: str = "") -> LiveRun | None:
         """Return the run of a Run from the store, None if it has no record; errors as those of the ledger's reads.
 
-        `known_as` is the id that the Run's status says: with it the uid, which may be anywhere, need not be looked up.
+        `submitted` is when the Run was created, in milliseconds since 1970. `known_as` is the id that its status says:
+        with it the uid need not be looked up.
         """
         live = await self.load(RunId(known_as)) if known_as else None
         if live is not None and live.uid == uid:
             return live
-        run = await self._ledger.run_of(uid)
+        run = await self._ledger.run_of(uid, submitted=submitted)
         return None if run is None else await self.load(run)
 
     async def load(self, run: RunId) -> LiveRun | None:

@@ -23,8 +23,8 @@ from runabout.control.metrics import Metrics
 from runabout.control.news import News
 from runabout.control.objects import Uid
 from runabout.control.parts import Parts, compose, now_ms
-from runabout.control.runrows import run_index
-from runabout.control.settings import Settings, index_folder
+from runabout.control.runrows import index_source
+from runabout.control.settings import Settings
 from runabout.control.tables import TABLES
 from runabout.datamanager import Store, Unavailable, Unknown, open_store, vitals
 from runabout.kube.connection import Connection
@@ -132,7 +132,7 @@ class Operator:
                             deadline=settings.store_deadline_seconds,
                             durability=settings.durability,
                             tables=TABLES,
-                            index=run_index(index_folder(settings)),
+                            index=index_source(settings),
                             members=etcd,
                             space=space_policy(settings),
                             observer=self._metrics.store,

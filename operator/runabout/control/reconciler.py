@@ -172,7 +172,9 @@ class Reconciler:
 
     async def _open(self, uid: Uid, run: RunObject) -> LiveRun | None:
         known_as = run.status.get("id")
-        live = await self._opener.recorded(uid, known_as=known_as if isinstance(known_as, str) else "")
+        live = await self._opener.recorded(
+            uid, submitted=run.created, known_as=known_as if isinstance(known_as, str) else ""
+        )
         if live is None:
             if run.deleted is not None or known_as:
                 return None  # what had a record once is not executed a second time

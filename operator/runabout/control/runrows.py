@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runabout.control.ledger import RUN, RUN_CONFIG
+from runabout.control.settings import Settings, index_folder
 from runabout.datamanager import IndexSource
 from runabout.records import Run
 from runabout.records.encoding import decode
@@ -21,6 +22,15 @@ class _Labelled:
 def run_index(scratch: Path, *, labels: tuple[str, ...] = ()) -> IndexSource:
     """Return how runs are indexed: with these of their labels, and a folder for what is mapped into memory."""
     return IndexSource(RUN, _row, scratch, labels, RUN_CONFIG, _labels)
+
+
+def index_source(settings: Settings) -> IndexSource:
+    """Return how an installation indexes its runs.
+
+    Raises:
+        OSError: the scratch folder cannot be made.
+    """
+    return run_index(index_folder(settings), labels=settings.indexed_labels)
 
 
 def _row(_key: str, body: bytes) -> IndexRow:

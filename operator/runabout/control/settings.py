@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from runabout.control.labelkeys import LabelKeys
 from runabout.control.retention import Rule
 from runabout.datamanager import Durability
 from runabout.ost import OstSettings
@@ -39,6 +40,9 @@ class Settings(BaseSettings):
     durability: Durability = Field(
         default=Durability.ETCD,
         description="When a commit is acknowledged: `etcd` has it, or the `object` storage, too.",
+    )
+    indexed_labels: LabelKeys = Field(
+        default=(), description="Labels of Runs by which runs can be found, with commas between them, at most 8."
     )
 
     ost: str = Field(default="file:///var/lib/runabout/ost", description="file:///DIR or s3://BUCKET/PREFIX")

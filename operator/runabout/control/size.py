@@ -20,7 +20,15 @@ _ROOT = "/n/n/n"
 def stored_size(config: RunConfig) -> int:
     """Return how many bytes a new run takes, at most if no executor has an unusually long name."""
     nameless = replace(
-        config, id=RunId("0" * 13), namespace="", name="", uid="", group=_ROOT, cache_group=_ROOT, created=0
+        config,
+        id=RunId("0" * 13),
+        namespace="",
+        name="",
+        uid="",
+        group=_ROOT,
+        cache_group=_ROOT,
+        created=0,
+        submitted=0,
     )
     return len(encode(nameless)) + sum(TASK_ROOM + 2 * len(task.name) for task in config.tasks)
 

@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from runabout.datamanager import Recovery, Vitals, Work
+from runabout.datamanager import CacheUse, Recovery, Vitals, Work
 from runabout.etcd import MemberSpace
 from runabout.ost import InvalidKeyError, Operation, OstError, SizeMismatchError
 
@@ -35,6 +35,7 @@ class StoreMetrics:
     def __init__(self, registry: CollectorRegistry, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._words = ""
+        self._caches: dict[str, CacheUse] = {}
         self._failing: tuple[float, OstError] | None = None
         counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
         self.transactions = counter("runabout_store_transactions", "Transactions in batches that etcd has.")
@@ -70,6 +71,28 @@ class StoreMetrics:
         self.covers = gauge("runabout_store_covers", "The last batch that the newest checkpoint covers.")
         self.uncovered_bytes = gauge(
             "runabout_store_uncovered_bytes", "Bytes of segments that an opening would have to read."
+        )
+        self.changed = gauge(
+            "runabout_store_changed_documents", "Documents that no checkpoint covers, deletes included."
+        )
+        self.changed_bytes = gauge("runabout_store_changed_bytes", "Bytes of memory that they take, about.")
+        self.cache_bytes = Gauge(
+            "runabout_store_cache_bytes",
+            "Bytes of memory taken by what was read of the history, by cache.",
+            ["cache"],
+            registry=registry,
+        )
+        self.cache_hits = Counter(
+            "runabout_store_cache_hits", "What was asked for was in the cache.", ["cache"], registry=registry
+        )
+        self.cache_misses = Counter(
+            "runabout_store_cache_misses", "It was read from the object storage.", ["cache"], registry=registry
+        )
+        self.index_rows = gauge("runabout_index_rows", "Runs in the index: all that there are.")
+        self.index_changed = gauge("runabout_index_changed", "Runs that are newer than the index's files.")
+        self.index_bytes = gauge("runabout_index_bytes", "Bytes of the index's files on the object storage.")
+        self.index_mapped_bytes = gauge(
+            "runabout_index_mapped_bytes", "Bytes that the index has mapped into memory from the scratch folder."
         )
         self.failures = Counter(
             "runabout_store_failures",
@@ -172,6 +195,23 @@ class StoreMetrics:
         self.covers.set(now.covers)
         self.uncovered_bytes.set(now.uncovered_bytes)
         self.read_only.set(bool(now.refusal))
+        self.changed.set(now.changed)
+        self.changed_bytes.set(now.changed_bytes)
+        self._look_at_cache("groups", now.groups)
+        self._look_at_cache("footers", now.footers)
+        self.index_rows.set(now.index.rows)
+        self.index_changed.set(now.index.changed)
+        self.index_bytes.set(now.index.stored)
+        self.index_mapped_bytes.set(now.index.mapped)
+
+    def _look_at_cache(self, name: str, now: CacheUse) -> None:
+        before = self._caches.get(name, CacheUse())
+        if now.hits < before.hits or now.misses < before.misses:
+            before = CacheUse()  # another store's, which begins to count
+        self._caches[name] = now
+        self.cache_bytes.labels(cache=name).set(now.size)
+        self.cache_hits.labels(cache=name).inc(now.hits - before.hits)
+        self.cache_misses.labels(cache=name).inc(now.misses - before.misses)
 
     @property
     def writes_fail(self) -> tuple[float, str]:

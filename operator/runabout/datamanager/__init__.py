@@ -6,7 +6,7 @@ safety rests on a compare in each commit, never on a lease or a clock. docs/inte
 """
 
 from runabout.datamanager.checkpointer import Checkpointer, CheckpointPolicy
-from runabout.datamanager.datareader import ReadPolicy
+from runabout.datamanager.datareader import CacheUse, ReadPolicy
 from runabout.datamanager.durability import Durability
 from runabout.datamanager.errors import (
     BrokenLog,
@@ -24,7 +24,7 @@ from runabout.datamanager.errors import (
     Unreadable,
 )
 from runabout.datamanager.follow import Follower, follow_store
-from runabout.datamanager.indexed import IndexSource, Runs
+from runabout.datamanager.indexed import IndexSize, IndexSource, Runs
 from runabout.datamanager.joining import open_store
 from runabout.datamanager.observing import Observer, Work
 from runabout.datamanager.recovery import Case, Recovery
@@ -39,6 +39,7 @@ __all__ = [
     "Action",
     "Append",
     "BrokenLog",
+    "CacheUse",
     "Case",
     "CheckpointPolicy",
     "Checkpointer",
@@ -51,6 +52,7 @@ __all__ = [
     "Fenced",
     "Follower",
     "Gone",
+    "IndexSize",
     "IndexSource",
     "Kind",
     "Observer",

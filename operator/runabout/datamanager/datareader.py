@@ -32,6 +32,18 @@ class ReadPolicy:
     """Documents that no checkpoint covers: a follower that has more looks for a newer one."""
 
 
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """What a cache has, and how often it had what was asked for."""
+
+    size: int = 0
+    """Bytes of memory, about."""
+    hits: int = 0
+    """What was asked for was there, or was being read for somebody else."""
+    misses: int = 0
+    """It was read from the object storage."""
+
+
 class Sized(Protocol):
     """Something that takes memory."""
 
@@ -53,15 +65,25 @@ class Cache(Generic[K, V]):
         self._items: OrderedDict[K, V] = OrderedDict()
         self._making: dict[K, asyncio.Task[V]] = {}
         self.size = 0
+        self._hits = self._misses = 0
+
+    @property
+    def use(self) -> CacheUse:
+        """What there is, and what was asked for so far."""
+        return CacheUse(self.size, self._hits, self._misses)
 
     async def get(self, key: K, make: Callable[[], Awaitable[V]]) -> V:
         """Return a thing that is kept, or else the one that `make` returns; raises what it raises."""
         found = self._items.get(key)
         if found is not None:
+            self._hits += 1
             self._items.move_to_end(key)
             return found
         making = self._making.get(key)
-        if making is None:
+        if making is not None:
+            self._hits += 1
+        else:
+            self._misses += 1
             making = self._making[key] = asyncio.create_task(self._make(key, make), name="store read")
             making.add_done_callback(lambda task: self._made(key, task))
         return await asyncio.shield(making)  # one who gives up is no reason that others do
@@ -100,6 +122,16 @@ class DataReader:
     def size(self) -> int:
         """Bytes of memory that are kept."""
         return self._footers.size + self._groups.size
+
+    @property
+    def groups(self) -> CacheUse:
+        """What is kept of row groups."""
+        return self._groups.use
+
+    @property
+    def footers(self) -> CacheUse:
+        """What is kept of footers; each read of a document asks for one."""
+        return self._footers.use
 
     async def contents(self, file: DataFile) -> Contents:
         """Return which row groups a file has.

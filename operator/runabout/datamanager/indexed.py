@@ -122,6 +122,20 @@ class Runs(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class IndexSize:
+    """How large an index is."""
+
+    rows: int = 0
+    """Runs that there are."""
+    changed: int = 0
+    """Runs that are newer than the files, deletes included: each takes some 1.5 KiB of memory."""
+    stored: int = 0
+    """Bytes of the files."""
+    mapped: int = 0
+    """Bytes that are mapped into memory from the scratch folder."""
+
+
 class LiveIndex:
     """An index that follows the log; single-threaded."""
 
@@ -148,6 +162,12 @@ class LiveIndex:
     def changed(self) -> int:
         """How many runs are newer than the files: each takes memory."""
         return self._runs.changed
+
+    @property
+    def size(self) -> IndexSize:
+        """How large the index is now."""
+        archive = self._runs.archive
+        return IndexSize(self._runs.rows, self._runs.changed, archive.stored, archive.mapped)
 
     @property
     def unreadable(self) -> frozenset[RunId]:

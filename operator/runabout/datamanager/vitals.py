@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from runabout.datamanager.datareader import CacheUse
+from runabout.datamanager.indexed import IndexSize
 from runabout.datamanager.space import Verdict
 from runabout.datamanager.store import Store
 
@@ -30,6 +32,15 @@ class Vitals:
     uncovered_bytes: int
     """Of segments that an opening would have to read."""
     checkpoint_trouble: str
+    changed: int
+    """Documents that no checkpoint covers, deletes included: they are in memory."""
+    changed_bytes: int
+    """What they take there, about."""
+    groups: CacheUse
+    """Row groups that were read from data files."""
+    footers: CacheUse
+    """Footers of data files."""
+    index: IndexSize
     space: Verdict | None
     """None: etcd has not said yet."""
     refusal: str
@@ -38,7 +49,8 @@ class Vitals:
 
 def vitals(store: Store) -> Vitals:
     """Return how a store is doing now."""
-    sealer, checkpointer = store.sealer, store.checkpointer
+    sealer, checkpointer, documents = store.sealer, store.checkpointer, store.documents
+    reader, index = documents.reader, documents.index
     return Vitals(
         sequence=store.sequence,
         queued=store.queued,
@@ -52,6 +64,11 @@ def vitals(store: Store) -> Vitals:
         covers=0 if checkpointer is None else checkpointer.covers,
         uncovered_bytes=0 if checkpointer is None else checkpointer.waiting_bytes,
         checkpoint_trouble="" if checkpointer is None else str(checkpointer.trouble or ""),
+        changed=documents.changed,
+        changed_bytes=documents.memory,
+        groups=CacheUse() if reader is None else reader.groups,
+        footers=CacheUse() if reader is None else reader.footers,
+        index=IndexSize() if index is None else index.size,
         space=None if store.space is None else store.space.verdict,
         refusal="" if store.space is None else store.space.refusal,
     )

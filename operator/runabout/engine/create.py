@@ -31,6 +31,7 @@ def create_run(config: RunConfig, *, counter: int, now: int, kept: Mapping[str, 
         phase=Phase.SETUPERROR if broken else Phase.QUEUED,
         created=now,
         restarted_from=config.restarted_from,
+        submitted=config.submitted,
     )
     tasks: dict[str, Task] = {}
     for task in config.tasks:

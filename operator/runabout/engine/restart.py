@@ -47,6 +47,7 @@ def restart_config(
     name: str,
     uid: str,
     created: int,
+    submitted: int = 0,
     start_from: RestartFrom,
     environment: Sequence[EnvVar] = (),
 ) -> RunConfig:
@@ -57,6 +58,7 @@ def restart_config(
         name=name,
         uid=uid,
         created=created,
+        submitted=submitted,
         environment=tuple(environment),
         restarted_from=old.id,
         restart_from=start_from,

@@ -57,6 +57,8 @@ class RunConfig:
     restart_from: RestartFrom | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    submitted: int = 0
+    """when the Run was created, by the API server's clock, in milliseconds since 1970; 0: not known"""
     pod: JsonObject = field(default_factory=dict)
 
 
@@ -78,6 +80,8 @@ class Run:
     started: int | None = None
     ended: int | None = None
     restarted_from: RunId | None = None
+    submitted: int = 0
+    """as in its configuration"""
 
 
 @dataclass(frozen=True, slots=True)

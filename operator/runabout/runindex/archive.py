@@ -31,6 +31,10 @@ class Archive:
         self._firsts = [segment.first for segment in self.segments]
         self.lasts = _lasts(self.segments)
         self.rows = sum(len(segment) for segment in self.segments)
+        self.mapped = sum(segment.mapped for segment in self.segments)
+        """Bytes that are mapped into memory."""
+        self.stored = sum(segment.info.size for segment in self.segments)
+        """Bytes of the files."""
 
     def find(self, number: int) -> tuple[int, int] | None:
         """Return a run's segment and its row there."""

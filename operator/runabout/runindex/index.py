@@ -52,6 +52,12 @@ class RunIndex:
         return self._archive
 
     @property
+    def rows(self) -> int:
+        """How many runs there are."""
+        hidden = sum(int(np.count_nonzero(mask)) for mask in self._hidden.values())
+        return self._archive.rows - hidden + self._overlay.rows
+
+    @property
     def changed(self) -> int:
         """How many runs are newer than the files, deletes included: what memory and the next checkpoint depend on."""
         return len(self._overlay)

@@ -30,6 +30,11 @@ class Overlay:
     def __contains__(self, number: int) -> bool:
         return number in self._changes
 
+    @property
+    def rows(self) -> int:
+        """How many of the changed runs are there, and not deleted."""
+        return len(self._rows)
+
     def changes(self) -> Mapping[int, IndexRow | None]:
         """Return each changed run as it is now, None for a deleted one; a copy."""
         return MappingProxyType({number: row for number, (row, _) in self._changes.items()})

@@ -78,8 +78,12 @@ class Segment:
     """The rows of one file. Immutable; :func:`build_segment` makes it, in any thread."""
 
     def __init__(self, info: FileInfo, labels: tuple[str, ...], arrays: Iterator[npt.NDArray[np.generic]]) -> None:
+        parts = list(arrays)
         self.info = info
         self.labels = labels
+        self.mapped = sum(part.nbytes for part in parts)
+        """Bytes that are mapped into memory."""
+        arrays = iter(parts)
         self.ids = next(arrays).view(np.uint64)
         self._counters = next(arrays).view(np.uint32)
         self._starts = next(arrays).view(np.int64)

@@ -3,36 +3,40 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
+from uuid import UUID
 
 import pytest
 
 from fixtures.fake_kube import FakeKube
 from fixtures.states import NOW, created, finished, task_spec
-from lab.checkpoints import checkpoint
+from lab.checkpoints import SMALL, checkpoint
 from lab.faulty_ost import FaultyOst
-from runabout.control.ledger import RUN, Change, Ledger
+from runabout.control.ledger import BY_UID, RUN, Change, Ledger
 from runabout.control.metrics import Metrics
 from runabout.control.objects import Uid, run_object
 from runabout.control.opener import Opener
 from runabout.control.parts import Parts, compose
 from runabout.control.runrows import run_index
 from runabout.control.settings import Settings
-from runabout.datamanager import Put, ReadPolicy, Store, Transaction, Unavailable, open_store
+from runabout.datamanager import Put, ReadPolicy, Store, Transaction, Unavailable, open_store, vitals
 from runabout.engine.groups import root_group
 from runabout.etcd.memory import MemoryEtcd
 from runabout.kube.connection import Connection
 from runabout.kube.session import Session
 from runabout.ost import MemoryObjectStore, UnavailableError
 from runabout.records import Counter, Result, RunId
+from runabout.runindex.row import id_of
 
 LIVE, OVER, BROKEN = (RunId(f"1il7g1c00000{number}") for number in (1, 2, 3))
 
 
-def body(uid: str, *, run: str = "") -> dict[str, object]:
+def body(uid: str, *, run: str = "", submitted: str = "") -> dict[str, object]:
+    time = {"creationTimestamp": submitted} if submitted else {}
     return {
-        "metadata": {"name": uid, "namespace": "ci", "uid": uid, "resourceVersion": "1", "generation": 1},
+        "metadata": {"name": uid, "namespace": "ci", "uid": uid, "resourceVersion": "1", "generation": 1, **time},
         "spec": {"tasks": [{"name": "a", "containers": [{"name": "a", "image": "i"}], "steps": [{"run": "x"}]}]},
         **({"status": {"id": run}} if run else {}),
     }
@@ -110,7 +114,9 @@ async def test_a_run_with_a_record_is_not_created_again_while_that_cannot_be_rea
             await here.parts.reconciler.reconcile(Uid("u1"))
         assert here.store.runs.count() == 2
         here.come_back()
-        live = await Opener(ledger=Ledger(here.store), store=0, now=lambda: NOW).recorded(Uid("u1"), known_as=known)
+        live = await Opener(ledger=Ledger(here.store), store=0, now=lambda: NOW).recorded(
+            Uid("u1"), submitted=0, known_as=known
+        )
         assert live is not None
         assert live.id == OVER
 
@@ -118,10 +124,10 @@ async def test_a_run_with_a_record_is_not_created_again_while_that_cannot_be_rea
 async def test_an_id_in_a_status_that_is_another_runs_is_not_believed(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         opener = Opener(ledger=Ledger(here.store), store=0, now=lambda: NOW)
-        live = await opener.recorded(Uid("u0"), known_as=OVER)
+        live = await opener.recorded(Uid("u0"), submitted=0, known_as=OVER)
         assert live is not None
         assert live.id == LIVE
-        assert await opener.recorded(Uid("nobody"), known_as=OVER) is None
+        assert await opener.recorded(Uid("nobody"), submitted=0, known_as=OVER) is None
 
 
 async def test_numbers_are_unique_and_in_order_also_while_the_last_one_is_being_read(tmp_path: Path) -> None:
@@ -148,3 +154,58 @@ async def test_numbers_are_unique_and_in_order_also_while_the_last_one_is_being_
         ids = [row.id for row in here.store.runs.page(limit=13).rows]
         assert [row.counter for row in here.store.runs.page(limit=13).rows] == found[::-1]
         assert len(set(ids)) == 13
+
+
+async def test_a_run_without_a_status_is_found_by_its_uid_by_the_process_after_the_one_that_created_it(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path) as here:
+        run = run_object(body("new", submitted="2026-01-02T03:04:05Z"))
+        opener = Opener(ledger=Ledger(here.store), store=0, now=lambda: NOW)
+        assert await opener.recorded(run.uid, submitted=run.created) is None
+        live = await opener.create(run)
+        await Ledger(here.store).commit(Change(live.state.run, config=live.state.config))
+        [(key, _)] = await here.store.scan(BY_UID, after="000", prefix="0")
+        assert key == f"{run.created:012x}/new"
+        after = Opener(ledger=Ledger(here.store), store=0, now=lambda: NOW + 1)
+        found = await after.recorded(run.uid, submitted=run.created)
+        assert found is not None
+        assert found.id == live.id
+
+
+async def test_new_runs_read_nothing_of_the_old_ones_and_a_checkpoint_leaves_those_as_they_are(tmp_path: Path) -> None:
+    etcd, ost, index = MemoryEtcd(), MemoryObjectStore(), run_index(tmp_path)
+    policy = replace(SMALL, small=0)
+
+    async def write(store: Store, first: int, count: int) -> None:
+        for number in range(first, first + count):
+            state = created(run=id_of(NOW << 12 | number), uid=uid(number))
+            await Ledger(store).commit(
+                Change(replace(state.run, submitted=time(number)), config=replace(state.config, submitted=time(number)))
+            )
+
+    def uid(number: int) -> str:
+        return str(UUID(int=Random(number).getrandbits(128)))
+
+    def time(number: int) -> int:
+        return NOW + number // 3 * 1000
+
+    store = await open_store(etcd, ost=ost, index=index, checkpoints=policy)
+    await write(store, 0, 500)
+    before = [file.object for file in (await checkpoint(store)).files if file.type == BY_UID]
+    await store.close()
+    store = await open_store(etcd, ost=ost, index=index, checkpoints=policy)
+    try:
+        assert len(before) > 3
+        ledger = Ledger(store)
+        for number in range(500, 600):
+            assert await ledger.run_of(Uid(uid(number)), submitted=time(number + 1)) is None
+        assert vitals(store).groups.misses == 0
+        for number in range(480, 500):
+            assert await ledger.run_of(Uid(uid(number)), submitted=time(number)) is not None
+        assert vitals(store).groups.misses <= 3, "those of one moment lie together"
+        await write(store, 500, 50)
+        after = [file.object for file in (await checkpoint(store)).files if file.type == BY_UID]
+        assert after[: len(before) - 1] == before[:-1]
+    finally:
+        await store.close()

@@ -62,7 +62,9 @@ def spec_of(made: Parts) -> object:
 
 async def number(made: Parts, uid: str) -> int:
     ledger = Ledger(made.store)
-    id_ = await ledger.run_of(Uid(uid))
+    seen = made.objects.get(Uid(uid))
+    assert seen is not None
+    id_ = await ledger.run_of(seen.uid, submitted=seen.created)
     run = await ledger.run(id_) if id_ is not None else None
     assert run is not None
     return run.counter

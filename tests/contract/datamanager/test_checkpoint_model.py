@@ -24,6 +24,7 @@ from runabout.datamanager import (
     CheckpointPolicy,
     Damaged,
     Delete,
+    Durability,
     IndexSource,
     Put,
     ReadPolicy,
@@ -66,6 +67,7 @@ class Backup:
 
 class Checkpoints(RuleBasedStateMachine):
     kinds: tuple[str, ...] = (DOC, NOTE)
+    durability = Durability.ETCD
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +96,16 @@ class Checkpoints(RuleBasedStateMachine):
     async def _make(self, policy: CheckpointPolicy, reads: ReadPolicy) -> Stores:
         seals = SealPolicy(interval=NEVER, keep=1)
         ost = MemoryObjectStore()
-        stores = Stores(MemoryLab(), 0, ost=ost, policy=seals, checkpoints=policy, index=self.source(), reads=reads)
+        stores = Stores(
+            MemoryLab(),
+            0,
+            ost=ost,
+            policy=seals,
+            checkpoints=policy,
+            index=self.source(),
+            reads=reads,
+            durability=self.durability,
+        )
         assert stores.faulty_ost is not None
         stores.faulty.fault = stores.faulty_ost.fault = self._fault
         return stores
@@ -127,6 +138,8 @@ class Checkpoints(RuleBasedStateMachine):
     def _commit(self, actions: list[Action]) -> None:
         self.run(self.store.commit(Transaction(tuple(actions))))
         self._take(actions)
+        if self.durability is Durability.OBJECT:
+            self._all_is_sealed()
 
     def _take(self, actions: list[Action]) -> None:
         for action in actions:

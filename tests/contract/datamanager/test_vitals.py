@@ -1,13 +1,16 @@
 """How a store is doing, as it says itself: in numbers when it is asked, and by calls as things happen."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
+from lab.checkpoints import checkpoint
 from lab.etcds import MemoryLab
-from lab.stores import put
-from runabout.datamanager import CheckpointPolicy, Recovery, SealPolicy, open_store, vitals
+from lab.indexed import gone, record, source
+from lab.stores import DOC, put
+from runabout.datamanager import CacheUse, CheckpointPolicy, Recovery, SealPolicy, Transaction, open_store, vitals
 from runabout.datamanager.space import MIB, SpacePolicy
 from runabout.etcd import MemberSpace, MemoryEtcd
 from runabout.etcd import UnavailableError as EtcdUnavailableError
@@ -93,6 +96,50 @@ async def test_every_batch_segment_and_checkpoint_is_told_once() -> None:
         await store.checkpointer.checkpoint()
         assert told.calls[1:] == [("sealed", 1, True, True), ("covered", 2, True)]
         assert (vitals(store).covers, vitals(store).uncovered_bytes) == (2, 0)
+        await store.close()
+
+
+async def test_what_is_in_memory_and_what_was_read_is_counted(tmp_path: Path) -> None:
+    def index() -> tuple[int, int]:
+        found = vitals(store).index
+        return found.rows, found.changed
+
+    async with MemoryLab() as lab:
+        store = await open_store(
+            lab.etcd,
+            ost=MemoryObjectStore(),
+            policy=SealPolicy(interval=NEVER),
+            checkpoints=CheckpointPolicy(interval=NEVER, group=1000, file=1_000_000),
+            index=source(tmp_path),
+        )
+        for place in range(1, 4):
+            await store.commit(Transaction((record(place), put(str(place), b"x" * 1000).actions[0])))
+        await store.commit(Transaction((gone(1),)))
+        before = vitals(store)
+        assert (before.changed, index()) == (6, (2, 3))
+        assert before.changed_bytes > 3000
+        assert before.groups == before.footers == CacheUse()
+        assert (before.index.stored, before.index.mapped) == (0, 0)
+        await checkpoint(store)
+        covered = vitals(store)
+        assert (covered.changed, covered.changed_bytes, index()) == (0, 0, (2, 0))
+        assert covered.index.stored > 0
+        assert covered.index.mapped > 2 * 8
+        begun = covered.groups
+        await store.get(DOC, "1")
+        once = vitals(store).groups
+        assert (once.hits, once.misses - begun.misses) == (begun.hits, 1)
+        assert once.size > begun.size + 1000
+        await asyncio.gather(store.get(DOC, "1"), store.get(DOC, "1"))
+        assert vitals(store).groups == replace(once, hits=once.hits + 2)
+        assert vitals(store).footers.misses > 0
+        await asyncio.gather(store.get(DOC, "3"), store.get(DOC, "3"))
+        shared = vitals(store).groups
+        assert (shared.hits - once.hits, shared.misses - once.misses) == (3, 1), (
+            "whoever waits for a read reads nothing"
+        )
+        await store.commit(Transaction((gone(2), record(5))))
+        assert index() == (2, 2)
         await store.close()
 
 

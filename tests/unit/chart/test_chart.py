@@ -72,6 +72,11 @@ def test_records_can_be_sealed_before_they_count(chart: Chart) -> None:
     assert environment(chart.render("datamanager: {durability: object}"))["RUNABOUT_DURABILITY"] == "object"
 
 
+def test_labels_to_be_indexed_are_named_in_one_variable(chart: Chart) -> None:
+    rendered = chart.render("datamanager: {indexedLabels: [team, example.com/part-of]}")
+    assert environment(rendered)["RUNABOUT_INDEXED_LABELS"] == "team,example.com/part-of"
+
+
 def test_everything_has_the_namespace_and_the_labels_of_the_release(chart: Chart) -> None:
     cluster_wide = {"ClusterRole", "ClusterRoleBinding", "Executor"}
     policies = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
@@ -369,6 +374,12 @@ def test_a_long_release_name_makes_legal_names(chart: Chart) -> None:
         ("executors: [{name: a}]", ["/executors/0': missing property 'spec'"]),
         ("executors: [{name: a, spec: {archs: []}}]", ["/executors/0/spec/archs': minItems"]),
         ("datamanager: {durability: disk}", ["/datamanager/durability': value must be one of 'etcd', 'object'"]),
+        ("datamanager: {indexedLabels: ['team,app']}", ["/datamanager/indexedLabels/0'"]),
+        ("datamanager: {indexedLabels: [a, b, a]}", ["/datamanager/indexedLabels': items at 0 and 2 are equal"]),
+        (
+            "datamanager: {indexedLabels: [a, b, c, d, e, f, g, h, i]}",
+            ["/datamanager/indexedLabels': maxItems: got 9, want 8"],
+        ),
         ("settings: {ttlSecondsAfterFinished: -1}", ["/settings/ttlSecondsAfterFinished': minimum"]),
         ("caBundle: {pem: no certificate}", ["/caBundle/pem'"]),
         (f"caBundle: {{configMap: a, secret: b}}\n{S3}", ["caBundle: set only one of pem, configMap and secret"]),

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from runabout.control.condition import MIB, condition
-from runabout.datamanager import Verdict, Vitals
+from runabout.datamanager import CacheUse, IndexSize, Verdict, Vitals
 from runabout.etcd import MemberSpace
 
 WELL = Vitals(
@@ -22,6 +22,11 @@ WELL = Vitals(
     covers=5,
     uncovered_bytes=0,
     checkpoint_trouble="",
+    changed=0,
+    changed_bytes=0,
+    groups=CacheUse(),
+    footers=CacheUse(),
+    index=IndexSize(),
     space=None,
     refusal="",
 )

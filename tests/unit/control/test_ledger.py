@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import looptime
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from fixtures.states import NOW, RUN, a_task, created, finished, live, running, task_spec, with_task
 from runabout.control.attempts import Attempt, Creation
-from runabout.control.ledger import EVENT, Change, Ledger
+from runabout.control.ledger import BY_UID, EVENT, Change, Ledger, uid_key
 from runabout.control.objects import Uid
 from runabout.control.runrows import run_index
 from runabout.datamanager import Fenced, Store, Unknown, open_store
@@ -47,6 +48,11 @@ def creation(state: State, *, counter: Counter | None = None) -> Change:
     )
 
 
+def submitted(state: State, time: int) -> State:
+    """Return a run whose Run was created at a time."""
+    return replace(state, run=replace(state.run, submitted=time), config=replace(state.config, submitted=time))
+
+
 async def written(etcd: MemoryEtcd) -> int:
     """Return the bytes of all values in etcd."""
     return sum(len(item.value) for item in (await etcd.range(b"", b"\xff")).items)
@@ -65,7 +71,7 @@ async def test_a_run_is_read_back_as_it_was_written_also_by_the_next_process() -
     async with opened(etcd) as (ledger, _):
         assert await ledger.state(RUN) == state
         assert await ledger.run(RUN) == state.run
-        assert await ledger.run_of(Uid(state.run.uid)) == RUN
+        assert await ledger.run_of(Uid(state.run.uid), submitted=0) == RUN
 
 
 REASONS = st.none() | st.sampled_from(sorted(Reason))
@@ -139,10 +145,39 @@ async def test_a_run_that_is_over_is_not_live(phase: Phase) -> None:
 @virtual
 async def test_a_run_created_again_under_its_name_is_another_one() -> None:
     async with opened(MemoryEtcd()) as (ledger, _):
-        await ledger.commit(creation(created(run=R1, uid="first")))
-        assert await ledger.run_of(Uid("second")) is None
-        await ledger.commit(creation(created(run=R2, uid="second")))
-        assert (await ledger.run_of(Uid("first")), await ledger.run_of(Uid("second"))) == (R1, R2)
+        await ledger.commit(creation(submitted(created(run=R1, uid="first"), NOW)))
+        for time in (0, NOW, NOW + 1000):
+            assert await ledger.run_of(Uid("second"), submitted=time) is None
+        await ledger.commit(creation(submitted(created(run=R2, uid="second"), NOW)))
+        found = [await ledger.run_of(Uid(uid), submitted=NOW) for uid in ("first", "second")]
+        assert found == [R1, R2]
+
+
+@pytest.mark.parametrize("recorded_with", [0, NOW], ids=["by an older version", "by this version"])
+@virtual
+async def test_a_run_is_found_by_its_uid_and_time_however_it_was_recorded_until_it_is_removed(
+    recorded_with: int,
+) -> None:
+    state = submitted(finished(created(), Result.SUCCESS), recorded_with)
+    uid = Uid(state.run.uid)
+    async with opened(MemoryEtcd()) as (ledger, store):
+        await ledger.commit(creation(state))
+        assert await ledger.run_of(uid, submitted=NOW) == RUN
+        await ledger.remove(state.run)
+        assert await ledger.run_of(uid, submitted=NOW) is None
+        assert await store.scan(BY_UID) == []
+
+
+TIMES = st.integers(0, 253_402_300_799_000)
+"""Milliseconds from 1970 to the end of the year 9999."""
+
+
+@given(st.tuples(TIMES, st.uuids()), st.tuples(TIMES, st.uuids()))
+def test_the_newest_runs_come_last_by_their_uids_keys(one: tuple[int, UUID], other: tuple[int, UUID]) -> None:
+    keys = [uid_key(str(uid), time or 1) for time, uid in (one, other)]
+    if one[0] != other[0]:
+        assert (keys[0] < keys[1]) == (one[0] < other[0])
+    assert (keys[0] == keys[1]) == ((one[0] or 1, one[1]) == (other[0] or 1, other[1]))
 
 
 @virtual

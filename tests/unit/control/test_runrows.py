@@ -3,13 +3,18 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from fixtures.states import NOW, created, task_spec
+from lab.checkpoints import checkpoint
 from runabout.control.ledger import Change, Ledger
-from runabout.control.runrows import run_index
+from runabout.control.runrows import index_source, run_index
+from runabout.control.settings import Settings
 from runabout.datamanager import Delete, Transaction, open_store
 from runabout.etcd.memory import MemoryEtcd
+from runabout.ost.memory import MemoryObjectStore
 from runabout.records import Phase, Result
-from runabout.runindex import Query
+from runabout.runindex import NotIndexed, Query
 
 
 async def test_a_run_is_found_as_its_records_say(tmp_path: Path) -> None:
@@ -38,5 +43,39 @@ async def test_a_run_is_found_as_its_records_say(tmp_path: Path) -> None:
         assert not store.unreadable
         await store.commit(Transaction((Delete("run", run.id), Delete("runconfig", run.id))))
         assert (store.runs.get(run.id), store.runs.count()) == (None, 0)
+    finally:
+        await store.close()
+
+
+APP, PART = "app", "app.kubernetes.io/part-of"
+"""The column of one begins like that of the other."""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("", PART), (APP, PART), (APP, f"{PART},{APP}"), (f"{APP},{PART}", f"{PART},{APP}"), (f"{APP},{PART}", PART)],
+)
+async def test_whatever_labels_were_indexed_before_all_runs_are_found_by_those_that_are_now(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    def settings(labels: str) -> Settings:
+        return Settings.model_validate({"scratch_dir": tmp_path, "indexed_labels": labels})
+
+    etcd, ost = MemoryEtcd(), MemoryObjectStore()
+    state = created(task_spec("a"))
+    labels = {APP: "web", PART: "shop"}
+    store = await open_store(etcd, ost=ost, index=index_source(settings(before)))
+    await Ledger(store).commit(Change(state.run, config=replace(state.config, labels=labels)))
+    await checkpoint(store)
+    await store.close()
+    store = await open_store(etcd, ost=ost, index=index_source(settings(after)))
+    try:
+        assert store.damage == ()
+        for label, value in labels.items():
+            if label in after.split(","):
+                assert [row.id for row in store.runs.page(Query(labels={label: value})).rows] == [state.run.id]
+            else:
+                with pytest.raises(NotIndexed):
+                    store.runs.page(Query(labels={label: value}))
     finally:
         await store.close()

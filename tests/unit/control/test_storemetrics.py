@@ -1,9 +1,12 @@
 """What is counted of the data layer."""
 
+from dataclasses import replace
+
 import pytest
 from prometheus_client import CollectorRegistry
 
 from runabout.control.storemetrics import StoreMetrics, kind_of
+from runabout.datamanager import CacheUse, IndexSize, Vitals
 from runabout.etcd import MemberSpace
 from runabout.ost import InvalidKeyError, UnavailableError
 
@@ -41,6 +44,57 @@ def test_what_the_store_tells_is_counted(registry: CollectorRegistry) -> None:
     assert registry.get_sample_value("runabout_store_failures_total", {"work": "seal"}) == 1
     metrics.space_seen(MemberSpace("m", 80, 60, -1, full=False), None, "")
     assert registry.get_sample_value("runabout_etcd_quota_share") == 0
+
+
+def test_what_is_seen_of_a_store_is_shown_and_what_only_grows_is_counted_across_stores(
+    registry: CollectorRegistry,
+) -> None:
+    def value(name: str, cache: str) -> float | None:
+        return registry.get_sample_value(name, {"cache": cache})
+
+    metrics = StoreMetrics(registry)
+    well = Vitals(
+        sequence=9,
+        queued=1,
+        stuck_seconds=0,
+        unsealed=2,
+        unsealed_bytes=100,
+        most_unsealed_bytes=200,
+        lag_seconds=0.5,
+        sealing_fails_seconds=0,
+        sealing_trouble="",
+        covers=5,
+        uncovered_bytes=300,
+        checkpoint_trouble="",
+        changed=7,
+        changed_bytes=4000,
+        groups=CacheUse(5000, hits=10, misses=4),
+        footers=CacheUse(600, hits=3, misses=1),
+        index=IndexSize(rows=11, changed=12, stored=13, mapped=14),
+        space=None,
+        refusal="",
+    )
+    metrics.look(well)
+    metrics.look(replace(well, groups=CacheUse(4000, hits=15, misses=4)))
+    for name, expected in {
+        "runabout_store_changed_documents": 7,
+        "runabout_store_changed_bytes": 4000,
+        "runabout_index_rows": 11,
+        "runabout_index_changed": 12,
+        "runabout_index_bytes": 13,
+        "runabout_index_mapped_bytes": 14,
+    }.items():
+        assert registry.get_sample_value(name) == expected, name
+    assert (value("runabout_store_cache_bytes", "groups"), value("runabout_store_cache_bytes", "footers")) == (
+        4000,
+        600,
+    )
+    assert value("runabout_store_cache_hits_total", "groups") == 15
+    assert value("runabout_store_cache_misses_total", "groups") == 4
+    assert value("runabout_store_cache_hits_total", "footers") == 3
+    metrics.look(replace(well, groups=CacheUse(100, hits=2, misses=3)))
+    assert value("runabout_store_cache_hits_total", "groups") == 17
+    assert value("runabout_store_cache_misses_total", "groups") == 7
 
 
 def test_calls_to_the_object_storage_are_counted_by_what_they_do_and_for_what(registry: CollectorRegistry) -> None:

@@ -1,23 +1,33 @@
 """The protocol's model keeps every promise in all of its states, and without any one rule it breaks one."""
 
+from dataclasses import replace
+
 import pytest
 
 from models import store_checkpoints
-from models.store_protocol import MUTANTS, Bounds, explore
+from models.store_protocol import DURABLE_MUTANTS, MUTANTS, Bounds, explore
 
 SMALL = Bounds(transactions=1, epochs=2, losses=1)
 LARGE = Bounds(transactions=2, epochs=3, losses=1)
 
 
-def test_no_reachable_state_breaks_a_promise() -> None:
-    verdict = explore(bounds=SMALL)
+@pytest.mark.parametrize(("durable", "states"), [(False, 40_000), (True, 35_000)], ids=["etcd", "object"])
+def test_no_reachable_state_breaks_a_promise(durable: bool, states: int) -> None:
+    verdict = explore(bounds=replace(SMALL, durable=durable))
     assert verdict.promise == "", verdict.way
-    assert verdict.states > 40_000
+    assert verdict.states > states
 
 
 @pytest.mark.parametrize("mutant", sorted(MUTANTS))
 def test_without_any_one_rule_a_promise_is_broken(mutant: str) -> None:
     assert explore(mutant=mutant, bounds=LARGE).promise != ""
+
+
+@pytest.mark.parametrize("mutant", sorted(DURABLE_MUTANTS))
+def test_without_any_one_rule_of_what_is_told_when_it_is_sealed_the_loss_of_etcd_loses_it(mutant: str) -> None:
+    verdict = explore(mutant=mutant, bounds=replace(LARGE, durable=True))
+    assert verdict.promise == "what is acknowledged is there"
+    assert "etcd is wiped" in verdict.way
 
 
 @pytest.mark.parametrize(

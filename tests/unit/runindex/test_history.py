@@ -147,7 +147,7 @@ class Histories(RuleBasedStateMachine):
     def every_run_is_there_once(self) -> None:
         if hasattr(self, "index"):
             assert list(self.index.page(limit=100).rows) == self.naive.matching(Query())
-            assert self.index.count() == len(self.naive.rows)
+            assert self.index.count() == self.index.rows == len(self.naive.rows)
 
     def _install(self, files: Iterable[NewFile], covers: int) -> None:
         self.files = {file.info: file for file in files}

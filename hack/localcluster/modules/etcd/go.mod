@@ -1,10 +1,11 @@
-// etcd of the local cluster and of the tests. etcdctl needs no replace directives when it is built from here.
+// etcd of the local cluster and of the tests. etcdctl and etcdutl need no replace directives when it is built from here.
 module runabout.dev/hack/etcd
 
 go 1.26.0
 
 require (
 	go.etcd.io/etcd/etcdctl/v3 v3.6.16
+	go.etcd.io/etcd/etcdutl/v3 v3.6.16
 	go.etcd.io/etcd/server/v3 v3.6.16
 )
 
