@@ -130,7 +130,7 @@ class _Ending:
         self._clock = clock
         self._tries = 0
         self._since = 0.0
-        self._size: int | None = None
+        self._size = 0
 
     def refused(self) -> bool:
         """Take note that the log cannot be had; return whether that was said often enough."""
@@ -138,14 +138,15 @@ class _Ending:
         self._tries += 1
         return self._tries >= TRIES_AFTER_END and self._clock() - self._since >= PATIENCE_SECONDS
 
-    def came(self, size: int, *, ends: bool) -> bool:
+    def came(self, size: int, *, over: bool, ends: bool) -> bool:
         """Take note of an answer of `size` bytes without the log's last line; return whether there is no more.
 
-        `ends`: the log has such a line. One that has none was ended with its container: two answers of one size are it.
+        `over`: it was asked for when the container had ended; `ends`: the log has such a line. One that has none was
+        ended with its container: two answers of one size are it, if they say anything.
         """
-        size_before, self._size = self._size, size
-        enough = self.refused()
-        return enough if ends else size == size_before
+        agreed = size == self._size > 0
+        self._size = size
+        return over and (self.refused() if ends or not size else agreed)
 
 
 class LogCollector:
@@ -284,7 +285,7 @@ class LogCollector:
                 failures, error = failures + 1, str(unavailable)
                 final = over and unavailable.answered and ending.refused()
             else:
-                final = over and ending.came(size, ends=job.sizes is not None)
+                final = ending.came(size, over=over, ends=job.sizes is not None)
             if splitter.complete:
                 return None
             if final:
