@@ -1,13 +1,12 @@
 """No field of a Run is ignored: each changes a pod, what the engine is told or the errors, or is named with why."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import orjson
 
-from fixtures.specs import GOOD
+from fixtures.specs import GOOD, runnable
 from fixtures.states import NOW, RUN
 from runabout.control.config import checked_config
 from runabout.control.objects import run_object
@@ -36,25 +35,6 @@ ONLY_IN_ERRORS = {"spec.setupErrors", "spec.approvals.task", "spec.tasks.depends
 Place = tuple[str | int, ...]
 
 
-def runnable() -> dict[str, Any]:
-    """The tables' full spec without what is not executed yet, which test_later covers; no two parts are shared."""
-    root: dict[str, Any] = {"spec": json.loads(json.dumps(FULL.spec))}
-    for path in reversed(FULL.later):
-        drop(
-            root,
-            tuple(int(part) if part.isdigit() else part for part in path.replace("]", "").replace("[", ".").split(".")),
-        )
-    for task in root["spec"]["tasks"]:
-        task["steps"] = [step for step in task["steps"] if step]
-    return root
-
-
-def drop(root: Any, where: Place) -> None:  # noqa: ANN401 - any JSON
-    for part in where[:-1]:
-        root = root[part]
-    del root[where[-1]]
-
-
 def leaves(value: object, where: Place = ()) -> Iterator[tuple[Place, object]]:
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     if not inner:
@@ -80,7 +60,7 @@ def other(value: object) -> object:
 def changed(where: Place, value: object) -> Iterator[dict[str, Any]]:
     """The specs without this field and with another value there, as far as the schema lets them through."""
     for new in (None, other(value)):
-        parent: Any = (root := runnable())
+        parent: Any = (root := {"spec": runnable(FULL)})
         for part in where[:-1]:
             parent = parent[part]
         if new is None:
@@ -106,10 +86,10 @@ def outcome(spec: dict[str, Any]) -> tuple[tuple[str, ...], object, list[bytes]]
 
 
 def test_every_field_has_an_effect_or_is_named_with_the_reason_why_not() -> None:
-    before = outcome(runnable()["spec"])
+    before = outcome(runnable(FULL))
     assert before[0] == ()
     has_effect: dict[str, bool] = {}
-    for where, value in leaves(runnable()):
+    for where, value in leaves({"spec": runnable(FULL)}):
         name = ".".join(part for part in where if isinstance(part, str))
         outcomes = [outcome(spec) for spec in changed(where, value)]
         effects = [found for found in outcomes if found != before and (not found[0] or name in ONLY_IN_ERRORS)]
