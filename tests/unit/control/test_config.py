@@ -8,7 +8,7 @@ from fixtures.states import NOW, RUN, task_spec
 from runabout.control.config import MAX_ERROR, MAX_ERROR_BYTES, MAX_ERRORS, checked_config, setup_errors
 from runabout.control.objects import run_object
 from runabout.control.rules import own_rules
-from runabout.records import Condition, Dependency, EnvVar, EnvVarSource, RunConfig
+from runabout.records import Approvers, Condition, Dependency, EnvVar, EnvVarSource, RunConfig
 from runabout.records.encoding import encode
 from runabout.resources import CheckedRun, RunSpec
 from runabout.resources.check import run_spec
@@ -79,7 +79,8 @@ def test_a_task_keeps_what_deciding_needs_and_its_body_for_the_driver() -> None:
         "steps": [{"name": "all", "run": "go test ./..."}],
         "ignoreFailure": True,
         "needsApproval": True,
-        "approvers": {"min": 1, "users": ["anna"]},
+        "approvers": {"min": 2, "users": ["anna"], "groups": ["leads"]},
+        "skip": True,
     }
     found = config(tasks=[task_spec("build"), task_spec("lint"), task]).tasks[2]
     assert found.depends == (
@@ -87,8 +88,9 @@ def test_a_task_keeps_what_deciding_needs_and_its_body_for_the_driver() -> None:
         Dependency("lint", frozenset({Condition.ON_FAILURE, Condition.ON_SKIPPED})),
     )
     assert (found.arch, found.privileged, found.ignore_failure, found.needs_approval) == ("arm64", True, True, True)
+    assert found.skip
     assert found.executor_selector == {"matchLabels": {"disk": "fast"}}
-    assert found.approvers.users == ("anna",)
+    assert found.approvers == Approvers(2, ("anna",), ("leads",))
     assert found.body == {
         "containers": [{"image": "golang", "privileged": True}],
         "steps": [{"name": "all", "run": "go test ./..."}],
@@ -108,6 +110,11 @@ def test_secret_values_are_named_never_copied() -> None:
         EnvVar("TOKEN", None, EnvVarSource("secretKeyRef", "forge", "token", optional=True)),
         EnvVar("HOST", None, EnvVarSource("configMapKeyRef", "forge", "host")),
     )
+
+
+def test_the_two_environments_of_a_run_stay_apart() -> None:
+    found = config(environment=[{"name": "A", "value": "1"}], staticEnvironment=[{"name": "B", "value": "2"}])
+    assert (found.environment, found.static_environment) == ((EnvVar("A", "1"),), (EnvVar("B", "2"),))
 
 
 def test_every_kind_of_error_comes_at_once_the_clients_first() -> None:

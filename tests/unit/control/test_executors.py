@@ -199,6 +199,21 @@ def test_limits_and_pod_settings_come_from_the_spec_and_the_namespace() -> None:
     assert (settings.grace_seconds, settings.allow_privileged, settings.restricted) == (5, True, False)
 
 
+@pytest.mark.parametrize(
+    ("name", "allowed"), [("silent", False), ("open", True), ("closed", False), ("broken", False), ("unknown", False)]
+)
+def test_privileges_are_for_those_whose_executor_says_so(name: str, allowed: bool) -> None:
+    known = executors()
+    for known_name, spec in (
+        ("silent", {"archs": ["amd64"]}),
+        ("open", {"archs": ["amd64"], "allowPrivileged": True}),
+        ("closed", {"archs": ["amd64"], "allowPrivileged": False}),
+        ("broken", {"archs": 3, "allowPrivileged": True}),
+    ):
+        known.put(executor_object({"metadata": {"name": known_name}, "spec": spec}))
+    assert known.pod_settings(name, "ci").allow_privileged is allowed
+
+
 @pytest.mark.parametrize(("level", "restricted"), [("restricted", True), ("baseline", False), ("privileged", False)])
 def test_pods_ask_for_little_where_the_namespace_enforces_it(level: str, restricted: bool) -> None:
     known = executors()

@@ -1,5 +1,6 @@
 """What pods and logs say of a run, as facts and waits; with the log collector at work on the storage in memory."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from lab.observed import (
     scene,
     time,
 )
+from models.container_log import NONCE
 from runabout.control.attempts import Creation
 from runabout.control.observer import (
     CLEANUP_MS,
@@ -164,6 +166,25 @@ async def test_a_failure_is_the_tasks_own() -> None:
     async with scene() as here:
         end = here.look(ended(3)).ended["build"]
         assert (end.status, end.reason, end.exit_code) == (Status.FAILED, Reason.EXIT_CODE, 3)
+
+
+@pytest.mark.parametrize(
+    ("nonce", "reason"), [(NONCE, Reason.TIMEOUT), (NONCE[::-1], Reason.EXIT_CODE)], ids=["the log's", "a step's own"]
+)
+@virtual
+async def test_a_termination_message_is_believed_with_the_nonce_of_the_log_only(nonce: str, reason: Reason) -> None:
+    summary = {"runabout": 1, "nonce": nonce, "toolbox": "1", "start": NOW, "exit": 124, "reason": "Timeout"}
+    rows = [["failed", 124, 4, 0, 5], ["notstarted", 0, 0, 0, 0]]
+    over = ended(124)
+    over["status"]["containerStatuses"][0]["state"]["terminated"]["message"] = json.dumps(
+        {**summary, "message": "the task's 900 s are over", "setup": 0, "steps": rows}
+    )
+    async with scene() as here:
+        here.look(RUNS)
+        here.work.collector.ended(POD, None, None)
+        await here.stored()
+        end = here.look(over, at=NOW + 10_000).ended["build"]
+        assert (end.status, end.reason, end.exit_code) == (Status.FAILED, reason, 124)
 
 
 @virtual

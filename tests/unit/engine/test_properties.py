@@ -16,6 +16,7 @@ from runabout.engine.simulation import Outcome, Outcomes, simulate
 from runabout.engine.state import State
 from runabout.records import (
     FINISHED_STATUSES,
+    TERMINAL_PHASES,
     Approval,
     Attempt,
     Condition,
@@ -71,12 +72,18 @@ def config(tasks: Sequence[TaskConfig]) -> RunConfig:
 
 
 class World:
-    """Plays a case fact by fact, in an order that `dice` chooses; keeps what was decided and which facts there were."""
+    """Plays a case fact by fact, in an order that `dice` chooses; keeps what was decided and which facts there were.
 
-    def __init__(self, case: Case, dice: random.Random, *, together: bool = False) -> None:
+    The run is told to stop after `stop_after` facts, if it is still alive then.
+    """
+
+    def __init__(
+        self, case: Case, dice: random.Random, *, together: bool = False, stop_after: int | None = None
+    ) -> None:
         self.case = case
         self.dice = dice
         self.together = together
+        self.stop_after = stop_after
         self.graph = Graph(case.tasks)
         self.state = create_run(config(case.tasks), counter=1, now=0).state
         self.events: list[tuple[Phase, Result]] = [(Phase.QUEUED, Result.UNKNOWN)]
@@ -94,6 +101,8 @@ class World:
         again = decide(self.graph, decision.state, facts)
         assert again.state == decision.state, "deciding again with the same facts changes nothing"
         assert not again.events
+        assert decision.state.run.stop or not before.run.stop, "a stop is not taken back"
+        assert not (decision.state.run.stop and decision.ready), "nothing begins any more"
         self.state = decision.state
         self.ready = decision.ready
         self.events += [(event.phase, event.result) for event in decision.events]
@@ -116,9 +125,8 @@ class World:
                     past = Attempt(self.attempts[name], f"{name}-{self.attempts[name]}", "e", Reason.POD_LOST, ended=1)
                     found.append(Facts(now=1, retry={name: past}))
                 else:
-                    found.append(
-                        Facts(now=1, ended={name: TaskEnd(self.case.ends[name], ended=1, attempt=self.attempts[name])})
-                    )
+                    status = Status.STOPPED if self.state.run.stop else self.case.ends[name]
+                    found.append(Facts(now=1, ended={name: TaskEnd(status, ended=1, attempt=self.attempts[name])}))
             if task.waiting_since is not None and not task.finished:
                 verdict = Verdict.REFUSED if name in self.case.refused else Verdict.APPROVED
                 found.append(Facts(now=1, approvals=(Approval(name, "anna", verdict),)))
@@ -138,7 +146,10 @@ class World:
 
     def play(self, *, steps: int | None = None) -> None:
         """Tell facts until nothing can happen any more, or so many."""
-        while self.state.run.phase is not Phase.FINISHED and (steps is None or len(self.facts) < steps):
+        while self.state.run.phase not in TERMINAL_PHASES and (steps is None or len(self.facts) < steps):
+            if len(self.facts) == self.stop_after:
+                self.tell(Facts(now=1, stop=True))
+                continue
             possible = self.possible()
             if not possible:
                 self.tell(Facts(now=1))
@@ -226,12 +237,13 @@ def test_every_run_ends_and_no_task_starts_before_its_parents_match(case: Case, 
 
 
 @settings(max_examples=200, deadline=None)
-@given(cases(), st.integers(0, 2**32), st.data())
+@given(cases(), st.integers(0, 2**32), st.none() | st.integers(0, 30), st.data())
 def test_any_prefix_of_facts_replayed_then_continued_gives_the_same_end(
-    case: Case, seed: int, data: st.DataObject
+    case: Case, seed: int, stop_after: int | None, data: st.DataObject
 ) -> None:
-    whole = World(case, random.Random(seed))
+    whole = World(case, random.Random(seed), stop_after=stop_after)
     whole.play()
+    assert whole.state.run.phase in TERMINAL_PHASES
     cut = data.draw(st.integers(0, len(whole.facts)))
     again = World(case, random.Random(seed))
     for facts in (*whole.facts[:cut], *whole.facts):

@@ -1,19 +1,23 @@
 """Whatever is written, check and conversion answer; and the models accept exactly what the schema accepts."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from hypothesis import example, given, settings
+import orjson
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from fixtures.openapi import Structural
-from fixtures.specs import BAD, GOOD
+from fixtures.specs import BAD, GOOD, runnable
 from runabout.control.config import MAX_ERROR, MAX_ERRORS, checked_config, setup_errors
 from runabout.control.executors import executor_object
 from runabout.control.objects import run_object
 from runabout.control.status import run_status
 from runabout.engine.create import create_run
+from runabout.executors.manifest import PodSettings, pod_manifest
+from runabout.executors.plan import step_names
 from runabout.records import Phase, RunConfig, RunId
 from runabout.records.encoding import decode, encode
 from runabout.resources import API_VERSION, CheckedExecutor, CheckedRun, check
@@ -23,8 +27,10 @@ from runabout.resources.model import Model
 from runabout.resources.schema import structural
 
 STRUCTURAL = {kind.kind: Structural(structural(kind.spec)) for kind in KINDS}
+LENIENT = PodSettings(toolbox_image="runabout/toolbox:1", allow_privileged=True)
 RULES = {rule.message for model in Model.__subclasses__() for rule in model.rules if "oldSelf" not in rule.cel}
 SPECS = [case.spec for case in (*GOOD, *BAD) if case.kind == "Run"]
+RUNNABLE = [found for case in GOOD if case.kind == "Run" and (found := runnable(case)).get("tasks")]
 EXECUTORS = [case.spec for case in (*GOOD, *BAD) if case.kind == "Executor"]
 
 PASSED_ON: dict[str, Callable[[object], dict[str, object]]] = {
@@ -78,13 +84,15 @@ def at(root: Any, where: tuple[str | int, ...]) -> Any:  # noqa: ANN401 - any JS
 @st.composite
 def mutated(
     draw: st.DrawFn,
-    specs: list[Mapping[str, Any]],
+    specs: Sequence[Mapping[str, Any]],
     values: st.SearchStrategy[object] = JSON,
     keys: st.SearchStrategy[object] = KEYS,
+    *,
+    most: int = 3,
 ) -> object:
-    """A spec of the tables with up to three changes: another value, a key more or less, an entry twice."""
+    """A spec of the tables with up to `most` changes: another value, a key more or less, an entry twice."""
     root: Any = {"spec": copy.deepcopy(draw(st.sampled_from(specs)))}
-    for _ in range(draw(st.integers(1, 3))):
+    for _ in range(draw(st.integers(1, most))):
         where = draw(st.sampled_from([place for place in places(root) if place]))
         parent: Any = at(root, where[:-1])
         match draw(st.sampled_from(["replace", "remove", "add", "twice", "move"])):
@@ -140,6 +148,18 @@ def test_any_run_becomes_a_record_with_bounded_errors_and_a_small_status(spec: o
     assert created.state.run.phase is (Phase.SETUPERROR if config.setup_errors else Phase.QUEUED)
     status = run_status(created.state, generation=1, waits={}, run_wait=None, previous={}, now=0)
     assert len(repr(status)) < 16_000
+
+
+@settings(max_examples=400)
+@given(mutated(RUNNABLE, most=1))
+def test_a_run_without_errors_has_a_pod_for_every_task(spec: object) -> None:
+    config = record(orjson.loads(json.dumps(spec)))  # numbers as the session reads them
+    event(f"{len(config.tasks)} tasks" if not config.setup_errors else "errors")
+    for task in () if config.setup_errors else config.tasks:
+        made = pod_manifest(config, task, attempt=1, counter=1, executor_pod={}, settings=LENIENT)
+        assert orjson.dumps(made.pod)
+        names = step_names(task)
+        assert len(set(names)) == len(names)
 
 
 @given(st.integers(1, 900), st.sampled_from(sorted(PASSED_ON)), st.booleans())

@@ -3,8 +3,10 @@ package runner
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -135,6 +137,37 @@ func TestAStepRunsAsAnotherUserWhereThatIsPermitted(t *testing.T) {
 	expect(t, got, 0, "Completed", "success:0")
 	if got.output(0) != "54321\n54322\n/\nagain\n54321 54322\n54321 54322\n" {
 		t.Errorf("the log is %q", got.output(0))
+	}
+}
+
+func TestAStepOfTheSameUserCannotLookIntoTheToolbox(t *testing.T) {
+	folder := open(t)
+	message := filepath.Join(folder, "termination-log")
+	plan := filepath.Join(folder, "plan.json")
+	text := `{"version": 1, "run": "r", "task": "t", "attempt": 1, "workingDir": "/tmp", "steps": [{"name": "a", "kind": "run",
+		"command": "ls -Ln /proc/$PPID/environ | (read m l u rest; echo $u); ! cat /proc/$PPID/environ 2> /dev/null"}]}`
+	for path, content := range map[string]string{plan: text, message: ""} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := &run{t: t, message: message, output: &buffer{}}
+	r.command = exec.Command(program(t))
+	r.command.Env = []string{"TEST_PLAN=" + plan, "TEST_MESSAGE=" + message, "PATH=" + os.Getenv("PATH")}
+	r.command.Stdout, r.command.Stderr = r.output, os.Stderr
+	if os.Getuid() == 0 { // whose processes' files are root's in any case
+		r.command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 54321, Gid: 54322}}
+	}
+	if err := r.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	got := r.end()
+	expect(t, got, 0, "Completed", "success:0")
+	if got.output(0) != "0\n" {
+		t.Errorf("its environment belongs to user and says: %q", got.output(0))
 	}
 }
 
