@@ -9,18 +9,41 @@ from pathlib import Path
 from typing import Any
 
 from fixtures.etcd_server import EtcdServer
-from fixtures.fake_kube import FakeKube
+from fixtures.fake_kube import FakeKube, Fault, Kind
 from fixtures.fake_objects import now
 from fixtures.operator_process import OperatorProcess
 from models.container_log import toolbox_log
 from runabout.executors.names import parse_labels
 
 Obj = dict[str, Any]
-NAMESPACE = "ci"
+NAMESPACE, NODE = "ci", "n1"
 OUTPUT = b"hello\n"
 """of every task"""
 TURN_SECONDS = 0.02
 """of the kubelet"""
+ExitCodes = Mapping[str, int | None]
+"""By task, 0 for all others; None: it runs until it is stopped."""
+TERMINATED = 143
+"""Exit code of what SIGTERM has ended."""
+Answer = tuple[int, str, int]
+"""Code, reason, Retry-After in seconds."""
+CONFLICT: Answer = (409, "Conflict", 0)
+EXPIRED: Answer = (410, "Expired", 0)
+PATIENCE: Answer = (429, "TooManyRequests", 1)
+INVALID: Answer = (422, "Invalid", 0)
+
+
+def several(verb: str, plural: str, *kinds: Kind | int | Answer) -> list[Fault]:
+    """Return faults of one verb on one resource: kinds, codes, or codes with reason and Retry-After."""
+    found = []
+    for kind in kinds:
+        if isinstance(kind, Kind):
+            found.append(Fault(verb, plural, kind))
+        elif isinstance(kind, tuple):
+            found.append(Fault(verb, plural, code=kind[0], reason=kind[1], retry_after=kind[2]))
+        else:
+            found.append(Fault(verb, plural, code=kind))
+    return found
 
 
 @dataclass(frozen=True)
@@ -68,13 +91,20 @@ class Bench:
         }
         await self.fake.put("runs", body)
 
+    async def change(self, name: str, **spec: object) -> None:
+        """Change fields of a Run's spec, as a user does."""
+        body = self.run(name)
+        body["spec"].update(spec)
+        body["metadata"]["generation"] += 1
+        await self.fake.put("runs", body)
+
     def log(self, run: str, task: str, attempt: int) -> bytes:
         folder = self.folder / "ost" / "objects" / "logs+" / f"{run}+" / f"{task}+" / f"{attempt}+"
         return (folder / "0").read_bytes()
 
 
-async def play_kubelet(fake: FakeKube, exit_codes: Mapping[str, int], turn_seconds: float) -> None:
-    """Let every pod run, and end with the exit code of its task."""
+async def play_kubelet(fake: FakeKube, exit_codes: ExitCodes, turn_seconds: float) -> None:
+    """Let every pod run, and end with the exit code of its task; one without waits for its deadline."""
     while True:
         for pod in fake.items("pods"):
             phase = pod.get("status", {}).get("phase", "Pending")
@@ -83,10 +113,15 @@ async def play_kubelet(fake: FakeKube, exit_codes: Mapping[str, int], turn_secon
                 continue
             started = {"startedAt": now()}
             code = exit_codes.get(key.task, 0)
+            if code is None:
+                if phase == "Running" and "activeDeadlineSeconds" not in pod["spec"]:
+                    continue
+                code = TERMINATED
             over = {**started, "finishedAt": now(), "exitCode": code, "reason": "Completed"}
             ended = phase == "Running"
             state = {"terminated": over} if ended else {"running": started}
             name = pod["spec"]["containers"][0]["name"]
+            pod["spec"]["nodeName"] = NODE
             pod["status"] = {
                 "phase": ("Failed" if code else "Succeeded") if ended else "Running",
                 "containerStatuses": [{"name": name, "state": state}],
@@ -100,7 +135,7 @@ async def play_kubelet(fake: FakeKube, exit_codes: Mapping[str, int], turn_secon
 async def played(
     folder: Path,
     *,
-    exit_codes: Mapping[str, int] | None = None,
+    exit_codes: ExitCodes | None = None,
     executor: Obj | None = None,
     environment: Mapping[str, str] | None = None,
     turn_seconds: float = TURN_SECONDS,
@@ -111,7 +146,7 @@ async def played(
             fake.logs = lambda _namespace, _pod: toolbox_log([OUTPUT])
             await fake.put("namespaces", {"metadata": {"name": NAMESPACE}})
             ready = {"conditions": [{"type": "Ready", "status": "True"}]}
-            node = {"metadata": {"name": "n1", "labels": {"kubernetes.io/arch": "amd64"}}, "status": ready}
+            node = {"metadata": {"name": NODE, "labels": {"kubernetes.io/arch": "amd64"}}, "status": ready}
             await fake.put("nodes", node)
             spec = {"archs": ["amd64"], **(executor or {})}
             await fake.put("executors", {"metadata": {"name": "any", "generation": 1}, "spec": spec})

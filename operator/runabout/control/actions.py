@@ -10,7 +10,7 @@ from runabout.control.attempts import Attempt, Creation
 from runabout.control.executors import Executors
 from runabout.control.live import LiveRun
 from runabout.control.metrics import Metrics
-from runabout.executors.driver import Created, Done, Driver, Invalid, PodRef, Refused, Unavailable
+from runabout.executors.driver import Created, Done, Driver, Invalid, PodRef, Removal, Unavailable
 from runabout.executors.driver import Creation as Answer
 from runabout.executors.errors import InvalidPodError
 from runabout.executors.manifest import pod_manifest
@@ -95,9 +95,7 @@ class Actions:
             return
         attempt.refused = answer.message
         attempt.refused_since = attempt.refused_since or now
-        delay = RETRY_MS[min(attempt.tries, len(RETRY_MS) - 1)]
-        if not isinstance(answer, Refused) and answer.retry_after is not None:
-            delay = max(delay, int(answer.retry_after * 1000))
+        delay = _patience(answer, RETRY_MS[min(attempt.tries, len(RETRY_MS) - 1)])
         attempt.tries += 1
         attempt.next_try = now + delay
         log.info(
@@ -123,12 +121,12 @@ class Actions:
                     force_at = now + BEGUN_MS if _may_have_begun(attempt) else force_at
                 else:
                     log.info("pod not stopped", run=live.id, task=name, pod=attempt.pod, why=answer.message)
-                    force_at = now + RETRY_MS[0]
+                    force_at = now + _patience(answer, RETRY_MS[0])
             elif now < force_at and not _has_begun(attempt) and not _is_going(attempt):
                 delete_at = attempt.stop_sent + BEGUN_MS
                 if now >= delete_at:  # it waits for its image, perhaps: only its deletion ends that at once
-                    await self._driver.stop(ref, started=False, grace_seconds=grace)
-                    delete_at = now + RETRY_MS[0]
+                    answer = await self._driver.stop(ref, started=False, grace_seconds=grace)
+                    delete_at = now + _patience(answer, RETRY_MS[0])
                 force_at = min(delete_at, force_at)
             elif now >= force_at and attempt.force_sent is None:
                 log.warning("pod does not end, removing it by force", run=live.id, task=name, pod=attempt.pod)
@@ -138,7 +136,7 @@ class Actions:
                     force_at = now + FORCE_MARGIN_MS
                 else:
                     log.info("pod not removed", run=live.id, task=name, pod=attempt.pod, why=answer.message)
-                    force_at = now + RETRY_MS[0]
+                    force_at = now + _patience(answer, RETRY_MS[0])
             again = force_at if again is None else min(again, force_at)
         return again
 
@@ -168,6 +166,12 @@ class Actions:
         if not await self._driver.exists(PodRef(live.state.run.namespace, attempt.pod, attempt.uid)):
             attempt.creation = Creation.FOREIGN
         attempt.since = self._now()
+
+
+def _patience(answer: Answer | Removal, delay: int) -> int:
+    """Return after how many ms to ask again: `delay`, longer where the API server asked for it."""
+    asked = answer.retry_after if isinstance(answer, Unavailable) else None
+    return max(delay, int((asked or 0) * 1000))
 
 
 def _has_begun(attempt: Attempt) -> bool:

@@ -7,9 +7,11 @@ after an attempt without an answer can find out whether the one is its own.
 import base64
 import hashlib
 import re
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import boto3
@@ -84,8 +86,8 @@ class Bucket:
         Raises:
             UnsuitableError: the settings cannot be.
         """
-        if settings.s3_ca_file is not None and not settings.s3_ca_file.is_file():
-            raise UnsuitableError(f"the file of authorities for S3, {settings.s3_ca_file}, is not there")
+        if settings.s3_ca_file is not None:
+            _check_authorities(settings.s3_ca_file)
         config = Config(
             region_name=settings.s3_region,
             signature_version="s3v4",  # also for URLs, where the default is still the version before
@@ -259,6 +261,17 @@ def _translating(what: str) -> Iterator[None]:
         yield
     except CALL_ERRORS as error:
         raise translated(error, what) from error
+
+
+def _check_authorities(file: Path) -> None:
+    if not file.is_file():
+        raise UnsuitableError(f"the file of authorities for S3, {file}, is not there")
+    try:
+        ssl.create_default_context(cafile=file)
+    except OSError as error:
+        raise UnsuitableError(
+            f"the file of authorities for S3, {file}, cannot be used: {error}; put certificates in PEM there"
+        ) from error
 
 
 def _md5(body: bytes) -> str:

@@ -80,6 +80,11 @@ _ADVICE: dict[str, str] = {
     "AccessDenied": "allow it for these credentials",
     "RequestTimeTooSkewed": "set this machine's clock",
 }
+_TLS_ADVICE: dict[str, str] = {
+    "doesn't match": "use a name that its certificate has (RUNABOUT_S3_ENDPOINT)",
+    "CERTIFICATE_VERIFY_FAILED": "name the file of the authority that signed it (RUNABOUT_S3_CA_FILE)",
+}
+"""By words of an error of the TLS handshake."""
 _SERVER_FAILURE = 500
 
 
@@ -91,8 +96,10 @@ def translated(error: Exception, what: str) -> OstError:
         return DeniedError(f"{what}: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a role")
     if isinstance(error, ParamValidationError):
         return PermanentOstError(f"{what}: {error}")
-    if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return UnsuitableError(f"{what}: {error}; name the file of the authority that signed it (s3_ca_file)")
+    if isinstance(error, SSLError):
+        for sign, advice in _TLS_ADVICE.items():
+            if sign in str(error):
+                return UnsuitableError(f"{what}: {error}; {advice}")
     return UnavailableError(f"{what}: {str(error) or type(error).__name__}")
 
 

@@ -2,14 +2,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from fixtures.fake_kube import FakeKube, Fault
+from fixtures.fake_kube import FakeKube, Fault, Kind
 from fixtures.states import NOW, RUN, created, live, running, task_spec, with_task
-from runabout.control.actions import BEGUN_MS, FORCE_MARGIN_MS, Actions
+from lab.kube_suite import QUICK
+from runabout.control.actions import BEGUN_MS, FORCE_MARGIN_MS, RETRY_MS, Actions
 from runabout.control.attempts import Attempt, Creation
 from runabout.control.executors import Executors, executor_object
 from runabout.control.live import LiveRun
@@ -24,7 +25,21 @@ POD = f"{RUN}-build-1"
 GRACE = 5
 RUNNING = {"containerStatuses": [{"name": "main", "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]}
 TRIES = 4
-"""More than the session itself makes of one request."""
+"""As many as the session itself makes of one request."""
+HOUR = 3600
+"""Seconds; more patience than the session has for one request."""
+LARGE = [{"run": f"true # {number} {'x' * 4000}"} for number in range(20)]
+"""Steps whose plan is too large for an annotation of a pod."""
+REFUSALS = {
+    "409": (Fault("", "", code=409, reason="Conflict"), 0),
+    "410": (Fault("", "", code=410, reason="Gone"), 0),
+    "429": (Fault("", "", code=429, reason="TooManyRequests", retry_after=HOUR), HOUR),
+    "500": (Fault("", ""), 0),
+    "503": (Fault("", "", code=503, reason="ServiceUnavailable"), 0),
+    "a dropped connection": (Fault("", "", Kind.RESET), 0),
+    "an answer that is lost": (Fault("", "", Kind.RESET_AFTER), 0),
+}
+"""How the API server does not take a request, and for how many seconds it asks for patience."""
 
 
 @dataclass
@@ -41,7 +56,15 @@ class Scene:
         return self.live.attempts["build"]
 
     def fail(self, code: int, reason: str = "InternalError") -> None:
-        self.fake.faults.extend([Fault("delete", "pods", code=code, reason=reason)] * TRIES)
+        self.refuse("delete", "pods", Fault("", "", code=code, reason=reason))
+
+    def refuse(self, verb: str, plural: str, fault: Fault) -> None:
+        self.fake.faults.extend([replace(fault, verb=verb, plural=plural)] * TRIES)
+
+    def deadlines(self) -> list[object]:
+        """Return the pods' deadlines in seconds; from now on nothing fails."""
+        self.fake.faults.clear()
+        return [pod["spec"].get("activeDeadlineSeconds") for pod in self.fake.items("pods")]
 
     def begin(self) -> None:
         """Show that the main container runs."""
@@ -57,15 +80,23 @@ def spec_of(node: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def scene(node: str = "") -> AsyncIterator[Scene]:
-    async with FakeKube() as fake, Session(Connection(server=fake.url, ssl=False, authorize=dict)) as session:
+async def scene(node: str = "", **task: object) -> AsyncIterator[Scene]:
+    async with (
+        FakeKube() as fake,
+        Session(Connection(server=fake.url, ssl=False, authorize=dict), backoff=QUICK) as session,
+    ):
         await fake.put("namespaces", {"metadata": {"name": "ci"}})
         pod = await fake.put(
             "pods",
             {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": POD, "namespace": "ci"}, "spec": spec_of(node)},
         )
         state = with_task(
-            running(created(task_spec("build"))), "build", status=Status.RUNNING, attempt=1, executor="linux", pod=POD
+            running(created(task_spec("build", **task))),
+            "build",
+            status=Status.RUNNING,
+            attempt=1,
+            executor="linux",
+            pod=POD,
         )
         what = live(state)
         uid = pod["metadata"]["uid"]
@@ -166,4 +197,59 @@ async def test_a_pod_that_does_not_end_is_removed_by_force_when_the_server_answe
         assert here.pods() == 1
         here.time = again
         await here.actions.stop(here.live, ["build"])
+        assert here.pods() == 0
+
+
+@pytest.mark.parametrize(("fault", "patience"), REFUSALS.values(), ids=REFUSALS)
+async def test_a_stop_that_is_not_taken_is_not_done_and_is_asked_for_again(fault: Fault, patience: int) -> None:
+    async with scene(node="n1") as here:
+        here.begin()
+        here.refuse("patch", "pods", fault)
+        again = await here.actions.stop(here.live, ["build"])
+        assert again == NOW + max(RETRY_MS[0], patience * 1000)
+        assert (here.attempt.stop_sent, here.attempt.gone) == (None, False)
+        assert here.deadlines() == [1 if fault.kind is Kind.RESET_AFTER else None]
+        here.time = again
+        await here.actions.stop(here.live, ["build"])
+        assert (here.attempt.stop_sent, here.deadlines()) == (again, [1])
+        assert here.fake.requests["delete", "pods"] == 0  # its log would go along
+
+
+async def test_a_pod_whose_deadline_cannot_be_set_is_deleted_instead() -> None:
+    """A pod's own deadline can only be shortened, and never set once it is over."""
+    async with scene(node="n1") as here:
+        here.begin()
+        here.refuse("patch", "pods", Fault("", "", code=422, reason="Invalid"))
+        await here.actions.stop(here.live, ["build"])
+        assert (here.attempt.stop_sent, here.pods()) == (NOW, 0)
+
+
+@pytest.mark.parametrize(("fault", "patience"), REFUSALS.values(), ids=REFUSALS)
+async def test_a_pod_with_a_large_plan_waits_for_its_config_map_and_both_are_made_once(
+    fault: Fault, patience: int
+) -> None:
+    async with scene(steps=LARGE) as here:
+        here.fake.stores["pods"].objects.clear()
+        here.attempt.creation, here.attempt.uid = Creation.WANTED, None
+        here.refuse("create", "configmaps", fault)
+        await here.actions.create(here.live)
+        assert (here.attempt.creation, here.attempt.invalid) == (Creation.WANTED, "")
+        assert here.attempt.refused
+        assert here.attempt.next_try == NOW + max(RETRY_MS[0], patience * 1000)
+        assert here.pods() == 0
+        await here.actions.create(here.live)
+        assert here.pods() == 0  # too early
+        here.time = here.attempt.next_try
+        await here.actions.create(here.live)
+        assert (here.attempt.creation, here.attempt.refused, here.pods()) == (Creation.DONE, "", 1)
+        assert here.fake.created == {("configmaps", POD): 1, ("pods", POD): 1}
+
+
+async def test_a_config_map_that_can_never_be_accepted_is_the_tasks_own_failure() -> None:
+    async with scene(steps=LARGE) as here:
+        here.fake.stores["pods"].objects.clear()
+        here.attempt.creation, here.attempt.uid = Creation.WANTED, None
+        here.refuse("create", "configmaps", Fault("", "", code=422, reason="Invalid"))
+        await here.actions.create(here.live)
+        assert here.attempt.invalid == "a fault that was asked for"
         assert here.pods() == 0

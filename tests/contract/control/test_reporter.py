@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fixtures.fake_kube import FakeKube
+from fixtures.fake_kube import FakeKube, Fault, Kind
 from fixtures.states import NOW, created, finished, live, running, task_spec, with_run, with_task
+from lab.kube_suite import QUICK
 from runabout.control.live import LiveRun
 from runabout.control.metrics import Metrics
 from runabout.control.objects import FINALIZER, RunObject, run_object
@@ -22,7 +23,8 @@ from runabout.control.reporter import (
 from runabout.control.runs_api import RunsApi
 from runabout.control.status import Wait
 from runabout.kube.connection import Connection
-from runabout.kube.session import Session
+from runabout.kube.errors import KubeError
+from runabout.kube.session import TRIES, Session
 from runabout.records import Reason, Result, Status
 
 TTL = 60
@@ -58,7 +60,10 @@ class Scene:
 
 @asynccontextmanager
 async def scene(**metadata: object) -> AsyncIterator[Scene]:
-    async with FakeKube() as fake, Session(Connection(server=fake.url, ssl=False, authorize=dict)) as session:
+    async with (
+        FakeKube() as fake,
+        Session(Connection(server=fake.url, ssl=False, authorize=dict), backoff=QUICK) as session,
+    ):
         await fake.put("namespaces", {"metadata": {"name": "ci"}})
         body = {"apiVersion": "runabout.dev/v1alpha1", "kind": "Run", "spec": {"tasks": []}}
         await fake.put("runs", {**body, "metadata": {"name": "web-118", "namespace": "ci", **metadata}})
@@ -242,6 +247,42 @@ async def test_a_run_goes_when_its_time_is_over(spec: dict[str, object], seconds
         assert await here.reporter.expire(here.live, run) is None
         assert here.fake.items("runs") == []
         assert await here.reporter.expire(here.live, run) is None
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("delete", "runs", code=409, reason="Conflict"),
+        Fault("delete", "runs", code=410, reason="Gone"),
+        Fault("delete", "runs", code=429, reason="TooManyRequests", retry_after=3600),
+        Fault("delete", "runs"),
+        Fault("delete", "runs", Kind.RESET),
+    ],
+    ids=lambda fault: f"{fault.kind} {fault.code}",
+)
+async def test_a_run_whose_deletion_is_not_taken_goes_when_it_is_asked_for_again(fault: Fault) -> None:
+    async with scene() as here:
+        assert here.reporter is not None
+        here.live.state = with_run(here.live.state, ended=NOW + round(here.time * 1000))
+        here.time += TTL
+        here.fake.faults.extend([fault] * TRIES)
+        with pytest.raises(KubeError):
+            await here.reporter.expire(here.live, here.run)
+        assert len(here.fake.items("runs")) == 1
+        here.fake.faults.clear()
+        assert await here.reporter.expire(here.live, here.run) is None
+        assert here.fake.items("runs") == []
+
+
+@pytest.mark.parametrize("kind", [Kind.RESET_AFTER, Kind.ANSWER_AFTER])
+async def test_a_run_whose_deletion_was_done_and_not_answered_is_gone_and_no_error(kind: Kind) -> None:
+    async with scene() as here:
+        assert here.reporter is not None
+        here.live.state = with_run(here.live.state, ended=NOW + round(here.time * 1000))
+        here.time += TTL
+        here.fake.faults.append(Fault("delete", "runs", kind))
+        assert await here.reporter.expire(here.live, here.run) is None
+        assert here.fake.items("runs") == []
 
 
 async def test_a_run_that_never_had_a_record_does_not_miss_one() -> None:

@@ -1,19 +1,14 @@
 """Who is let in and what can be reached: TLS with client certificates, users with tokens, members, space."""
 
 import asyncio
-import datetime as dt
-import ipaddress
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from etcd3.etcdrpc import rpc_pb2
 
+from fixtures.certificates import certificates
 from fixtures.etcd_server import EtcdServer
 from fixtures.ports import free_port
 from lab.guarded import PASSWORD, guard
@@ -39,31 +34,8 @@ WAIT = 20.0
 
 
 def _certificates(folder: Path, *, name: str) -> TlsFiles:
-    """Make an authority and one certificate that serves both sides."""
-    now = dt.datetime.now(dt.UTC)
-    keys = {who: ec.generate_private_key(ec.SECP256R1()) for who in ("ca", "both")}
-    subjects = {who: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} {who}")]) for who in keys}
-    for who, key in keys.items():
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subjects[who])
-            .issuer_name(subjects["ca"])
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(hours=1))
-            .not_valid_after(now + dt.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=who == "ca", path_length=None), critical=True)
-        )
-        if who == "both":
-            address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-            builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        certificate = builder.sign(keys["ca"], hashes.SHA256())
-        (folder / f"{who}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        (folder / f"{who}.key").write_bytes(private)
-    return TlsFiles(folder / "ca.crt", folder / "both.crt", folder / "both.key")
+    made = certificates(folder, name=name)
+    return TlsFiles(made.ca, made.cert, made.key)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest_asyncio
 
 from fixtures.fake_kube import Fault, Kind
 from lab.kube_suite import until
-from lab.played import OUTPUT, Bench, played
-from runabout.executors.names import parse_labels
+from lab.played import CONFLICT, EXPIRED, OUTPUT, PATIENCE, Bench, played, several
+from runabout.executors.names import parse_labels, pod_name
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
@@ -28,13 +28,15 @@ TASKS: list[tuple[str, list[Obj]]] = [
     ("d", [{"task": "b", "conditions": ["on_failure"]}]),
     ("e", [{"task": "b"}, {"task": "c"}]),
 ]
+LARGE = {"c": [{"run": f"true # {number} {'x' * 4000}"} for number in range(20)]}
+"""Steps of the task whose pod needs a ConfigMap."""
 COUNTS = {"success": 3, "failed": 1, "skipped": 1}
 
 
 def spec(name: str) -> Obj:
     container = {"image": "x"}
     tasks = [
-        {"name": task, "containers": [container], "steps": [{"run": "true"}], "depends": depends}
+        {"name": task, "containers": [container], "steps": LARGE.get(task, [{"run": "true"}]), "depends": depends}
         for task, depends in TASKS
     ]
     return {"group": f"/test/{name}", "tasks": tasks}
@@ -46,19 +48,6 @@ async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench
         yield made
 
 
-def several(verb: str, plural: str, *kinds: Kind | int | tuple[int, str, int]) -> list[Fault]:
-    found = []
-    for kind in kinds:
-        if isinstance(kind, Kind):
-            found.append(Fault(verb, plural, kind))
-        elif isinstance(kind, tuple):
-            found.append(Fault(verb, plural, code=kind[0], reason=kind[1], retry_after=kind[2]))
-        else:
-            found.append(Fault(verb, plural, code=kind))
-    return found
-
-
-CONFLICT, EXPIRED, PATIENCE = (409, "Conflict", 0), (410, "Expired", 0), (429, "TooManyRequests", 1)
 FAULTS: dict[str, Sequence[Fault]] = {
     "nothing": (),
     "a pod's creation fails": several("create", "pods", 500, 503),
@@ -67,6 +56,11 @@ FAULTS: dict[str, Sequence[Fault]] = {
     "a pod's creation breaks off after it": several("create", "pods", Kind.RESET_AFTER, Kind.RESET_AFTER),
     "a pod's creation fails after it": several("create", "pods", Kind.ANSWER_AFTER),
     "a pod's creation is forbidden for a while": [Fault("create", "pods", code=403, reason="Forbidden")] * 2,
+    "a ConfigMap's creation fails": several("create", "configmaps", 500, CONFLICT, EXPIRED),
+    "a ConfigMap's creation has to wait": several("create", "configmaps", PATIENCE),
+    "a ConfigMap's creation breaks off before it": several("create", "configmaps", Kind.RESET, Kind.RESET),
+    "a ConfigMap's creation breaks off after it": several("create", "configmaps", Kind.RESET_AFTER),
+    "a ConfigMap's creation fails after it": several("create", "configmaps", Kind.ANSWER_AFTER),
     "the status is not taken": several("apply", "runs", 500, 500, 500, 500, 500, 500, CONFLICT, PATIENCE, Kind.RESET),
     "the finalizer is not taken": several("patch", "runs", CONFLICT, 500, PATIENCE, Kind.RESET_AFTER),
     "the watch of pods breaks": several("watch", "pods", Kind.RESET, 500, EXPIRED, Kind.HALF_LINE, Kind.GARBAGE),
@@ -74,6 +68,22 @@ FAULTS: dict[str, Sequence[Fault]] = {
     "the watch of pods loses": several("watch", "pods", Kind.RESET, Kind.LOSE, Kind.LOSE),
     "the list of pods fails": [*several("watch", "pods", EXPIRED), *several("list", "pods", 500, Kind.RESET, PATIENCE)],
     "the watch of Runs breaks": several("watch", "runs", Kind.RESET, 500, EXPIRED, Kind.HALF_LINE),
+    "the watch of nodes breaks": several("watch", "nodes", Kind.RESET, 500, EXPIRED, Kind.HALF_LINE),
+    "the list of nodes fails": [
+        *several("watch", "nodes", EXPIRED),
+        *several("list", "nodes", 500, Kind.RESET, PATIENCE),
+    ],
+    "the watch of namespaces breaks": several("watch", "namespaces", Kind.RESET, 500, EXPIRED, Kind.HALF_LINE),
+    "the list of namespaces fails": [
+        *several("watch", "namespaces", EXPIRED),
+        *several("list", "namespaces", 500, Kind.RESET, PATIENCE),
+    ],
+    "the watch of executors breaks": several("watch", "executors", Kind.RESET, 500, EXPIRED, Kind.HALF_LINE),
+    "the list of executors fails": [
+        *several("watch", "executors", EXPIRED),
+        *several("list", "executors", 500, Kind.RESET, PATIENCE),
+    ],
+    "the list of Runs fails": [*several("watch", "runs", EXPIRED), *several("list", "runs", 500, Kind.RESET, PATIENCE)],
     "logs cannot be had": several("get", "pods", 500, Kind.RESET, 503, PATIENCE),
 }
 
@@ -100,6 +110,7 @@ async def test_a_run_ends_as_it_should_whatever_the_api_server_does(
         if (key := parse_labels(pod["metadata"]["labels"])) is not None and key.run == status["id"]
     ]
     assert sorted(key.task for key in pods) == ["a", "b", "c", "d"]
+    assert {key.task: fake.created["configmaps", pod_name(key)] for key in pods} == {"a": 0, "b": 0, "c": 1, "d": 0}
     for key in pods:
         assert bench.log(key.run, key.task, key.attempt) == OUTPUT
     await until(lambda: not fake.faults, seconds=SECONDS)

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,8 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from fixtures import s3_server
+from fixtures.certificates import certificates
 from fixtures.ports import free_port
 from fixtures.s3_proxy import Fault, S3Proxy, proxy
 from fixtures.s3_server import S3Server
@@ -282,6 +284,50 @@ async def test_impossible_settings_are_refused(changes: dict[str, str], words: s
     fixed = {name: Path(value) if name == "s3_ca_file" else value for name, value in changes.items()}
     with pytest.raises(UnsuitableError, match=words):
         await open_ost(settings(S3Server("http://127.0.0.1:1"), **fixed))
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Iterator[S3Server]:
+    """Return a server whose certificate is of an authority that nobody knows, for 127.0.0.1 alone."""
+    folder = tmp_path / "s3"
+    folder.mkdir()
+    with s3_server.versitygw(folder, tls=certificates(tmp_path / "tls", name="private")) as server:
+        server.client().create_bucket(Bucket=BUCKET)
+        yield server
+
+
+async def test_a_server_with_a_certificate_of_the_named_authority_is_trusted(private: S3Server) -> None:
+    store = await open_ost(settings(private))
+    await store.write("a", b"stored")
+    assert await store.read("a") == b"stored"
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("authority", "host", "words"),
+    [
+        (None, "127.0.0.1", r"name the file of the authority that signed it \(RUNABOUT_S3_CA_FILE\)"),
+        ("another", "127.0.0.1", r"name the file of the authority that signed it \(RUNABOUT_S3_CA_FILE\)"),
+        (
+            "no certificate",
+            "127.0.0.1",
+            r"/no certificate/ca\.crt, cannot be used: .*; put certificates in PEM",
+        ),
+        ("tls", "localhost", r"use a name that its certificate has \(RUNABOUT_S3_ENDPOINT\)"),
+    ],
+)
+async def test_a_server_that_could_be_anybody_is_refused_at_once_with_what_to_do(
+    private: S3Server, tmp_path: Path, authority: str | None, host: str, words: str
+) -> None:
+    file = tmp_path / authority / "ca.crt" if authority is not None else None
+    if authority == "another":
+        certificates(tmp_path / authority, name=authority)
+    if authority == "no certificate":
+        (tmp_path / authority).mkdir()
+        (tmp_path / authority / "ca.crt").write_text("not PEM")
+    endpoint = private.endpoint.replace("127.0.0.1", host)
+    with pytest.raises(UnsuitableError, match=words):
+        await open_ost(settings(private, s3_ca_file=file, s3_endpoint=endpoint))
 
 
 async def test_a_signed_url_reads_and_writes_without_credentials(s3: S3Server) -> None:

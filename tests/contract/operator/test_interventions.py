@@ -1,0 +1,199 @@
+"""What people and the cluster do to a run on its way arrives, whatever the API server does: the whole operator."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+import pytest_asyncio
+
+from fixtures.fake_kube import Fault, Kind
+from lab.kube_suite import until
+from lab.played import CONFLICT, EXPIRED, INVALID, NAMESPACE, OUTPUT, PATIENCE, Bench, Obj, played, several
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+
+SECONDS = 40
+LASTS = "lasts"
+"""A task that ends only if it is stopped."""
+
+
+def task(name: str, **more: object) -> Obj:
+    return {"name": name, "containers": [{"image": "x"}], "steps": [{"run": "true"}], **more}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    async with played(tmp_path_factory.mktemp("operator"), exit_codes={LASTS: None}) as made:
+        yield made
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """Return a name of a Run that no other test has."""
+    return f"run-{request.session.items.index(request.node)}"
+
+
+def break_off(bench: Bench, faults: Sequence[Fault]) -> None:
+    """Have these faults come, at once where they are of watches."""
+    bench.fake.faults.extend(faults)
+    bench.fake.cut({fault.plural for fault in faults if fault.verb == "watch"})
+
+
+async def ended(bench: Bench, name: str) -> Obj:
+    """Return a run's status at its end, when all faults have come and the operator has done another run."""
+    await until(lambda: bench.status(name).get("phase") == "finished", seconds=SECONDS)
+    await until(lambda: not bench.fake.faults, seconds=SECONDS)
+    await bench.create(f"{name}-after", {"tasks": []})
+    await until(lambda: bench.status(f"{name}-after").get("phase") == "finished", seconds=SECONDS)
+    assert set(bench.fake.created.values()) <= {1}
+    return bench.status(name)
+
+
+RUNS_LOST = [*several("watch", "runs", EXPIRED), *several("list", "runs", 500, Kind.RESET, PATIENCE)]
+STOPS: dict[str, Sequence[Fault]] = {
+    "nothing": (),
+    "the watch of Runs breaks": several("watch", "runs", Kind.RESET, 500, EXPIRED, Kind.HALF_LINE),
+    "the list of Runs fails": RUNS_LOST,
+    "a stop conflicts": several("patch", "pods", CONFLICT, CONFLICT),
+    "a stop is answered with 410": several("patch", "pods", *[EXPIRED] * 5),
+    "a stop has to wait": several("patch", "pods", PATIENCE, PATIENCE),
+    "a stop fails": several("patch", "pods", *[500] * 5),
+    "a stop breaks off before it": several("patch", "pods", *[Kind.RESET] * 5),
+    "a stop breaks off after it": several("patch", "pods", Kind.RESET_AFTER),
+    "a stop fails after it": several("patch", "pods", Kind.ANSWER_AFTER),
+    "a stop is impossible": several("patch", "pods", INVALID),
+    "a stop is impossible and its deletion fails": [
+        *several("patch", "pods", *[INVALID] * 3),
+        *several("delete", "pods", CONFLICT, PATIENCE, *[500] * 4, Kind.RESET),
+    ],
+    "the status is not taken": several("apply", "runs", *[500] * 6, CONFLICT, PATIENCE, Kind.RESET),
+}
+
+
+@pytest.mark.parametrize("faults", STOPS.values(), ids=STOPS)
+async def test_a_run_that_is_stopped_ends_so_and_keeps_its_log(
+    bench: Bench, name: str, faults: Sequence[Fault]
+) -> None:
+    logs = bench.fake.requests["get", "pods"]
+    await bench.create(
+        name, {"group": f"/test/{name}", "tasks": [task(LASTS), task("after", depends=[{"task": LASTS}])]}
+    )
+    await until(lambda: bench.fake.requests["get", "pods"] > logs, seconds=SECONDS)  # what is seen to run is followed
+    break_off(bench, faults)
+    await bench.change(name, stop=True)
+    status = await ended(bench, name)
+    assert status["result"] == "stopped", status
+    assert (status["tasks"]["stopped"], status["tasks"]["skipped"]) == (1, 1), status
+    assert bench.log(status["id"], LASTS, 1).startswith(OUTPUT)
+    assert not {"Running", "Pending"} & set(phases(bench, name))
+
+
+def phases(bench: Bench, name: str) -> list[str]:
+    """Return the phases of a run's pods."""
+    run = bench.status(name).get("id", "none")
+    return [
+        pod.get("status", {}).get("phase", "Pending")
+        for pod in bench.fake.items("pods")
+        if pod["metadata"]["name"].startswith(f"{run}-")
+    ]
+
+
+APPROVALS: dict[str, Sequence[Fault]] = {
+    "nothing": (),
+    "the watch of Runs breaks": several("watch", "runs", Kind.RESET, 500, EXPIRED, Kind.HALF_LINE),
+    "the list of Runs fails": RUNS_LOST,
+    "the pod's creation fails": several("create", "pods", CONFLICT, Kind.RESET_AFTER),
+    "the status is not taken": several("apply", "runs", *[500] * 6, CONFLICT, PATIENCE, Kind.RESET),
+}
+
+
+@pytest.mark.parametrize("faults", APPROVALS.values(), ids=APPROVALS)
+async def test_a_task_waits_for_its_approval_and_starts_with_it(
+    bench: Bench, name: str, faults: Sequence[Fault]
+) -> None:
+    tasks = [task("build"), task("release", needsApproval=True, depends=[{"task": "build"}])]
+    await bench.create(name, {"group": f"/test/{name}", "tasks": tasks})
+    await until(lambda: bench.status(name).get("tasks", {}).get("success") == 1, seconds=SECONDS)
+    await until(lambda: bench.status(name)["tasks"].get("waiting") == 1, seconds=SECONDS)
+    break_off(bench, faults)
+    assert len(phases(bench, name)) == 1
+    await bench.change(name, approvals=[{"task": "release", "by": "anna"}])
+    status = await ended(bench, name)
+    assert (status["result"], status["tasks"]["success"]) == ("success", 2), status
+
+
+GOING: dict[str, Sequence[Fault]] = {
+    "nothing": (),
+    "it conflicts": several("delete", "runs", CONFLICT, CONFLICT),
+    "it is answered with 410": several("delete", "runs", *[EXPIRED] * 5),
+    "it has to wait": several("delete", "runs", PATIENCE),
+    "it fails": several("delete", "runs", *[500] * 5),
+    "it breaks off before it": several("delete", "runs", *[Kind.RESET] * 5),
+    "it breaks off after it": several("delete", "runs", Kind.RESET_AFTER),
+    "it fails after it": several("delete", "runs", Kind.ANSWER_AFTER),
+}
+
+
+@pytest.mark.parametrize("faults", GOING.values(), ids=GOING)
+async def test_a_run_goes_when_its_time_to_live_is_over(bench: Bench, name: str, faults: Sequence[Fault]) -> None:
+    break_off(bench, faults)
+    await bench.create(name, {"group": f"/test/{name}", "tasks": [task("a")], "ttlSecondsAfterFinished": 1})
+    seen = set[object]()
+
+    def gone() -> bool:
+        found = [item for item in bench.fake.items("runs") if item["metadata"]["name"] == name]
+        seen.update(item.get("status", {}).get("result") for item in found)
+        return not found
+
+    await until(gone, seconds=SECONDS)
+    assert "success" in seen
+    await until(lambda: not bench.fake.faults, seconds=SECONDS)
+    await bench.create(f"{name}-after", {"tasks": []})
+    await until(lambda: bench.status(f"{name}-after").get("phase") == "finished", seconds=SECONDS)
+
+
+ARCHS = {"nodes": "s390x", "namespaces": "riscv64", "executors": "ppc64le"}
+
+
+@pytest.mark.parametrize("broken", ["watch", "list"])
+@pytest.mark.parametrize("late", ARCHS)
+async def test_what_comes_while_it_cannot_be_seen_is_seen_afterwards(
+    bench: Bench, name: str, late: str, broken: str
+) -> None:
+    """A task waits for an executor, its node and the label of its namespace; one of them comes during the faults."""
+    arch, mark = f"{ARCHS[late]}{broken}", f"{late}-{broken}"
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    [namespace] = [item for item in bench.fake.items("namespaces") if item["metadata"]["name"] == NAMESPACE]
+    namespace["metadata"].setdefault("labels", {})[mark] = "yes"
+    objects: dict[str, Obj] = {
+        "nodes": {"metadata": {"name": mark, "labels": {"kubernetes.io/arch": arch}}, "status": ready},
+        "namespaces": namespace,
+        "executors": {
+            "metadata": {"name": mark, "generation": 1},
+            "spec": {"archs": [arch], "requireNodes": True, "namespaceSelector": {"matchLabels": {mark: "yes"}}},
+        },
+    }
+    for plural in sorted(set(objects) - {late}):
+        await bench.fake.put(plural, objects[plural])
+    await bench.create(name, {"group": f"/test/{name}", "tasks": [task("a", arch=arch)]})
+    await until(lambda: bench.status(name).get("tasks", {}).get("waiting") == 1, seconds=SECONDS)
+    if broken == "watch":
+        break_off(bench, several("watch", late, Kind.RESET, 500, EXPIRED, Kind.HALF_LINE))
+    else:
+        break_off(bench, [*several("watch", late, EXPIRED), *several("list", late, 500, Kind.RESET, PATIENCE)])
+    await bench.fake.put(late, objects[late])
+    status = await ended(bench, name)
+    assert status["result"] == "success", status
+
+
+async def test_an_operator_begins_although_nothing_can_be_listed_or_watched_at_first(bench: Bench, name: str) -> None:
+    await bench.create(name, {"tasks": [task("a", needsApproval=True)]})
+    await until(lambda: bench.status(name).get("tasks", {}).get("waiting") == 1, seconds=SECONDS)
+    await asyncio.to_thread(bench.operator.terminate)
+    await bench.change(name, approvals=[{"task": "a", "by": "anna"}])
+    for plural in ("runs", "executors", "pods", "nodes", "namespaces"):
+        bench.fake.faults.extend(several("list", plural, 500, Kind.RESET, PATIENCE))
+        bench.fake.faults.extend(several("watch", plural, Kind.RESET, 500, EXPIRED, PATIENCE))
+    await asyncio.to_thread(bench.operator.start)
+    status = await ended(bench, name)
+    assert status["result"] == "success", status
