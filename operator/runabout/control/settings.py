@@ -1,15 +1,18 @@
 """What an installation can set, read from the environment (prefix `RUNABOUT_`)."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runabout.control.labelkeys import LabelKeys
 from runabout.control.retention import Rule
 from runabout.datamanager import Durability
 from runabout.ost import OstSettings
+
+OptionalFile = Annotated[Path | None, BeforeValidator(lambda value: value or None)]
+"""A file that may be left out, also by an empty text: that is how people leave a variable out of a manifest."""
 
 
 class Settings(BaseSettings):
@@ -22,11 +25,11 @@ class Settings(BaseSettings):
     lease: bool = Field(default=True, description="Whether replicas take turns by a Lease; False for a lone process.")
 
     etcd_endpoints: str = Field(default="http://127.0.0.1:2379", description="Comma-separated URLs.")
-    etcd_ca_file: Path | None = None
-    etcd_cert_file: Path | None = None
-    etcd_key_file: Path | None = None
+    etcd_ca_file: OptionalFile = None
+    etcd_cert_file: OptionalFile = None
+    etcd_key_file: OptionalFile = None
     etcd_user: str = Field(default="", description="User of etcd's own access control; empty: none.")
-    etcd_password_file: Path | None = Field(
+    etcd_password_file: OptionalFile = Field(
         default=None, description="File with the user's password, read again at each login."
     )
     etcd_quota_bytes: int = Field(
@@ -49,7 +52,7 @@ class Settings(BaseSettings):
     s3_endpoint: str = ""
     s3_region: str = "us-east-1"
     s3_path_style: bool = False
-    s3_ca_file: Path | None = None
+    s3_ca_file: OptionalFile = None
 
     scratch_dir: Path = Field(
         default=Path("/var/lib/runabout/scratch"),

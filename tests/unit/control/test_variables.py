@@ -30,6 +30,14 @@ def test_a_mistyped_setting_is_named_with_the_nearest_one(name: str, nearest: st
     assert unknown_variables(["PATH", name]) == [f"{name}: no setting has this name; the nearest one is {nearest}"]
 
 
+def test_a_file_that_is_left_empty_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [name for name in Settings.model_fields if name.endswith("_file")]
+    assert len(names) == 5
+    for name in names:
+        monkeypatch.setenv(f"RUNABOUT_{name.upper()}", "")
+    assert {getattr(Settings(), name) for name in names} == {None}
+
+
 def test_a_name_like_no_other_gets_no_bad_advice() -> None:
     [sentence] = unknown_variables(["RUNABOUT_QQQQQQ"])
     assert sentence == "RUNABOUT_QQQQQQ: no setting has this name; none is like it; docs/guides/operating.md lists them"
