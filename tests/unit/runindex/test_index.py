@@ -57,6 +57,15 @@ def test_a_run_is_found_by_its_number_in_its_root_group(run: Make, index: Index)
     assert made.numbered("/ci/project/nothing", 7) is None
 
 
+def test_a_short_group_has_its_own_numbers_and_not_those_below_it(run: Make, index: Index) -> None:
+    made = index([run(1, "/ci/project", counter=6), run(2, "/ci/project/a", counter=7)])
+    made.put(run(3, "/ci/project/b", counter=6), sequence=1)
+    assert made.numbered("/ci/project", 6) == run(1, "/ci/project", counter=6)
+    assert made.numbered("/ci/project", 7) is None
+    assert made.numbered("/ci", 6) is None
+    assert made.numbered("/ci/project/a", 7) == run(2, "/ci/project/a", counter=7)
+
+
 def test_a_number_is_asked_of_a_root_group_only(index: Index) -> None:
     with pytest.raises(ValueError, match="no root group: that is /ci/project/web"):
         index([]).numbered("/ci/project/web/branch/main", 1)
