@@ -337,6 +337,8 @@ async def test_a_signed_url_reads_and_writes_without_credentials(s3: S3Server) -
     writing = await store.presign("new", method="PUT", expires_seconds=60)
     assert reading is not None
     assert writing is not None
+    asked = [URL(url, encoded=True).query["X-Amz-Expires"] for url in (reading, writing)]
+    assert asked == ["900", "60"]
     async with aiohttp.ClientSession() as http:
         async with http.get(URL(reading, encoded=True)) as answer:
             assert await answer.read() == b"stored"
