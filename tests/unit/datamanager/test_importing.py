@@ -5,6 +5,7 @@ import hashlib
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import orjson
@@ -22,6 +23,7 @@ from runabout.datamanager.audit import audit_store
 from runabout.datamanager.exportformat import DESCRIPTION, SUMS, ExportError
 from runabout.datamanager.head import decode_meta
 from runabout.datamanager.importing import OccupiedError
+from runabout.datamanager.progress import Step
 from runabout.etcd import UnavailableError, UnknownOutcomeError
 from runabout.ost import MemoryObjectStore, OstError
 from runabout.ost import UnavailableError as OstUnavailableError
@@ -109,6 +111,20 @@ async def test_an_imported_store_is_checkpointed_and_collected_like_any_other(tm
         assert await view(await other.open()) == seen
         assert other.ost is not None
         assert (await audit_store(lab.etcd, other.ost, other.keys)).findings == ()
+
+
+async def test_an_import_says_how_far_it_is_with_checking_and_with_writing(tmp_path: Path) -> None:
+    steps: list[Step] = []
+    async with scene() as it, MemoryLab() as lab, empty(lab) as other:
+        export = await exported(it.stores, tmp_path / "e")
+        await imported(other, tmp_path / "e", progress=steps.append)
+    sizes = [each.size for each in export.files]
+    assert len(sizes) > 1
+    assert steps == [
+        Step(what, done, sum(sizes), "bytes")
+        for what in ("checking the export", "writing data files")
+        for done in accumulate(sizes)
+    ]
 
 
 # refusals
