@@ -3,7 +3,6 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +11,12 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from contract.ost.conftest import BUCKET
+from contract.ost.proxied import behind_proxy, connected, first, settings
 from fixtures import s3_server
 from fixtures.certificates import certificates
 from fixtures.ports import free_port
-from fixtures.s3_proxy import Fault, S3Proxy, proxy
+from fixtures.s3_proxy import Fault, proxy
 from fixtures.s3_server import S3Server
 from runabout.ost import (
     AlreadyExistsError,
@@ -25,56 +26,14 @@ from runabout.ost import (
     InvalidKeyError,
     NotFoundError,
     ObjectStore,
-    OstSettings,
     SizeMismatchError,
     UnavailableError,
     UnsuitableError,
     open_ost,
 )
-from runabout.ost.s3 import S3ObjectStore
-from runabout.ost.settings import S3Place, place
 
-BUCKET = "contract"
-Between = tuple[S3ObjectStore, S3Proxy, OstSettings]
 MIB = 1024 * 1024
 DEADLINE = 10.0
-
-
-def settings(server: S3Server, **changes: object) -> OstSettings:
-    quick = replace(server.settings(BUCKET, uuid.uuid4().hex), retry_seconds=20.0, request_timeout_seconds=5.0)
-    return replace(quick, **changes)  # type: ignore[arg-type] # each test names fields that there are
-
-
-async def connected(what: OstSettings) -> S3ObjectStore:
-    """Return a store that was not probed, so that a test sees only its own requests."""
-    where = place(what.url)
-    assert isinstance(where, S3Place)
-    return await S3ObjectStore.connect(where, what)
-
-
-@asynccontextmanager
-async def behind_proxy(
-    server: S3Server, **changes: object
-) -> AsyncIterator[tuple[S3ObjectStore, S3Proxy, OstSettings]]:
-    async with proxy(server) as between:
-        what = settings(between.server, **changes)
-        store = await connected(what)
-        yield store, between, what
-        await store.close()
-
-
-def first(count: int, fault: Fault, *, method: str = "", query: str = "") -> Callable[[web.Request], Fault | None]:
-    """Return a judge that lets the first `count` requests of a kind have a fault."""
-    met = 0
-
-    def judge(request: web.Request) -> Fault | None:
-        nonlocal met
-        if request.method != (method or request.method) or query not in request.query_string:
-            return None
-        met += 1
-        return fault if met <= count else None
-
-    return judge
 
 
 async def once(*pieces: bytes) -> AsyncIterator[bytes]:
