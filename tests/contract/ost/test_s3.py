@@ -77,12 +77,24 @@ async def test_another_writers_object_is_never_taken_for_ones_own(
             await store.write("key", body, create_only=True)
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 429])
-async def test_every_call_outlives_failures_that_pass(s3: S3Server, status: int) -> None:
+PASSING: dict[str, Fault] = {
+    **{str(status): Fault(status=status) for status in (500, 502, 503, 429)},
+    "409": Fault(status=409, code="OperationAborted"),
+    "another writer at this moment": Fault(status=409, code="ConditionalRequestConflict"),
+    "slow down": Fault(status=503, code="SlowDown"),
+    "a slow body": Fault(trickle=0.5),
+    "a lost request": Fault(reset=True),
+    "half a request": Fault(cut_request=True),
+    "a lost answer": Fault(lose_answer=True),
+}
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+async def test_every_call_outlives_failures_that_pass(s3: S3Server, fault: Fault) -> None:
     async with behind_proxy(s3) as (store, between, _):
 
         async def after_failures() -> None:
-            between.judge = first(2, Fault(status=status))
+            between.judge = first(2, fault)
 
         await after_failures()
         await store.write("key", b"body")
@@ -101,6 +113,14 @@ async def test_every_call_outlives_failures_that_pass(s3: S3Server, status: int)
         await store.delete("key")
         with pytest.raises(NotFoundError):
             await store.stat("key")
+
+
+async def test_a_body_that_comes_slowly_is_waited_for(s3: S3Server) -> None:
+    async with behind_proxy(s3, request_timeout_seconds=1.0) as (store, between, _):
+        await store.write("key", bytes(MIB))
+        between.judge = lambda _request: Fault(trickle=2.5)
+        assert await store.read("key") == bytes(MIB)
+        assert len([line for line in between.seen if line.startswith("GET")]) == 1
 
 
 @pytest.mark.parametrize("fault", [Fault(lose_answer=True), Fault(cut_after=2 * MIB + 17)])
