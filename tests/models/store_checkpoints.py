@@ -18,6 +18,8 @@ MUTANTS = {
     "collect the last segment, too",
     "collect segments up to what is sealed",
 }
+COVER_LESS = "cover less than what is published"
+"""A mutant, too; it takes a lost data file to be found."""
 
 Id = tuple[int, int, int]
 """Covers, epoch, and what the base covers: of a manifest and of the data file that was made for it."""
@@ -81,6 +83,7 @@ class State:
     losses: int = 0
     writers: tuple[Writer | None, ...] = (None, None)
     late: Publication | None = None
+    damages: int = 0
     broken: str = ""
 
 
@@ -92,6 +95,10 @@ class Bounds:
     late: bool = False
     """Whether publications may arrive late."""
     collect: bool = True
+    damages: int = 0
+    """How many data files of what is published are lost on the object storage."""
+    parts: bool = False
+    """Whether a checkpoint may cover a part of what is sealed, as one does that would take too much memory."""
 
 
 def newest_whole(state: State) -> Manifest | None:
@@ -117,6 +124,11 @@ def steps(state: State, mutant: str, bounds: Bounds) -> Iterator[tuple[str, Stat
             yield f"{at} opens", _open(state, at)
     if state.late is not None:
         yield "a publication arrives late", _publish(replace(state, late=None), state.late, mutant)[0]
+    published = None if state.etcd is None else state.etcd.pointer
+    if published is not None and state.damages < bounds.damages:
+        for name in sorted(published.files & state.ost.files):
+            ost = replace(state.ost, files=state.ost.files - {name})
+            yield "a data file is lost", replace(state, ost=ost, damages=state.damages + 1)
     if state.losses < bounds.losses and state.etcd is not None:
         yield "etcd is wiped", replace(state, etcd=None, losses=state.losses + 1)
         if state.backup is None:
@@ -156,14 +168,15 @@ def _work(state: State, at: int, writer: Writer, mutant: str, bounds: Bounds) ->
     elif writer.making is not None:
         yield from _make(state, at, writer, writer.making, mutant, bounds)
     else:
-        covered = max((each.id[0] for each in (writer.base, writer.known) if each is not None), default=0)
+        known = None if mutant == COVER_LESS else writer.known
+        covered = max((each.id[0] for each in (writer.base, known) if each is not None), default=0)
         # Segments that the base covers may be gone; those after it were there when it was opened.
-        if covered < state.sealed:
-            own = (state.sealed, writer.epoch, 0 if writer.base is None else writer.base.id[0])
-            before = writer.base.files if writer.base is not None and state.sealed % 2 else frozenset()
+        for covers in range(covered + 1 if bounds.parts else max(covered + 1, state.sealed), state.sealed + 1):
+            own = (covers, writer.epoch, 0 if writer.base is None else writer.base.id[0])
+            before = writer.base.files if writer.base is not None and covers % 2 else frozenset()
             previous = None if writer.base is None else writer.base.id
             making = Manifest(own, before | {own}, previous)
-            yield f"{at} begins a checkpoint", _set(state, at, replace(writer, making=making))
+            yield f"{at} begins a checkpoint of {covers}", _set(state, at, replace(writer, making=making))
         mine = writer.base is not None and writer.base == writer.known and writer.base.id[1] == writer.epoch
         other = mutant == "collect after another's manifest" and writer.base is not None
         if bounds.collect and (mine or other):
@@ -279,7 +292,8 @@ def broken_promise(state: State) -> str:
     if newest_whole(state) is None and set(range(1, state.sealed + 1)) - state.ost.segments:
         return "all that is sealed can be read"
     etcd = state.etcd
-    if etcd is not None and etcd.pointer is not None and not state.losses and not _whole(state, etcd.pointer):
+    whole = etcd is None or etcd.pointer is None or _whole(state, etcd.pointer)
+    if not whole and not state.losses and not state.damages:
         return "what etcd names is whole"
     return ""
 

@@ -34,6 +34,8 @@ DURABLE_MUTANTS = {
     "tell by the number that etcd says is sealed",
 }
 """Of what is told when it is sealed; where etcd's answer is enough, none of these rules is used."""
+BY_REVISION = "compare the head's revision, not its value"
+"""A mutant, too; it alone has revisions in its states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Etcd:
     history: History
     sealed: int = 0
     trimmed: int = 0
+    revision: int = 0
+    """How often the head was written; kept where a mutant compares it. It begins anew when etcd is wiped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class Writer:
     """How often etcd had lost something when it loaded."""
     loaded: bool = False
     ready: bool = False
+    revision: int = 0
+    """Of the head that it has read or written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,8 @@ class Bounds:
     epochs: int = 3
     losses: int = 1
     durable: bool = False
+    backups: bool = True
+    """Whether etcd may be set back, too, and not only be wiped."""
 
 
 def sealed_history(state: State) -> History | None:
@@ -131,7 +139,7 @@ def steps(state: State, mutant: str, bounds: Bounds) -> Iterator[tuple[str, Stat
             yield f"{at} opens", _open(state, at, mutant)
     if state.losses < bounds.losses and state.etcd is not None:
         yield "etcd is wiped", _lost(replace(state, etcd=None, losses=state.losses + 1))
-        if state.backup is None:
+        if state.backup is None and bounds.backups:
             yield "etcd is backed up", replace(state, backup=state.etcd)
     if state.losses < bounds.losses and state.backup is not None:
         yield "etcd is set back", _lost(replace(state, etcd=state.backup, losses=state.losses + 1))
@@ -197,8 +205,14 @@ def _open(state: State, at: int, mutant: str) -> State:
     state = replace(state, epochs=state.epochs | {epoch}, broken=broken)
     if etcd is None:
         return _set(state, at, Writer(0, epoch, ()))
-    state = replace(state, etcd=replace(etcd, epoch=epoch))
-    return _set(state, at, Writer(etcd.life, epoch, etcd.history))
+    revision = _next_revision(etcd, mutant)
+    state = replace(state, etcd=replace(etcd, epoch=epoch, revision=revision))
+    return _set(state, at, Writer(etcd.life, epoch, etcd.history, revision=revision))
+
+
+def _next_revision(etcd: Etcd | None, mutant: str) -> int:
+    """Return the revision of the head after the next write; only the mutant that reads it makes states differ by it."""
+    return 0 if mutant != BY_REVISION else 1 if etcd is None else etcd.revision + 1
 
 
 def _load(state: State, at: int, writer: Writer, mutant: str) -> State:
@@ -230,9 +244,11 @@ def _begin_life(state: State, at: int, writer: Writer, sealed: History, mutant: 
     size = len(sealed)
     lost = state.apart - state.aside - frozenset(sealed)
     broken = "what is refused is kept" if lost else ""
-    etcd = Etcd(life, writer.epoch, sealed, size, size)
+    revision = _next_revision(state.etcd, mutant)
+    etcd = Etcd(life, writer.epoch, sealed, size, size, revision)
     state = replace(state, etcd=etcd, lives=life, broken=broken)
-    return _set(state, at, _joining(Writer(life, writer.epoch, sealed, size, size, losses=state.losses), mutant))
+    begun = Writer(life, writer.epoch, sealed, size, size, losses=state.losses, revision=revision)
+    return _set(state, at, _joining(begun, mutant))
 
 
 def _joining(writer: Writer, mutant: str) -> Writer:
@@ -252,12 +268,18 @@ def _commit(state: State, at: int, writer: Writer, mutant: str) -> Iterator[tupl
     holds = (etcd.life, etcd.epoch, etcd.history) == (writer.life, writer.epoch, writer.view)
     if mutant == "commit without a compare":
         holds = True
+    if mutant == BY_REVISION:
+        holds = etcd.revision == writer.revision
     if holds:
-        after = replace(state, etcd=replace(etcd, epoch=writer.epoch, life=writer.life, history=written))
+        revision = _next_revision(etcd, mutant)
+        head = replace(etcd, epoch=writer.epoch, life=writer.life, history=written, revision=revision)
+        after = replace(state, etcd=head)
         yield f"{at} writes, its answer is lost", after
-        yield f"{at} writes", _acknowledge(after, at, writer, mutant)
+        yield f"{at} writes", _acknowledge(after, at, replace(writer, revision=revision), mutant)
     elif etcd.history[: len(written)] == written or mutant == "take any answer for success":
-        yield f"{at} finds that it has written", _acknowledge(state, at, writer, mutant)
+        newest = (etcd.life, etcd.epoch, etcd.history) == (writer.life, writer.epoch, written)
+        found = replace(writer, revision=etcd.revision if newest else writer.revision)
+        yield f"{at} finds that it has written", _acknowledge(state, at, found, mutant)
     else:
         yield f"{at} is fenced", _stop(state, at, writer, mutant)
 

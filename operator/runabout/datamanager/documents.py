@@ -226,7 +226,7 @@ class Documents:
             raise Gone(f"{kind} {after + 1} to {last} are gone")
         for expected, (number, _) in enumerate(page, start=after + 1):
             if number != expected:
-                raise Gone(f"{kind} {expected} is gone, the oldest is {number}: begin with that")
+                raise Gone(f"{kind} {expected} is gone: go on with {number}, the next one that is there")
         return page
 
     async def _worth_another(self, base: _Base, error: Damaged) -> bool:

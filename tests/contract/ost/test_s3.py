@@ -3,7 +3,6 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +11,12 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from contract.ost.conftest import BUCKET
+from contract.ost.proxied import behind_proxy, connected, first, settings
 from fixtures import s3_server
 from fixtures.certificates import certificates
 from fixtures.ports import free_port
-from fixtures.s3_proxy import Fault, S3Proxy, proxy
+from fixtures.s3_proxy import Fault, proxy
 from fixtures.s3_server import S3Server
 from runabout.ost import (
     AlreadyExistsError,
@@ -25,56 +26,14 @@ from runabout.ost import (
     InvalidKeyError,
     NotFoundError,
     ObjectStore,
-    OstSettings,
     SizeMismatchError,
     UnavailableError,
     UnsuitableError,
     open_ost,
 )
-from runabout.ost.s3 import S3ObjectStore
-from runabout.ost.settings import S3Place, place
 
-BUCKET = "contract"
-Between = tuple[S3ObjectStore, S3Proxy, OstSettings]
 MIB = 1024 * 1024
 DEADLINE = 10.0
-
-
-def settings(server: S3Server, **changes: object) -> OstSettings:
-    quick = replace(server.settings(BUCKET, uuid.uuid4().hex), retry_seconds=20.0, request_timeout_seconds=5.0)
-    return replace(quick, **changes)  # type: ignore[arg-type] # each test names fields that there are
-
-
-async def connected(what: OstSettings) -> S3ObjectStore:
-    """Return a store that was not probed, so that a test sees only its own requests."""
-    where = place(what.url)
-    assert isinstance(where, S3Place)
-    return await S3ObjectStore.connect(where, what)
-
-
-@asynccontextmanager
-async def behind_proxy(
-    server: S3Server, **changes: object
-) -> AsyncIterator[tuple[S3ObjectStore, S3Proxy, OstSettings]]:
-    async with proxy(server) as between:
-        what = settings(between.server, **changes)
-        store = await connected(what)
-        yield store, between, what
-        await store.close()
-
-
-def first(count: int, fault: Fault, *, method: str = "", query: str = "") -> Callable[[web.Request], Fault | None]:
-    """Return a judge that lets the first `count` requests of a kind have a fault."""
-    met = 0
-
-    def judge(request: web.Request) -> Fault | None:
-        nonlocal met
-        if request.method != (method or request.method) or query not in request.query_string:
-            return None
-        met += 1
-        return fault if met <= count else None
-
-    return judge
 
 
 async def once(*pieces: bytes) -> AsyncIterator[bytes]:
@@ -118,12 +77,24 @@ async def test_another_writers_object_is_never_taken_for_ones_own(
             await store.write("key", body, create_only=True)
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 429])
-async def test_every_call_outlives_failures_that_pass(s3: S3Server, status: int) -> None:
+PASSING: dict[str, Fault] = {
+    **{str(status): Fault(status=status) for status in (500, 502, 503, 429)},
+    "409": Fault(status=409, code="OperationAborted"),
+    "another writer at this moment": Fault(status=409, code="ConditionalRequestConflict"),
+    "slow down": Fault(status=503, code="SlowDown"),
+    "a slow body": Fault(trickle=0.5),
+    "a lost request": Fault(reset=True),
+    "half a request": Fault(cut_request=True),
+    "a lost answer": Fault(lose_answer=True),
+}
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+async def test_every_call_outlives_failures_that_pass(s3: S3Server, fault: Fault) -> None:
     async with behind_proxy(s3) as (store, between, _):
 
         async def after_failures() -> None:
-            between.judge = first(2, Fault(status=status))
+            between.judge = first(2, fault)
 
         await after_failures()
         await store.write("key", b"body")
@@ -142,6 +113,14 @@ async def test_every_call_outlives_failures_that_pass(s3: S3Server, status: int)
         await store.delete("key")
         with pytest.raises(NotFoundError):
             await store.stat("key")
+
+
+async def test_a_body_that_comes_slowly_is_waited_for(s3: S3Server) -> None:
+    async with behind_proxy(s3, request_timeout_seconds=1.0) as (store, between, _):
+        await store.write("key", bytes(MIB))
+        between.judge = lambda _request: Fault(trickle=2.5)
+        assert await store.read("key") == bytes(MIB)
+        assert len([line for line in between.seen if line.startswith("GET")]) == 1
 
 
 @pytest.mark.parametrize("fault", [Fault(lose_answer=True), Fault(cut_after=2 * MIB + 17)])
@@ -337,6 +316,8 @@ async def test_a_signed_url_reads_and_writes_without_credentials(s3: S3Server) -
     writing = await store.presign("new", method="PUT", expires_seconds=60)
     assert reading is not None
     assert writing is not None
+    asked = [URL(url, encoded=True).query["X-Amz-Expires"] for url in (reading, writing)]
+    assert asked == ["900", "60"]
     async with aiohttp.ClientSession() as http:
         async with http.get(URL(reading, encoded=True)) as answer:
             assert await answer.read() == b"stored"

@@ -14,7 +14,7 @@ from runabout.control.ledger import EVENT, RUN, TASK, Change, Ledger
 from runabout.control.metrics import Metrics
 from runabout.control.retention import DAY, STEP, Retention, Rule
 from runabout.control.runrows import run_index
-from runabout.datamanager import Gone, Put, Store, Transaction, open_store
+from runabout.datamanager import Delete, Gone, Put, Store, Transaction, open_store
 from runabout.etcd.memory import MemoryEtcd
 from runabout.ost import MemoryObjectStore, UnavailableError, iterate
 from runabout.records import Event, Phase, Result, RunId
@@ -225,7 +225,7 @@ async def test_old_events_go_and_who_asks_for_them_hears_it(keep: int, days: int
         assert await replay(here.store, after=None, until=6) == list(range(oldest, 7))
         assert await replay(here.store, after=oldest - 1, until=6) == list(range(oldest, 7))
         if oldest > 1:
-            with pytest.raises(Gone, match=f"the oldest is {oldest}"):
+            with pytest.raises(Gone, match=f"event {oldest - 1} is gone: go on with {oldest}, "):
                 await replay(here.store, after=oldest - 2, until=6)
 
 
@@ -237,6 +237,17 @@ async def test_if_all_events_are_gone_the_next_ones_come_and_earlier_ones_are_sa
             await replay(here.store, after=0, until=2)
         await here.add(1)
         assert await replay(here.store, after=1, until=2) == [2]
+
+
+@pytest.mark.parametrize("after", [0, 1], ids=["there are some before it", "it is the next one"])
+async def test_an_event_that_is_gone_from_the_middle_is_not_passed_over(after: int) -> None:
+    async with scene() as here:
+        for number in range(4):
+            await here.add(number)
+        await here.store.commit(Transaction((Delete(EVENT, f"{2:016x}"),)))
+        with pytest.raises(Gone, match="event 2 is gone: go on with 3, the next one that is there"):
+            await replay(here.store, after=after, until=4)
+        assert await replay(here.store, after=2, until=4) == [3, 4]
 
 
 @pytest.mark.parametrize("wrong", [{"group": "ci"}, {"days": -1}, {"runs": "many"}, {"weeks": 3}], ids=str)

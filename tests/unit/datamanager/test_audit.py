@@ -2,15 +2,17 @@
 
 import struct
 from collections.abc import Callable
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import google_crc32c
 import pytest
 
 from lab.damage import CHANGES, EVERYTHING, Scene, check, is_true, only, scene
+from runabout.datamanager.audit import audit_store
 from runabout.datamanager.batch import encode_batch, next_chain
 from runabout.datamanager.manifest import decode_pointer
+from runabout.datamanager.progress import Step
 from runabout.datamanager.segment import decode_segment, encode_segment
 
 OBJECTS: dict[str, Callable[[Scene], str]] = {
@@ -39,6 +41,23 @@ async def test_a_store_that_is_whole_has_no_damage_and_is_left_as_it_is(keep: in
         assert report.objects == sum(kinds)
         assert report.batches == 16 + (18 if keep else 2)
         assert await it.contents() == before
+
+
+async def test_a_check_says_how_far_it_is_with_the_objects_and_with_the_log() -> None:
+    steps: list[Step] = []
+    async with scene() as it:
+        await audit_store(it.stores.lab.etcd, it.ost, it.stores.keys, progress=steps.append)
+        keys = it.stores.keys
+        sizes = [
+            each.size
+            for each in await it.ost.list(keys.prefix)
+            if each.key.startswith((keys.manifests, keys.segments, keys.data))
+        ]
+        objects = [each for each in steps if each.what == "checking objects"]
+        assert {(each.total, each.unit) for each in objects} == {(sum(sizes), "bytes")}
+        done = [0, *(each.done for each in objects)]
+        assert sorted(after - before for before, after in pairwise(done) if after != before) == sorted(sizes)
+        assert [each for each in steps if each not in objects] == [Step("checking the log in etcd", 2, 2, "batches")]
 
 
 @pytest.mark.parametrize("change", CHANGES)

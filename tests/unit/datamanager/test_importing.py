@@ -5,6 +5,7 @@ import hashlib
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import orjson
@@ -22,6 +23,8 @@ from runabout.datamanager.audit import audit_store
 from runabout.datamanager.exportformat import DESCRIPTION, SUMS, ExportError
 from runabout.datamanager.head import decode_meta
 from runabout.datamanager.importing import OccupiedError
+from runabout.datamanager.progress import Step
+from runabout.etcd import Put as EtcdPut
 from runabout.etcd import UnavailableError, UnknownOutcomeError
 from runabout.ost import MemoryObjectStore, OstError
 from runabout.ost import UnavailableError as OstUnavailableError
@@ -109,6 +112,20 @@ async def test_an_imported_store_is_checkpointed_and_collected_like_any_other(tm
         assert await view(await other.open()) == seen
         assert other.ost is not None
         assert (await audit_store(lab.etcd, other.ost, other.keys)).findings == ()
+
+
+async def test_an_import_says_how_far_it_is_with_checking_and_with_writing(tmp_path: Path) -> None:
+    steps: list[Step] = []
+    async with scene() as it, MemoryLab() as lab, empty(lab) as other:
+        export = await exported(it.stores, tmp_path / "e")
+        await imported(other, tmp_path / "e", progress=steps.append)
+    sizes = [each.size for each in export.files]
+    assert len(sizes) > 1
+    assert steps == [
+        Step(what, done, sum(sizes), "bytes")
+        for what in ("checking the export", "writing data files")
+        for done in accumulate(sizes)
+    ]
 
 
 # refusals
@@ -311,6 +328,22 @@ async def test_an_import_that_etcd_does_not_take_is_complete_all_the_same(tmp_pa
             await imported(other, tmp_path / "e")
         store = await other.open(etcd=lab.etcd)
         assert await view(store) == it.documents
+
+
+async def test_a_store_that_appears_in_etcd_at_the_last_moment_is_left_alone(tmp_path: Path) -> None:
+    """The one moment when somebody else's keys are seen by the comparison in the transaction alone."""
+    async with scene() as it, MemoryLab() as lab, empty(lab) as other:
+        await exported(it.stores, tmp_path / "e")
+        foreign = (await contents(it.stores))[0][it.stores.keys.meta]
+
+        async def appear(name: str, when: str) -> None:
+            if (name, when) == ("txn", "before"):
+                await lab.etcd.txn((), [EtcdPut(other.keys.meta, foreign)])
+
+        other.faulty.fault = appear
+        with pytest.raises(OccupiedError, match="somebody else has made store 0 in etcd meanwhile"):
+            await imported(other, tmp_path / "e")
+        assert await contents(other) == ({other.keys.meta: foreign}, {})
 
 
 async def test_an_operator_that_starts_meanwhile_wins_and_the_import_leaves_nothing(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from models import store_checkpoints
-from models.store_protocol import DURABLE_MUTANTS, MUTANTS, Bounds, explore
+from models.store_protocol import BY_REVISION, DURABLE_MUTANTS, MUTANTS, Bounds, explore
 
 SMALL = Bounds(transactions=1, epochs=2, losses=1)
 LARGE = Bounds(transactions=2, epochs=3, losses=1)
+DAMAGED = store_checkpoints.Bounds(damages=1, parts=True, collect=False)
 
 
 @pytest.mark.parametrize(("durable", "states"), [(False, 40_000), (True, 35_000)], ids=["etcd", "object"])
@@ -36,8 +37,9 @@ def test_without_any_one_rule_of_what_is_told_when_it_is_sealed_the_loss_of_etcd
         (store_checkpoints.Bounds(), 15_000),
         (store_checkpoints.Bounds(sealed=2, late=True), 8_000),
         (store_checkpoints.Bounds(sealed=2, losses=1, collect=False), 6_000),
+        (DAMAGED, 25_000),
     ],
-    ids=["collecting", "late publications", "losses of etcd"],
+    ids=["collecting", "late publications", "losses of etcd", "lost files and checkpoints of parts"],
 )
 def test_no_reachable_state_of_checkpoints_breaks_a_promise(bounds: store_checkpoints.Bounds, states: int) -> None:
     verdict = store_checkpoints.explore(bounds=bounds)
@@ -50,3 +52,15 @@ def test_without_any_one_rule_of_checkpoints_a_promise_is_broken(mutant: str) ->
     publishing = mutant.startswith("publish")
     bounds = store_checkpoints.Bounds(late=publishing, collect=not publishing)
     assert store_checkpoints.explore(mutant=mutant, bounds=bounds).promise != ""
+
+
+def test_a_writer_that_has_slept_through_a_new_etcd_finds_its_revision_but_not_its_value() -> None:
+    verdict = explore(mutant=BY_REVISION, bounds=replace(SMALL, epochs=3, backups=False))
+    assert verdict.promise == "what is acknowledged is there"
+    assert "etcd is wiped" in verdict.way
+
+
+def test_a_checkpoint_that_begins_with_an_older_one_covers_no_less_than_the_lost_one() -> None:
+    verdict = store_checkpoints.explore(mutant=store_checkpoints.COVER_LESS, bounds=DAMAGED)
+    assert verdict.promise == "covers never goes back"
+    assert "a data file is lost" in verdict.way

@@ -4,20 +4,24 @@ import gc
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from benchmarks.synthetic import History
 from fixtures.tools import REPOSITORY
 from runabout.records import Phase, Result, Run, RunId
 from runabout.runindex import Archive, DamagedIndex, IndexRow, NewFile, Query, RunIndex, Segment, load, row_of
+from runabout.runindex.query import Wanted
+from runabout.runindex.segment import Column, Rows
 
 Make = Callable[..., IndexRow]
 Index = Callable[..., RunIndex]
 Files = Callable[..., list[NewFile]]
+Hidden = npt.NDArray[np.bool_] | None
 Segments = Callable[[list[NewFile]], list[Segment]]
 
 PROCESS = """
@@ -55,6 +59,15 @@ def test_a_run_is_found_by_its_number_in_its_root_group(run: Make, index: Index)
     assert made.numbered("/ci/project/web", 9) == run(4, "/ci/project/web/branch/x", counter=9)
     assert made.numbered("/ci/project/web", 10) is None
     assert made.numbered("/ci/project/nothing", 7) is None
+
+
+def test_a_short_group_has_its_own_numbers_and_not_those_below_it(run: Make, index: Index) -> None:
+    made = index([run(1, "/ci/project", counter=6), run(2, "/ci/project/a", counter=7)])
+    made.put(run(3, "/ci/project/b", counter=6), sequence=1)
+    assert made.numbered("/ci/project", 6) == run(1, "/ci/project", counter=6)
+    assert made.numbered("/ci/project", 7) is None
+    assert made.numbered("/ci", 6) is None
+    assert made.numbered("/ci/project/a", 7) == run(2, "/ci/project/a", counter=7)
 
 
 def test_a_number_is_asked_of_a_root_group_only(index: Index) -> None:
@@ -152,6 +165,68 @@ def test_what_is_no_id_is_refused(index: Index, text: str) -> None:
         index([]).get(RunId(text))
     with pytest.raises(ValueError, match="no run id"):
         index([]).delete(RunId(text), sequence=1)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (Query(), 299),
+        (Query(group="/team-1/project/p1"), 49),
+        (Query(prefix="/team-1"), 149),
+        (Query(namespace="team-0"), 150),
+        (Query(labels={"team": "t1"}), 99),
+        (Query(phases=frozenset({Phase.RUNNING})), 2),
+        (Query(results=frozenset({Result.FAILED})), 60),
+    ],
+    ids=["all", "group", "prefix", "namespace", "label", "phase", "result"],
+)
+def test_archived_runs_are_counted_without_a_look_at_each(
+    run: Make, index: Index, monkeypatch: pytest.MonkeyPatch, query: Query, expected: int
+) -> None:
+    made = index(
+        [
+            run(
+                place,
+                f"/team-{place % 2}/project/p{place % 6}",
+                result=Result.FAILED if place % 5 == 0 else Result.SUCCESS,
+                labels={"team": f"t{place % 3}"},
+            )
+            for place in range(1, 301)
+        ],
+        full=100,
+    )
+    made.put(run(8, "/team-0/project/p2", phase=Phase.RUNNING, labels={"team": "t2"}), sequence=1)
+    made.put(run(301, "/team-1/project/p1", phase=Phase.RUNNING, labels={"team": "t1"}), sequence=2)
+    made.delete(run(1).id, sequence=3)
+    made.delete(run(7).id, sequence=4)
+    assert sum(1 for _ in each_of(made, query)) == expected
+
+    def walked(*_: object, **__: object) -> None:
+        raise AssertionError("it looks at each run")
+
+    monkeypatch.setattr(RunIndex, "_walk", walked)
+    monkeypatch.setattr(Segment, "matches", walked)
+    monkeypatch.setattr(Segment, "row", walked)
+    looked: list[int] = []
+    filtered = Segment._filtered
+
+    def counted(
+        segment: Segment, rows: Rows, wanted: Wanted, spans: list[tuple[Column, int, int]], hidden: Hidden
+    ) -> Rows:
+        looked.append(len(rows))
+        return filtered(segment, rows, wanted, spans, hidden)
+
+    monkeypatch.setattr(Segment, "_filtered", counted)
+    assert made.count(query) == expected
+    assert sum(looked) <= 3  # those that the overlay hides
+
+
+def each_of(index: RunIndex, query: Query) -> Iterator[IndexRow]:
+    page = index.page(query, limit=100)
+    yield from page.rows
+    while page.older is not None:
+        page = index.page(query, limit=100, cursor=page.older)
+        yield from page.rows
 
 
 def test_archived_runs_are_not_on_the_heap(tmp_path: Path) -> None:

@@ -74,6 +74,17 @@ def test_newer_runs_are_found_with_the_first_cursor(run: Make, index: Index) -> 
     assert places(made.page(limit=3, cursor=page.newer)) == [11]
 
 
+def test_a_page_leads_to_nothing_newer_when_all_that_was_newer_is_gone(run: Make, index: Index) -> None:
+    made = index([run(place) for place in range(1, 7)])
+    older = made.page(limit=2).older
+    assert made.page(limit=2, cursor=older).newer is not None
+    for place in (5, 6):
+        made.delete(run(place).id, sequence=place)
+    page = made.page(limit=2, cursor=older)
+    assert places(page) == [4, 3]
+    assert page.newer is None
+
+
 def test_a_page_that_became_empty_leads_back(run: Make, index: Index) -> None:
     made = index([run(place) for place in range(1, 5)])
     older = made.page(limit=2).older

@@ -86,12 +86,12 @@ class Log:
         if head is None:
             return
         seen.head_now = head
-        start, begin = keys.wal(0), 0
+        start = keys.wal(0)
         while True:
             page = await self._etcd.range(start, keys.wal(head.sequence + 1), limit=PAGE)
             for item in page.items:
                 self._take(item)
-            begin = begin or self._at
+            begin = self._at if self._first is None else self._first - 1
             self._progress(Step("checking the log in etcd", self._at - begin, head.sequence - begin, "batches"))
             if not page.more:
                 break
