@@ -32,6 +32,10 @@ class Refused(StoreError):  # noqa: N818 - an outcome
     """The store was not opened: a setting, a right or a limit is wrong, and the message says which. Nothing changed."""
 
 
+class NewerFormat(Refused):
+    """A newer version of this program wrote a part of the store: no older part may stand in for it."""
+
+
 class StorageFailed(StoreError):  # noqa: N818 - an outcome
     """The object storage's device failed in a write: what it has said to be on the disk may not be.
 
