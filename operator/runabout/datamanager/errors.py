@@ -1,5 +1,7 @@
 """What can happen to a transaction or a store. The names are the outcomes themselves."""
 
+from runabout.datamanager.transaction import BatchId
+
 
 class StoreError(Exception):
     """The root of the tree."""
@@ -50,8 +52,13 @@ class Gone(StoreError):  # noqa: N818 - an outcome
 class Unknown(StoreError):  # noqa: N818 - an outcome
     """No definite answer came before the deadline; the writer keeps asking; `Store.settled` waits until it knows.
 
-    If commits are acknowledged when they are sealed: it is in etcd, perhaps, and not on the object storage yet.
+    `Store.outcome` says by `batch` what became of it, also in a later process; the message ends with it. If commits are
+    acknowledged when they are sealed: it is in etcd, perhaps, and not on the object storage yet.
     """
+
+    def __init__(self, message: str, *, batch: BatchId) -> None:
+        super().__init__(f"{message} (batch {batch})")
+        self.batch = batch
 
 
 class Fenced(StoreError):  # noqa: N818 - an outcome
