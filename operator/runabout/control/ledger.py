@@ -2,8 +2,8 @@
 
 Every change of a run is one transaction: the few small documents that changed and the events of the change. Document
 types and their keys: `runconfig` and `run` by run id, `task` by `<run id>/<task>`, `counter` by root group, `byuid` by
-the time and uid of the Run (`uid_key`), `event` by its sequence; by run id also `trash` (logs that are to be deleted)
-and `nologs` (that were).
+the time and uid of the Run (`uid_key`), `event` by its sequence; by run id also `trash` (has objects that are to be
+deleted) and `nologs` (its logs were).
 """
 
 from collections.abc import Iterable, Sequence
@@ -117,11 +117,15 @@ class Ledger:
         return all(decode(Task, body).stored for _, body in await self._store.scan(TASK, prefix=f"{run}/"))
 
     async def trash(self, limit: int) -> list[RunId]:
-        """Return runs whose logs are to be deleted."""
+        """Return runs whose objects are to be deleted: all of them if it `was_removed`, else its logs."""
         return [RunId(key) for key, _ in await self._store.scan(TRASH, limit=limit)]
 
+    async def was_removed(self, run: RunId) -> bool:
+        """Whether a run has no record any more. Errors as for any read."""
+        return await self._store.get(RUN, run) is None
+
     async def remove(self, run: Run) -> None:
-        """Remove the records of a run; its logs are trash from then on. Errors as for `commit`."""
+        """Remove the records of a run; its objects are trash from then on. Errors as for `commit`."""
         tasks = [Delete(TASK, key) for key, _ in await self._store.scan(TASK, prefix=f"{run.id}/")]
         by_uid = Delete(BY_UID, uid_key(run.uid, run.submitted))
         documents = (Delete(RUN, run.id), Delete(RUN_CONFIG, run.id), by_uid, Delete(NO_LOGS, run.id))
@@ -132,7 +136,7 @@ class Ledger:
         await self._store.commit(Transaction((Put(NO_LOGS, run, b""), Put(TRASH, run, b""))))
 
     async def emptied(self, run: RunId) -> None:
-        """Forget that there were logs to delete. Errors as for `commit`."""
+        """Forget that there were objects to delete. Errors as for `commit`."""
         await self._store.commit(Transaction((Delete(TRASH, run),)))
 
     async def trim_events(self, *, keep: int, since: int, limit: int) -> int:

@@ -1,7 +1,8 @@
 """Retention: runs, logs and events that are old enough, or too many, go.
 
 A rule is of a group and all below it; the one of the longest group counts. Removing is a transaction like any other; a
-run's logs are deleted after it, by whoever works then: the store knows whose until they are. The history is walked from
+run's objects are deleted after it, by whoever works then: the store knows whose until they are. Logs may go before
+their run, archives go with it. The history is walked from
 the newest run to the oldest, a few at a time, again and again, by the run index: records are read of those runs alone
 that are about to go. So it costs little, and a rule is kept within minutes, for very long histories within hours. Live
 runs are never touched, nor is what cannot be read.
@@ -30,7 +31,7 @@ STEP_SECONDS = 0.5
 REST_SECONDS = 60.0
 """Between two walks."""
 TRASH = 10
-"""Runs whose logs are deleted in one step."""
+"""Runs whose objects are deleted in one step."""
 EVENTS = 1000
 """Removed by one transaction."""
 DAY = 86_400_000
@@ -148,8 +149,9 @@ class Retention:
     async def _empty_trash(self) -> int:
         runs = await self._ledger.trash(TRASH)
         for run in runs:
-            async for item in iterate(self._ost, f"logs/{run}/"):
-                await self._ost.delete(item.key)
+            for folder in ("logs", "archives") if await self._ledger.was_removed(run) else ("logs",):
+                async for item in iterate(self._ost, f"{folder}/{run}/"):
+                    await self._ost.delete(item.key)
             await self._ledger.emptied(run)
         return len(runs)
 

@@ -14,6 +14,7 @@ from runabout.datamanager.errors import (
     Damaged,
     Fenced,
     Gone,
+    NewerFormat,
     ReadOnly,
     Refused,
     StorageFailed,
@@ -27,17 +28,19 @@ from runabout.datamanager.follow import Follower, follow_store
 from runabout.datamanager.indexed import IndexSize, IndexSource, Runs
 from runabout.datamanager.joining import open_store
 from runabout.datamanager.observing import Observer, Work
+from runabout.datamanager.outcome import Outcome
 from runabout.datamanager.recovery import Case, Recovery
 from runabout.datamanager.sealer import Sealer, SealPolicy
 from runabout.datamanager.space import SpacePolicy, Verdict
 from runabout.datamanager.store import Store
 from runabout.datamanager.tables import Column, Kind, Table, Tables, Value
-from runabout.datamanager.transaction import Action, Append, Committed, Delete, Put, Sequence, Transaction
+from runabout.datamanager.transaction import Action, Append, BatchId, Committed, Delete, Put, Sequence, Transaction
 from runabout.datamanager.vitals import Vitals, vitals
 
 __all__ = [
     "Action",
     "Append",
+    "BatchId",
     "BrokenLog",
     "CacheUse",
     "Case",
@@ -55,7 +58,9 @@ __all__ = [
     "IndexSize",
     "IndexSource",
     "Kind",
+    "NewerFormat",
     "Observer",
+    "Outcome",
     "Put",
     "ReadOnly",
     "ReadPolicy",

@@ -16,6 +16,7 @@ import google_crc32c
 import zstandard
 
 from runabout.datamanager.errors import BrokenLog
+from runabout.datamanager.formats import refuse_newer
 
 MAX_BATCH = 1024 * 1024
 """Bytes of a batch before compression; etcd takes requests of 1.5 MiB."""
@@ -94,12 +95,13 @@ def link(value: bytes, *, where: str) -> Link:
     """Return the place of the batch in `value`, whose checksum fits; `where` names it in errors.
 
     Raises:
-        BrokenLog: the bytes are not whole, or not of this format.
+        BrokenLog: the bytes are not whole, or not of this format. NewerFormat: a newer version wrote them.
     """
     if len(value) < _HEADER.size + _CRC.size:
         raise BrokenLog(f"{where} has {len(value)} bytes: too few for a batch")
     if google_crc32c.value(value[: -_CRC.size]) != _CRC.unpack(value[-_CRC.size :])[0]:
         raise BrokenLog(f"{where} is damaged: its checksum does not fit its bytes")
+    refuse_newer(value, _MAGIC, where=where)
     magic, sequence, previous, _, _ = _HEADER.unpack_from(value)
     if magic != _MAGIC:
         raise BrokenLog(f"{where} has the format {magic!r}, which this version cannot read")
@@ -110,7 +112,8 @@ def decode_batch(value: bytes, *, where: str, known: Link | None = None) -> Batc
     """Return the batch in `value`; `where` names it in errors. `known` is its link, if that was asked for already.
 
     Raises:
-        BrokenLog: the bytes are not whole, not of this format, or say two things.
+        BrokenLog: the bytes are not whole, not of this format, or say two things. NewerFormat: a newer version wrote
+            them.
     """
     found = known or link(value, where=where)
     _, sequence, previous, batch_id, count = _HEADER.unpack_from(value)

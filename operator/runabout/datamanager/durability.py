@@ -8,6 +8,7 @@ from itertools import count
 
 from runabout.datamanager.errors import StoreError, Unavailable, Unknown
 from runabout.datamanager.sealer import Sealer
+from runabout.datamanager.transaction import BatchId
 from runabout.etcd import EtcdError
 from runabout.ost import OstError
 
@@ -29,36 +30,39 @@ class SealedFirst:
 
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
-        """A heap, by sequence; in between stands in which order they came."""
+        self._waiting: list[tuple[int, int, asyncio.Future[str]]] = []
+        """A heap, by sequence; in between stands in which order they came. They hear why not, or "": it is sealed."""
         self._order = count()
-        self._over: str | None = None
+        self._over = ""
         sealer.tell = self._sealed
 
-    async def wait(self, sequence: int, *, seconds: float | None) -> None:
+    async def wait(self, sequence: int, *, batch: BatchId, seconds: float) -> None:
         """Return once a batch that etcd has is on the object storage, too.
 
         Raises:
             Unknown: not in so many seconds, or nothing is sealed any more: it may be lost with etcd.
         """
-        if self._sealer.sealed >= sequence:
-            return
-        if self._over is not None:
-            raise Unknown(self._over)
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        why_not = await self._why_not(sequence, seconds=seconds)
+        if why_not:
+            raise Unknown(why_not, batch=batch)
+
+    async def _why_not(self, sequence: int, *, seconds: float | None) -> str:
+        """Return once a batch is on the object storage, or say why it is not."""
+        if self._sealer.sealed >= sequence or self._over:
+            return "" if self._sealer.sealed >= sequence else self._over
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         heappush(self._waiting, (sequence, next(self._order), future))
         try:
             async with asyncio.timeout(seconds):
-                await future
-        except TimeoutError as error:
+                return await future
+        except TimeoutError:
             trouble = self._sealer.trouble
             why = "sealing takes long" if trouble is None else str(trouble)
-            raise Unknown(f"sequence {sequence} is in etcd, and not yet on the object storage: {why}") from error
+            return f"sequence {sequence} is in etcd, and not yet on the object storage: {why}"
 
     async def settled(self, sequence: int) -> None:
         """Return once a batch is on the object storage, or nothing is sealed any more."""
-        with suppress(Unknown):
-            await self.wait(sequence, seconds=None)
+        await self._why_not(sequence, seconds=None)
 
     def end(self, error: StoreError) -> None:
         """Tell those who wait that nothing is sealed any more."""
@@ -66,7 +70,7 @@ class SealedFirst:
         while self._waiting:
             _, _, future = heappop(self._waiting)
             if not future.done():
-                future.set_exception(Unknown(self._over))
+                future.set_result(self._over)
 
     async def close(self) -> None:
         """Seal what is committed, for a moment; those for whom that did not work are told so."""
@@ -79,4 +83,4 @@ class SealedFirst:
         while self._waiting and self._waiting[0][0] <= last:
             _, _, future = heappop(self._waiting)
             if not future.done():
-                future.set_result(None)
+                future.set_result("")

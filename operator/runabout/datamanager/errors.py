@@ -1,5 +1,7 @@
 """What can happen to a transaction or a store. The names are the outcomes themselves."""
 
+from runabout.datamanager.transaction import BatchId
+
 
 class StoreError(Exception):
     """The root of the tree."""
@@ -32,6 +34,10 @@ class Refused(StoreError):  # noqa: N818 - an outcome
     """The store was not opened: a setting, a right or a limit is wrong, and the message says which. Nothing changed."""
 
 
+class NewerFormat(Refused):
+    """A newer version of this program wrote a part of the store: no older part may stand in for it."""
+
+
 class StorageFailed(StoreError):  # noqa: N818 - an outcome
     """The object storage's device failed in a write: what it has said to be on the disk may not be.
 
@@ -46,8 +52,13 @@ class Gone(StoreError):  # noqa: N818 - an outcome
 class Unknown(StoreError):  # noqa: N818 - an outcome
     """No definite answer came before the deadline; the writer keeps asking; `Store.settled` waits until it knows.
 
-    If commits are acknowledged when they are sealed: it is in etcd, perhaps, and not on the object storage yet.
+    `Store.outcome` says by `batch` what became of it, also in a later process; the message ends with it. If commits are
+    acknowledged when they are sealed: it is in etcd, perhaps, and not on the object storage yet.
     """
+
+    def __init__(self, message: str, *, batch: BatchId) -> None:
+        super().__init__(f"{message} (batch {batch})")
+        self.batch = batch
 
 
 class Fenced(StoreError):  # noqa: N818 - an outcome

@@ -7,6 +7,7 @@ import google_crc32c
 
 from runabout.datamanager.batch import NO_CHAIN
 from runabout.datamanager.errors import BrokenLog
+from runabout.datamanager.formats import refuse_newer, refuse_newer_store
 
 FORMAT = b"runabout-store-2"
 FORMAT_BEFORE = b"runabout-store-1"
@@ -37,11 +38,12 @@ def decode_meta(value: bytes, *, where: str) -> Meta:
     """Return the meta in `value`, also in the format before this one.
 
     Raises:
-        BrokenLog: it is of another format or has another size.
+        BrokenLog: it is of another format or has another size. NewerFormat: a newer version wrote it.
     """
     if value.startswith(FORMAT_BEFORE) and len(value) == _META_BEFORE.size:
         _, incarnation = _META_BEFORE.unpack(value)
         return Meta(incarnation, 1, incarnation)
+    refuse_newer_store(value, FORMAT, where=where)
     if not value.startswith(FORMAT):
         raise BrokenLog(f"{where} says {value[:32]!r}: a format that this version cannot read")
     if len(value) != _META.size:
@@ -97,8 +99,9 @@ def decode_sealed(value: bytes, *, where: str) -> Sealed:
     """Return what `value` says is sealed.
 
     Raises:
-        BrokenLog: it is damaged or of another format.
+        BrokenLog: it is damaged or of another format. NewerFormat: a newer version wrote it.
     """
+    refuse_newer(value, _SEALED_MAGIC, where=where)
     if len(value) != _SEALED.size + _CRC.size or value[: len(_SEALED_MAGIC)] != _SEALED_MAGIC:
         raise BrokenLog(f"{where} says {value[:32]!r}: damaged, or a format that this version cannot read")
     if google_crc32c.value(value[: -_CRC.size]) != _CRC.unpack(value[-_CRC.size :])[0]:

@@ -125,7 +125,7 @@ async def _joined(
     """
     reader = None if ost is None else DataReader(ost, reads)
     opened = await open_log(etcd, ost, keys, index, reader, observer)
-    store = Store(etcd, keys, opened, deadline=deadline, observer=observer)
+    store = Store(etcd, keys, opened, ost=ost, deadline=deadline, observer=observer)
     if ost is None:
         store.start()
         return store, True

@@ -4,20 +4,22 @@ What always holds: a manifest counts only if its last segment stands in the log 
 files are there, with their sizes. So whichever is used, the documents are those of the log up to there. If the newest
 one does not hold, the one before it and more segments say the same; what did not hold is reported. Without any the log
 is read from its beginning. What is in data files is read, and checked, when it is asked for; if it does not hold then,
-the history is loaded once more, without the manifests that name it.
+the history is loaded once more, without the manifests that name it. Nothing stands in for what a newer version wrote.
 """
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 
 from runabout.datamanager.datareader import DataReader
 from runabout.datamanager.documents import Documents
 from runabout.datamanager.errors import BrokenLog, Damaged
+from runabout.datamanager.formats import MAGIC_SIZE, is_newer
 from runabout.datamanager.head import NOTHING_SEALED, Keys, Sealed
 from runabout.datamanager.indexed import Indexed, IndexSource
 from runabout.datamanager.indexloading import load_index
 from runabout.datamanager.manifest import (
+    MAGIC,
     MAX_MANIFEST,
     Manifest,
     Pointer,
@@ -25,7 +27,7 @@ from runabout.datamanager.manifest import (
     parse_name,
 )
 from runabout.datamanager.objects import Breather, batches, list_segments, read_object, read_segment, read_segments
-from runabout.ost import ObjectStore, iterate
+from runabout.ost import ByteRange, CorruptError, NotFoundError, ObjectStore, iterate
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ async def load_history(
     are damaged, that is no choice, and none that names one of these.
 
     Raises:
-        BrokenLog: something is missing or damaged of which there is no second copy. Errors of the object storage.
+        BrokenLog: something is missing or damaged of which there is no second copy. NewerFormat: a newer version wrote
+            a manifest or segment. Errors of the object storage.
     """
     damage: list[str] = []
     names = [each async for each in _manifests(ost, keys)]
@@ -98,6 +101,34 @@ async def load_history(
             return loaded
     # What was wrong with the manifests says more than that segments are gone, which they made unnecessary.
     raise BrokenLog("; ".join(dict.fromkeys((*damage, beginning))))
+
+
+async def check_formats(ost: ObjectStore, keys: Keys, *, pointer: Pointer | None, sealed: Sealed | None) -> None:
+    """Make sure that this version can read the newest manifest and the last segment; what is damaged is let pass.
+
+    A newer version that wrote anything has written one of these: data files have the format of their manifest, and
+    index files can be made again.
+
+    Args:
+        ost: Where they are.
+        keys: Of the store.
+        pointer: The newest manifest that etcd knows of.
+        sealed: The last segment that etcd knows of.
+
+    Raises:
+        NewerFormat: it cannot. Errors of the object storage.
+    """
+    names = sorted([each async for each in _manifests(ost, keys)])[-1:]
+    for name in dict.fromkeys([*names, *([] if pointer is None else [pointer.name])]):
+        with suppress(NotFoundError, CorruptError, BrokenLog):
+            # The whole manifest may be large, and is read later.
+            if is_newer(await ost.read(keys.manifests + name, ByteRange(0, MAGIC_SIZE)), MAGIC):
+                await read_manifest(ost, keys, name)
+    known = 0 if sealed is None else sealed.first
+    last = max(await list_segments(ost, keys, after=known), default=known)
+    if last:
+        with suppress(BrokenLog):
+            await read_segment(ost, keys, last)
 
 
 async def _manifests(ost: ObjectStore, keys: Keys) -> AsyncIterator[str]:

@@ -26,6 +26,7 @@ import orjson
 import zstandard
 
 from runabout.datamanager.errors import BrokenLog
+from runabout.datamanager.formats import refuse_newer
 from runabout.datamanager.head import NOTHING_SEALED, Sealed, decode_sealed
 from runabout.records import RunId, parse_run_id
 from runabout.runindex import FileInfo
@@ -34,7 +35,8 @@ MAX_MANIFEST = 64 * 1024 * 1024
 """Bytes that a manifest may have, packed or not; more is damage. A data file takes about 400 of them."""
 LONGEST_FOLDER = 200
 """Bytes of an element of a key; a longer type goes by its checksum."""
-_MAGIC = b"RUNM\x01"
+MAGIC = b"RUNM\x01"
+"""Letters and number with which a manifest begins."""
 _HEADER = struct.Struct(">5s16sQQ16s")
 _POINTER_MAGIC = b"RUNC\x01"
 _POINTER = struct.Struct(">5sQQ16s16sQ32s")
@@ -143,8 +145,9 @@ def decode_pointer(value: bytes, *, where: str) -> Pointer:
     """Return the pointer in `value`.
 
     Raises:
-        BrokenLog: it is damaged or of another format.
+        BrokenLog: it is damaged or of another format. NewerFormat: a newer version wrote it.
     """
+    refuse_newer(value, _POINTER_MAGIC, where=where)
     if len(value) != _POINTER.size + _CRC.size or not value.startswith(_POINTER_MAGIC):
         raise BrokenLog(f"{where} says {value[:32]!r}: damaged, or a format that this version cannot read")
     if google_crc32c.value(value[: -_CRC.size]) != _CRC.unpack(value[-_CRC.size :])[0]:
@@ -221,7 +224,7 @@ class Manifest:
 
     def encode(self) -> bytes:
         """Return the bytes of the object."""
-        head = _HEADER.pack(_MAGIC, self.store_id, self.covers, self.epoch, self.incarnation)
+        head = _HEADER.pack(MAGIC, self.store_id, self.covers, self.epoch, self.incarnation)
         body: dict[str, Any] = {
             "sealed": self.sealed.encode().hex(),
             "numbers": dict(self.numbers),
@@ -267,14 +270,16 @@ def decode_manifest(data: bytes, *, where: str) -> Manifest:
     """Return the manifest in `data`; `where` names it in errors.
 
     Raises:
-        BrokenLog: the bytes are not whole, not of this format, or say two things.
+        BrokenLog: the bytes are not whole, not of this format, or say two things. NewerFormat: a newer version wrote
+            them.
     """
     if len(data) < _HEADER.size + _CRC.size or len(data) > MAX_MANIFEST:
         raise BrokenLog(f"{where} has {len(data)} bytes: no manifest has")
     if google_crc32c.value(data[: -_CRC.size]) != _CRC.unpack(data[-_CRC.size :])[0]:
         raise BrokenLog(f"{where} is damaged: its checksum does not fit its bytes")
+    refuse_newer(data, MAGIC, where=where)
     magic, store_id, covers, epoch, incarnation = _HEADER.unpack_from(data)
-    if magic != _MAGIC:
+    if magic != MAGIC:
         raise BrokenLog(f"{where} has the format {magic!r}, which this version cannot read")
     try:
         found = _manifest(data[_HEADER.size : -_CRC.size], store_id, epoch, incarnation, where=where)

@@ -1,17 +1,19 @@
 """Opening a store for writing: fencing every earlier writer, finding out what is true, and going on from there.
 
-What always holds: nothing is changed before etcd and the object storage are known to belong together; every opening has
-an epoch that no other one ever had, also if etcd goes back in time; and whatever is refused is kept and reported.
+What always holds: nothing is changed before etcd and the object storage are known to belong together, and to have
+nothing of a newer version at their ends; every opening has an epoch that no other one ever had, also if etcd goes back
+in time; and whatever is refused is kept and reported.
 """
 
 import secrets
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from runabout.datamanager.batch import decode_batch, link
 from runabout.datamanager.datareader import DataReader
 from runabout.datamanager.documents import Documents
 from runabout.datamanager.errors import BrokenLog, Unavailable
+from runabout.datamanager.formats import refuse_newer_store
 from runabout.datamanager.head import (
     FORMAT,
     Head,
@@ -24,7 +26,7 @@ from runabout.datamanager.head import (
     owner_value,
 )
 from runabout.datamanager.indexed import IndexSource
-from runabout.datamanager.loading import Base, Loaded, load_history
+from runabout.datamanager.loading import Base, Loaded, check_formats, load_history
 from runabout.datamanager.log import read_values
 from runabout.datamanager.manifest import Pointer, decode_pointer
 from runabout.datamanager.objects import last_epoch, was_opened
@@ -97,7 +99,8 @@ async def open_log(
     With an object storage they are read by `reader`.
 
     Raises:
-        BrokenLog: it cannot be continued. Unavailable: others keep opening it. Errors of etcd and the object storage.
+        BrokenLog: it cannot be continued. NewerFormat: a newer version wrote it. Unavailable: others keep opening it.
+            Errors of etcd and the object storage.
     """
     for _ in range(TRIES):
         opened = await (
@@ -112,7 +115,7 @@ async def read_state(etcd: Etcd, keys: Keys) -> State:
     """Return what etcd says of a store.
 
     Raises:
-        BrokenLog: it says two things, or is of another format. Errors of etcd.
+        BrokenLog: it says two things, or is of another format. NewerFormat: a newer version wrote it. Errors of etcd.
     """
     # All at one moment: between two reads another writer may create the store.
     page = await etcd.range(keys.head, keys.sealed + b"\x00")
@@ -132,6 +135,19 @@ async def read_state(etcd: Etcd, keys: Keys) -> State:
     return State(found, sealed, newest, raw)
 
 
+async def _check_last_batch(etcd: Etcd, keys: Keys, life: Life) -> None:
+    """Make sure that this version can read the end of the log, if etcd has it; what is damaged is let pass.
+
+    Raises:
+        NewerFormat: it cannot. Errors of etcd.
+    """
+    key = keys.wal(life.head.sequence)
+    value = await etcd.get(key)
+    if value is not None:
+        with suppress(BrokenLog):
+            link(value, where=key.decode())
+
+
 # without an object storage
 
 
@@ -145,6 +161,7 @@ async def _open_alone(etcd: Etcd, keys: Keys, index: IndexSource | None) -> Open
         )
     if state.life is None:
         return await _create(etcd, keys, state, secrets.token_bytes(ID_SIZE), epoch=1, loaded=nothing)
+    await _check_last_batch(etcd, keys, state.life)
     fenced = await _fence(etcd, keys, state, state.life, epoch=state.life.head.epoch + 1)
     return None if fenced is None else await _replay(etcd, keys, fenced, state, nothing)
 
@@ -156,6 +173,9 @@ async def _open_with(
     etcd: Etcd, ost: ObjectStore, keys: Keys, index: IndexSource | None, reader: DataReader | None, observer: Observer
 ) -> Opened | None:
     state = await read_state(etcd, keys)
+    await check_formats(ost, keys, pointer=state.manifest, sealed=state.pointer)
+    if state.life is not None:
+        await _check_last_batch(etcd, keys, state.life)
     store_id = await _identify(ost, keys, state)
     if store_id is None:
         return None
@@ -215,7 +235,7 @@ async def _identify(ost: ObjectStore, keys: Keys, state: State) -> bytes | None:
     """Return the store's id, after making sure that both places have the same; None if somebody else was quicker.
 
     Raises:
-        BrokenLog: they do not belong together.
+        BrokenLog: they do not belong together. NewerFormat: a newer version made the object storage's.
     """
     where = keys.identity
     try:
@@ -232,6 +252,7 @@ async def _identify(ost: ObjectStore, keys: Keys, state: State) -> bytes | None:
         except AlreadyExistsError:
             return None
         return store_id
+    refuse_newer_store(data, FORMAT, where=f"the object {where}")
     if not data.startswith(FORMAT) or len(data) != len(FORMAT) + ID_SIZE:
         raise BrokenLog(f"the object {where} says {data[:32]!r}: damaged, or a format that this version cannot read")
     store_id = data[len(FORMAT) :]

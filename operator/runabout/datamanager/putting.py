@@ -11,6 +11,7 @@ from runabout.datamanager.access import why_not_written
 from runabout.datamanager.errors import Fenced, Unavailable, Unknown
 from runabout.datamanager.head import Head, Keys, who_has
 from runabout.datamanager.space import SpaceWatch
+from runabout.datamanager.transaction import BatchId
 from runabout.datamanager.waiting import Queue, Waiting
 from runabout.etcd import (
     Compare,
@@ -48,8 +49,10 @@ class BatchPutter:
         """For how long that has been so; 0 while it is not."""
         return 0.0 if self._stuck_since is None else asyncio.get_running_loop().time() - self._stuck_since
 
-    async def put(self, waiting: list[Waiting], value: bytes, before: Head, head: Head) -> None:
+    async def put(self, waiting: list[Waiting], value: bytes, before: Head, head: Head, *, batch: BatchId) -> None:
         """Write a batch that continues the log after the head `before`; return when it is written.
+
+        Callers who are not told what became of it are told its id, `batch`.
 
         Raises:
             Unavailable: it is not, and will not be. Fenced: the same, and nothing else of this writer ever will.
@@ -85,7 +88,7 @@ class BatchPutter:
                     self._found(result.values, value, before)
                     return
                 self._stuck_since = begin if self._stuck_since is None else self._stuck_since
-                self._give_up(waiting, said, unclear=unclear)
+                self._give_up(waiting, said, batch=batch, unclear=unclear)
                 await asyncio.sleep(RETRY_SECONDS)
         finally:
             self._stuck_since = None
@@ -104,7 +107,7 @@ class BatchPutter:
         if values[0] != value:
             raise Fenced(who_has(values[1], self._keys, before))
 
-    def _give_up(self, waiting: list[Waiting], error: Exception, *, unclear: bool) -> None:
+    def _give_up(self, waiting: list[Waiting], error: Exception, *, batch: BatchId, unclear: bool) -> None:
         """Answer those who began to wait a deadline ago: some are in a batch that may be written, others in none.
 
         Raises:
@@ -113,7 +116,7 @@ class BatchPutter:
         before = asyncio.get_running_loop().time() - self._deadline
         late = [item for item in waiting if item.since < before]
         for item in late if unclear else ():
-            item.fail(Unknown(f"no definite answer from etcd: {error}"))
+            item.fail(Unknown(f"no definite answer from etcd: {error}", batch=batch))
         self._queue.fail(
             Unavailable(f"etcd gives no definite answer to an earlier transaction: {error}"), before=before
         )

@@ -16,6 +16,7 @@ import google_crc32c
 
 from runabout.datamanager.batch import Link, link
 from runabout.datamanager.errors import BrokenLog
+from runabout.datamanager.formats import refuse_newer
 
 TARGET_SEGMENT = 4 * 1024 * 1024
 """Bytes of batches after which a segment is closed."""
@@ -69,7 +70,8 @@ def decode_segment(data: bytes, *, where: str) -> Segment:
     """Return the segment in `data`; `where` names it in errors.
 
     Raises:
-        BrokenLog: the bytes are not whole, not of this format, or say two things.
+        BrokenLog: the bytes are not whole, not of this format, or say two things. NewerFormat: a newer version wrote
+            them, or a batch in them.
     """
     start, end = _HEADER.size + _CRC.size, len(data) - _FOOTER.size - _CRC.size
     if end < start:
@@ -78,6 +80,7 @@ def decode_segment(data: bytes, *, where: str) -> Segment:
         raise BrokenLog(f"{where} is larger than the {MAX_SEGMENT} bytes that a segment may have")
     if google_crc32c.value(data[: -_CRC.size]) != _CRC.unpack(data[-_CRC.size :])[0]:
         raise BrokenLog(f"{where} is damaged: its checksum does not fit its bytes")
+    refuse_newer(data, _MAGIC, where=where)
     magic, store_id, first, last, epoch, incarnation, previous = _HEADER.unpack_from(data)
     if magic != _MAGIC:
         raise BrokenLog(f"{where} has the format {magic!r}, which this version cannot read")

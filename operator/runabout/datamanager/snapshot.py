@@ -17,6 +17,7 @@ from runabout.datamanager.batch import NO_CHAIN, Batch, decode_batch
 from runabout.datamanager.datafile import read_rows
 from runabout.datamanager.datafiles import read_files
 from runabout.datamanager.errors import BrokenLog, MissingBatch, Unavailable
+from runabout.datamanager.formats import refuse_newer_store
 from runabout.datamanager.head import FORMAT, NOTHING_SEALED, Head, Keys, Meta
 from runabout.datamanager.loading import Base, read_manifest
 from runabout.datamanager.log import PAGE
@@ -189,12 +190,13 @@ async def read_identity(ost: ObjectStore, keys: Keys) -> bytes | None:
     """Return the store's id as the object storage has it, None if it does not know the store.
 
     Raises:
-        BrokenLog: it is damaged. Errors of the object storage.
+        BrokenLog: it is damaged. NewerFormat: a newer version made it. Errors of the object storage.
     """
     try:
         data = await ost.read(keys.identity)
     except NotFoundError:
         return None
+    refuse_newer_store(data, FORMAT, where=f"the object {keys.identity}")
     if not data.startswith(FORMAT) or len(data) != len(FORMAT) + ID_SIZE:
         raise BrokenLog(
             f"the object {keys.identity} says {data[:32]!r}: damaged, or a format that this version cannot read"

@@ -29,13 +29,15 @@ from runabout.datamanager.head import Head, Keys, decode_head, who_has
 from runabout.datamanager.indexed import Runs
 from runabout.datamanager.observing import NOBODY, Observer
 from runabout.datamanager.opening import Opened
+from runabout.datamanager.outcome import Outcome, id_of_batch, outcome_of
 from runabout.datamanager.putting import BatchPutter
 from runabout.datamanager.recovery import Recovery
 from runabout.datamanager.sealer import Sealer
 from runabout.datamanager.space import SpaceWatch
-from runabout.datamanager.transaction import Append, Committed, Put, Sequence, Transaction
+from runabout.datamanager.transaction import Append, BatchId, Committed, Put, Sequence, Transaction
 from runabout.datamanager.waiting import Queue, Waiting
 from runabout.etcd import Etcd, EtcdError
+from runabout.ost import ObjectStore
 from runabout.records import RunId
 
 COMPLETE_AGAIN_SECONDS = 5.0
@@ -51,9 +53,19 @@ class _Prepared:
 class Store:
     """One writer of one store; made by `joining.open_store`."""
 
-    def __init__(self, etcd: Etcd, keys: Keys, opened: Opened, *, deadline: float, observer: Observer = NOBODY) -> None:
+    def __init__(
+        self,
+        etcd: Etcd,
+        keys: Keys,
+        opened: Opened,
+        *,
+        ost: ObjectStore | None,
+        deadline: float,
+        observer: Observer = NOBODY,
+    ) -> None:
         self._observer = observer
         self._etcd = etcd
+        self._ost = ost
         self._keys = keys
         self._head = opened.head
         self._deadline = deadline
@@ -250,7 +262,7 @@ class Store:
         """
         committed = await self._commit(transaction)
         if self._sealed_first is not None:
-            await self._sealed_first.wait(committed.sequence, seconds=self._deadline)
+            await self._sealed_first.wait(committed.sequence, batch=committed.batch, seconds=self._deadline)
         return committed
 
     async def _commit(self, transaction: Transaction) -> Committed:
@@ -269,11 +281,23 @@ class Store:
         return await future
 
     async def settled(self) -> None:
-        """Return when no transaction is under way: after `Unknown`, reads then say what is true."""
+        """Return when no transaction is under way: after `Unknown`, reads and `outcome` then say what is true."""
         async with self._news:
             await self._news.wait_for(lambda: not self._putter.stuck or self._failed is not None)
         if self._sealed_first is not None:
             await self._sealed_first.settled(self.sequence)
+
+    async def outcome(self, batch: BatchId) -> Outcome:
+        """Return what became of a batch, of this writer or an earlier one; waits as `settled` does.
+
+        Raises:
+            Fenced: somebody else writes this store now: ask there. Unavailable: etcd or the object storage does not
+                answer. BrokenLog: the segment that should have it is damaged. What stopped this writer.
+            ValueError: this is no batch's id.
+        """
+        await self.settled()
+        await self.sync()
+        return await outcome_of(self._etcd, self._ost, self._keys, batch, end=self._head.sequence)
 
     async def broken(self) -> StoreError:
         """Return why this writer had to stop, once it has."""
@@ -381,21 +405,23 @@ class Store:
         sequence = self._head.sequence + 1
         transactions = tuple(item.entries for item in prepared)
         batch_id, begin = secrets.token_bytes(16), asyncio.get_running_loop().time()
+        batch = id_of_batch(sequence, batch_id)
         try:
             value = encode_batch(
                 sequence=sequence, previous=self._head.chain, batch_id=batch_id, transactions=transactions
             )
             head = Head(self._head.incarnation, self._head.epoch, sequence, next_chain(self._head.chain, value))
-            await self._putter.put([item.waiting for item in prepared], value, self._head, head)
+            await self._putter.put([item.waiting for item in prepared], value, self._head, head, batch=batch)
             self._documents.apply(Batch(sequence, self._head.chain, head.chain, batch_id, transactions))
         except Unavailable as error:
-            await self._answer(prepared, error)
+            await self._answer(prepared, batch, error)
             return
         except Fenced as error:
-            await self._answer(prepared, error)
+            await self._answer(prepared, batch, error)
             raise
         except BaseException:
-            await self._answer(prepared, Unknown("the writer ended before it had taken note of a definite answer"))
+            ended = Unknown("the writer ended before it had taken note of a definite answer", batch=batch)
+            await self._answer(prepared, batch, ended)
             raise
         self._head = head
         for item in prepared:
@@ -406,15 +432,15 @@ class Store:
             self._space.added(len(value))
         seconds = asyncio.get_running_loop().time() - begin
         self._observer.committed(transactions=len(prepared), size=len(value), seconds=seconds)
-        await self._answer(prepared, None)
+        await self._answer(prepared, batch, None)
 
-    async def _answer(self, prepared: list[_Prepared], error: StoreError | None) -> None:
+    async def _answer(self, prepared: list[_Prepared], batch: BatchId, error: StoreError | None) -> None:
         """Tell those in a batch what became of it, and all others that there is news."""
         for item in prepared:
             if error is not None:
                 item.waiting.fail(error)
             else:
-                item.waiting.succeed(Committed(Sequence(self._head.sequence), item.appended))
+                item.waiting.succeed(Committed(Sequence(self._head.sequence), item.appended, batch))
         async with self._news:
             self._news.notify_all()
 

@@ -1,10 +1,12 @@
 """What a caller asks for: a few documents written together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NewType, TypeAlias
 
 Sequence = NewType("Sequence", int)
 """The number of a batch in the log; 0 is the empty store."""
+BatchId = NewType("BatchId", str)
+"""Which batch, written or not: its place in the log and its random id, as hexadecimal text; see `Store.outcome`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +84,4 @@ class Committed:
 
     sequence: Sequence
     appended: tuple[int, ...] = ()
+    batch: BatchId = field(default=BatchId(""), compare=False)

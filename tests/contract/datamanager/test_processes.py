@@ -18,6 +18,7 @@ import pytest
 
 from contract.datamanager.conftest import BUCKET
 from fixtures.etcd_server import EtcdServer
+from fixtures.follower_process import FollowerProcess
 from fixtures.s3_server import S3Server
 from fixtures.writer_process import DOC, NOTE, WriterProcess
 from lab.etcds import GrpcLab
@@ -53,6 +54,9 @@ class Place:
         )
         self.processes.append(made)
         return made
+
+    def follower(self) -> FollowerProcess:
+        return FollowerProcess(etcd=self.server.endpoint, ost=self.settings, store=self.stores.keys.store)
 
     async def some(self, writer: WriterProcess) -> None:
         """Return at a random moment of a writer's work."""
@@ -119,6 +123,27 @@ async def test_a_writer_that_is_killed_at_any_moment_loses_nothing_it_was_told(p
         async with place.writer() as writer:
             await place.some(writer)
         assert writer.reported == []
+    await place.check()
+
+
+@pytest.mark.timeout(300)
+async def test_three_readers_beside_a_writer_that_is_killed_reach_every_sequence_it_was_told(place: Place) -> None:
+    readers = [place.follower() for _ in range(3)]
+    async with AsyncExitStack() as stack:
+        for turn in range(ROUNDS):
+            async with place.writer() as writer:
+                await writer.until(lambda it: it.opened)
+                if turn == 0:
+                    for each in readers:
+                        await stack.enter_async_context(each)
+                await place.some(writer)
+            last = writer.sequence
+            for each in readers:
+                await each.until(lambda it, last=last: it.reached >= last or it.ended != "")  # type: ignore[misc]  # mypy infers no lambda with a default
+                assert each.ended == ""
+                told = {number: text for writer in place.processes for text, number in writer.told.items()}
+                assert {number: each.notes.get(number) for number in told} == told
+    assert all(each.steps == sorted(each.steps) for each in readers)
     await place.check()
 
 

@@ -1,5 +1,6 @@
 """The operator's process: what it says and how it exits when it cannot begin, and what its log looks like."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.etcd_server import EtcdServer
+from fixtures.s3_server import versitygw
+from runabout.etcd import connect
 from runabout.handlers.process import EXIT_SETTINGS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -130,6 +133,53 @@ def test_an_etcd_that_cannot_serve_ends_the_process_with_the_setting_to_change(t
     assert ended.returncode == EXIT_SETTINGS
     [line] = ended.stderr.splitlines()
     assert "start every member with --max-request-bytes=2097152 or more" in line
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "not-the-one"}, "SignatureDoesNotMatch"),
+        ({"RUNABOUT_OST": "s3://never-made/records"}, "create the bucket or correct its name"),
+    ],
+    ids=["wrong secret", "missing bucket"],
+)
+def test_an_s3_server_that_refuses_ends_the_process_in_one_line_and_nothing_is_in_etcd(
+    tmp_path: Path, wrong: dict[str, str], words: str
+) -> None:
+    kubeconfig(tmp_path)
+    files = tmp_path / "s3"
+    files.mkdir()
+    with EtcdServer(tmp_path / "etcd", fsync=False) as etcd, versitygw(files) as s3:
+        s3.client().create_bucket(Bucket="runs")
+        ended = python(
+            "-m",
+            "runabout",
+            "operator",
+            folder=tmp_path,
+            **{
+                **s3.environment("runs", "records"),
+                "RUNABOUT_ETCD_ENDPOINTS": etcd.endpoint,
+                "RUNABOUT_LEASE": "false",
+                "RUNABOUT_LISTEN": "127.0.0.1",
+                "RUNABOUT_HEALTH_PORT": "0",
+                "RUNABOUT_METRICS_PORT": "0",
+                **wrong,
+            },
+        )
+        assert ended.returncode == EXIT_SETTINGS, ended.stderr
+        [line] = ended.stderr.splitlines()
+        assert words in line
+        assert "Traceback" not in ended.stdout
+        assert asyncio.run(keys_of(etcd.endpoint)) == []
+        assert "Contents" not in s3.client().list_objects_v2(Bucket="runs")
+
+
+async def keys_of(endpoint: str) -> list[bytes]:
+    """Return all keys in an etcd."""
+    etcd = connect(endpoint)
+    page = await etcd.range(b"\x00", b"\xff")
+    await etcd.close()
+    return [item.key for item in page.items]
 
 
 def test_without_a_folder_for_logs_the_process_says_so(tmp_path: Path) -> None:

@@ -124,6 +124,23 @@ async def test_what_goes_and_what_stays(rules: list[Rule], runs: set[int], logs:
         assert await here.logs() == {name(number) for number in logs}
 
 
+@pytest.mark.parametrize(
+    ("rule", "left"),
+    [
+        (Rule(days=10, logDays=5), {f"archives/{name(1)}/a/1/workspace", f"logs/{name(1)}/a/1/0"}),
+        (Rule(logDays=10), {f"archives/{name(number)}/a/1/workspace" for number in (0, 1)} | {f"logs/{name(1)}/a/1/0"}),
+    ],
+    ids=["the run", "its logs alone"],
+)
+async def test_archives_go_with_their_run_and_not_with_its_logs(rule: Rule, left: set[str]) -> None:
+    async with scene() as here:
+        for number, days in enumerate((20, 1)):
+            run = await here.add(number, days=days)
+            await here.ost.write(f"archives/{run}/a/1/workspace", b"files", size=5)
+        await here.keep(rule)
+        assert {item.key async for item in iterate(here.ost, "")} == left
+
+
 async def test_nothing_is_left_of_a_run_that_goes_and_all_of_one_that_stays() -> None:
     async with scene() as here:
         await here.add(0, days=20)

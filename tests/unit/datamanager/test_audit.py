@@ -8,7 +8,7 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
-from lab.damage import CHANGES, EVERYTHING, Scene, check, is_true, only, scene
+from lab.damage import CHANGES, EVERYTHING, NOT_OPEN, Scene, check, is_true, only, scene
 from runabout.datamanager.audit import audit_store
 from runabout.datamanager.batch import encode_batch, next_chain
 from runabout.datamanager.manifest import decode_pointer
@@ -173,7 +173,9 @@ async def test_a_segment_of_a_newer_format_asks_for_a_newer_version() -> None:
             return body + struct.pack(">I", google_crc32c.value(body))
 
         await it.change(it.stores.keys.segment(14), newer)
-        assert (await only(it)).todo.startswith("use a newer version if one wrote it; otherwise put the object back")
+        found = await only(it)
+        assert found.todo.startswith("use a newer version if one wrote it; otherwise put the object back")
+        assert NOT_OPEN in found.means
 
 
 # chains

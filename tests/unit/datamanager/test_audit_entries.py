@@ -56,7 +56,7 @@ POINTERS: dict[str, tuple[str, Rewrite, str]] = {
         lambda value: replace(decode_head(value, where=""), incarnation=bytes(16)).encode(),
         "is of another life of the store than store/0/meta",
     ),
-    "meta: newer": ("meta", lambda _: b"runabout-store-9", "a format that this version cannot read"),
+    "meta: newer": ("meta", lambda _: b"runabout-store-9", "has the format 9, which this version cannot read"),
 }
 
 

@@ -146,7 +146,7 @@ WITHOUT_SIZE = zstandard.ZstdCompressor(write_content_size=False).compress(ACTIO
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (HEADER.replace(b"RUNB\x01", b"RUNB\x02") + FRAME, r"here has the format b'RUNB\\x02', which this version"),
+        (HEADER.replace(b"RUNB\x01", b"RUNB\x00") + FRAME, r"here has the format b'RUNB\\x00', which this version"),
         (stored(ACTIONS + b"\x00"), "bytes are left over"),
         (stored(ACTIONS[:-1]), "out of bounds"),
         (stored(ACTIONS[:4]), "cannot be decoded"),
@@ -160,7 +160,7 @@ WITHOUT_SIZE = zstandard.ZstdCompressor(write_content_size=False).compress(ACTIO
         (HEADER, "cannot be decoded"),
     ],
     ids=[
-        "newer format",
+        "no format of ours",
         "left over",
         "cut action",
         "no action",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runabout.datamanager import BrokenLog
+from runabout.datamanager import BrokenLog, NewerFormat
 from runabout.datamanager.head import (
     FORMAT,
     Head,
@@ -86,11 +86,17 @@ def test_the_format_before_is_read_and_its_incarnation_is_the_stores_id() -> Non
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b"runabout-store-3" + META[16:], META[:-1], META + b"x", b"runabout-store-1", b"x" * 56]
+    "value", [b"", b"runabout-store-0" + META[16:], META[:-1], META + b"x", b"runabout-store-1", b"x" * 56]
 )
 def test_meta_of_another_format_or_size_is_refused(value: bytes) -> None:
     with pytest.raises(BrokenLog, match=r"^here "):
         decode_meta(value, where="here")
+
+
+@pytest.mark.parametrize("size", [16, len(META), len(META) + 8])
+def test_meta_of_a_newer_format_is_told_from_damage_however_long_it_is(size: int) -> None:
+    with pytest.raises(NewerFormat, match=r"^here has the format 3, which this version cannot read"):
+        decode_meta((b"runabout-store-3" + META[16:] + bytes(8))[:size], where="here")
 
 
 SEALED = (

@@ -112,7 +112,7 @@ def _resealed(data: bytes, place: int, new: bytes) -> bytes:
     ("place", "new", "message"),
     [
         (0, b"RUNX", "format"),
-        (4, b"\x02", "format"),
+        (4, b"\x00", "format"),
         (21, b"\x00" * 7 + b"\x08", "does not continue"),  # first
         (29, b"\x00" * 7 + b"\x08", "says two things"),  # last
         (61, b"Q" * 16, "does not continue"),  # chain before

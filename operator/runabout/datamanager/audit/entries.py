@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from runabout.datamanager.audit.seen import Part, Seen, said
 from runabout.datamanager.batch import NO_CHAIN, decode_batch, link
-from runabout.datamanager.errors import BrokenLog
+from runabout.datamanager.errors import BrokenLog, NewerFormat
 from runabout.datamanager.head import (
     Head,
     Keys,
@@ -53,7 +53,7 @@ def _decoded(seen: Seen, key: bytes, decode: Callable[..., T], part: Part) -> T 
         return None
     try:
         return decode(value, where=key.decode())
-    except BrokenLog as error:
+    except (BrokenLog, NewerFormat) as error:
         seen.add(part, key, said(error, key.decode()))
         return None
 
@@ -63,7 +63,7 @@ async def read_head(etcd: Etcd, keys: Keys) -> Head | None:
     value = await etcd.get(keys.head)
     try:
         return None if value is None else decode_head(value, where="")
-    except BrokenLog:
+    except (BrokenLog, NewerFormat):
         return None
 
 
@@ -117,7 +117,7 @@ class Log:
         try:
             found = link(item.value, where=where)
             decode_batch(item.value, where=where, known=found)
-        except BrokenLog as error:
+        except (BrokenLog, NewerFormat) as error:
             seen.add(Part.BATCH, where, said(error, where), first=number, last=number)
             return
         known, part = self._ends.get(number), Part.BATCH
@@ -150,7 +150,7 @@ class Log:
         value = await self._etcd.get(keys.sealed)
         try:
             sealed = None if value is None else decode_sealed(value, where="")
-        except BrokenLog:
+        except (BrokenLog, NewerFormat):
             sealed = None
         needed = (seen.end if sealed is None else sealed.last) + 1
         if head.sequence >= needed and (self._first is None or self._first > needed):

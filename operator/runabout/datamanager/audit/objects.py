@@ -17,7 +17,7 @@ from runabout.datamanager.audit.seen import Part, Seen, said
 from runabout.datamanager.batch import NO_CHAIN
 from runabout.datamanager.datafile import read_rows
 from runabout.datamanager.datafiles import read_files
-from runabout.datamanager.errors import BrokenLog
+from runabout.datamanager.errors import BrokenLog, NewerFormat
 from runabout.datamanager.head import Keys, Sealed, number_of
 from runabout.datamanager.loading import Base, read_manifest
 from runabout.datamanager.manifest import DataFile, folder_of, parse_index_name, parse_name
@@ -98,7 +98,7 @@ class Objects:
         where = self.keys.identity
         try:
             seen.store_id = await read_identity(self.ost, self.keys)
-        except BrokenLog as error:
+        except (BrokenLog, NewerFormat) as error:
             seen.add(Part.IDENTITY, where, said(error, where))
             return
         seen.objects += 1
@@ -179,7 +179,7 @@ class Objects:
             total.add(info.size)
             try:
                 base = self._manifests.get(name) or await read_manifest(self.ost, keys, name)
-            except BrokenLog as error:
+            except (BrokenLog, NewerFormat) as error:
                 seen.add(Part.MANIFEST, where, said(error, where), covers=parsed.covers)
                 continue
             what = _contradiction(base, keys)
@@ -237,7 +237,7 @@ class Objects:
             try:
                 if each.key not in self._aside:
                     await self._read_aside(each.key)
-            except BrokenLog as error:
+            except (BrokenLog, NewerFormat) as error:
                 seen.add(Part.QUARANTINE, each.key, said(error, each.key))
             else:
                 self._aside.add(each.key)
@@ -272,6 +272,8 @@ async def _ahead(
             return await fetch(item)
         except BrokenLog as error:
             return error
+        except NewerFormat as error:
+            return BrokenLog(str(error))
 
     fetching: deque[tuple[S, asyncio.Task[T | BrokenLog]]] = deque()
     try:
