@@ -2,10 +2,9 @@
 
 A rule is of a group and all below it; the one of the longest group counts. Removing is a transaction like any other; a
 run's objects are deleted after it, by whoever works then: the store knows whose until they are. Logs may go before
-their run, archives go with it. The history is walked from
-the newest run to the oldest, a few at a time, again and again, by the run index: records are read of those runs alone
-that are about to go. So it costs little, and a rule is kept within minutes, for very long histories within hours. Live
-runs are never touched, nor is what cannot be read.
+their run, archives go with it. The history is walked from the newest run to the oldest, a few at a time, again and
+again, by the run index: records are read of those runs alone that are about to go. So it costs little, and a rule is
+kept within minutes, for very long histories within hours. Live runs are never touched, nor is what cannot be read.
 """
 
 import asyncio

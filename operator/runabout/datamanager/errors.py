@@ -83,3 +83,7 @@ class SplitHistory(BrokenLog):
 
 class MissingBatch(BrokenLog):
     """A batch that should be in etcd is not there: lost, or moved on by an earlier writer that is not yet fenced."""
+
+
+BROKEN_OR_NEWER = (BrokenLog, NewerFormat)
+"""Why a part cannot be read, for those who look at all of them and go on."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runabout.datamanager.batch import encode_batch, next_chain
-from runabout.datamanager.errors import BrokenLog, NewerFormat, StoreError, Unavailable
+from runabout.datamanager.errors import BROKEN_OR_NEWER, StoreError, Unavailable
 from runabout.datamanager.exportformat import Export, check_data, read_data, read_export
 from runabout.datamanager.head import FORMAT, Head, Keys, Meta, Sealed, decode_meta, owner_value
 from runabout.datamanager.manifest import DataFile, Manifest, folder_of
@@ -248,5 +248,5 @@ class _Making:
             return False
         try:
             return decode_meta(value, where=self._keys.meta.decode()).store_id == self._meta.store_id
-        except (BrokenLog, NewerFormat):
+        except BROKEN_OR_NEWER:
             return False

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from runabout.datamanager.audit.seen import Part, Seen, said
+from runabout.datamanager.audit.seen import Part, Seen
 from runabout.datamanager.batch import NO_CHAIN, decode_batch, link
-from runabout.datamanager.errors import BrokenLog, NewerFormat
+from runabout.datamanager.errors import BROKEN_OR_NEWER
 from runabout.datamanager.head import (
     Head,
     Keys,
@@ -53,8 +53,8 @@ def _decoded(seen: Seen, key: bytes, decode: Callable[..., T], part: Part) -> T 
         return None
     try:
         return decode(value, where=key.decode())
-    except (BrokenLog, NewerFormat) as error:
-        seen.add(part, key, said(error, key.decode()))
+    except BROKEN_OR_NEWER as error:
+        seen.fail(part, key, error)
         return None
 
 
@@ -63,7 +63,7 @@ async def read_head(etcd: Etcd, keys: Keys) -> Head | None:
     value = await etcd.get(keys.head)
     try:
         return None if value is None else decode_head(value, where="")
-    except (BrokenLog, NewerFormat):
+    except BROKEN_OR_NEWER:
         return None
 
 
@@ -117,8 +117,8 @@ class Log:
         try:
             found = link(item.value, where=where)
             decode_batch(item.value, where=where, known=found)
-        except (BrokenLog, NewerFormat) as error:
-            seen.add(Part.BATCH, where, said(error, where), first=number, last=number)
+        except BROKEN_OR_NEWER as error:
+            seen.fail(Part.BATCH, where, error, first=number, last=number)
             return
         known, part = self._ends.get(number), Part.BATCH
         if found.sequence != number:
@@ -150,7 +150,7 @@ class Log:
         value = await self._etcd.get(keys.sealed)
         try:
             sealed = None if value is None else decode_sealed(value, where="")
-        except (BrokenLog, NewerFormat):
+        except BROKEN_OR_NEWER:
             sealed = None
         needed = (seen.end if sealed is None else sealed.last) + 1
         if head.sequence >= needed and (self._first is None or self._first > needed):

@@ -16,8 +16,6 @@ MOVE = "`runabout data export` does not need it: export the store, and import th
 RESTART = "restart the operator: its next checkpoint takes its place"
 REINDEX = "restart the operator: it makes this part of the index again from the documents"
 OLD = "nothing: it goes with its checkpoint, which is an old one"
-NEWER = "this version cannot read"
-"""Part of what is said of another format."""
 LAST_EXPORT = "without one, what is left is the last export"
 
 
@@ -65,7 +63,7 @@ def explain(seen: Seen) -> list[Finding]:
 
 def _finding(damage: Damage, verdict: Verdict) -> Finding:
     means, todo = _EXPLAIN[damage.part](damage, verdict)
-    if NEWER in damage.what:
+    if "this version cannot read" in damage.what:
         todo = f"use a newer version if one wrote it; otherwise {todo}"
     return Finding(damage.where, damage.what, means, todo)
 
@@ -85,7 +83,7 @@ def judge(seen: Seen) -> Verdict:
 def _opens(seen: Seen) -> bool:
     stops = {Part.IDENTITY, Part.STRANGER, Part.STATE}
     newer = {Part.MANIFEST, Part.SEGMENT, Part.BATCH}
-    if any(each.part in stops or (each.part in newer and NEWER in each.what) for each in seen.damages):
+    if any(each.part in stops or (each.part in newer and each.newer) for each in seen.damages):
         return False
     keys = seen.keys
     for key, value in ((keys.sealed, seen.sealed), (keys.manifest, seen.pointer)):

@@ -13,11 +13,11 @@ from typing import TypeVar
 
 from runabout.datamanager.audit.comparing import compare_pointers
 from runabout.datamanager.audit.index import Indexes, contradiction
-from runabout.datamanager.audit.seen import Part, Seen, said
+from runabout.datamanager.audit.seen import Part, Seen
 from runabout.datamanager.batch import NO_CHAIN
 from runabout.datamanager.datafile import read_rows
 from runabout.datamanager.datafiles import read_files
-from runabout.datamanager.errors import BrokenLog, NewerFormat
+from runabout.datamanager.errors import BROKEN_OR_NEWER, BrokenLog, NewerFormat
 from runabout.datamanager.head import Keys, Sealed, number_of
 from runabout.datamanager.loading import Base, read_manifest
 from runabout.datamanager.manifest import DataFile, folder_of, parse_index_name, parse_name
@@ -98,8 +98,8 @@ class Objects:
         where = self.keys.identity
         try:
             seen.store_id = await read_identity(self.ost, self.keys)
-        except (BrokenLog, NewerFormat) as error:
-            seen.add(Part.IDENTITY, where, said(error, where))
+        except BROKEN_OR_NEWER as error:
+            seen.fail(Part.IDENTITY, where, error)
             return
         seen.objects += 1
         if seen.store_id is None:
@@ -147,10 +147,9 @@ class Objects:
                         last=last,
                     )
                     chain = None
-                if isinstance(part, BrokenLog):
+                if isinstance(part, BROKEN_OR_NEWER):
                     at, chain = _guess_end(seen, first, following), None
-                    what = said(part, where)
-                    seen.add(Part.SEGMENT, where, what, first=first, last=at)
+                    seen.fail(Part.SEGMENT, where, part, first=first, last=at)
                     continue
                 self._ids[part.store_id] += 1
                 what = _misfit(part, seen, at, chain)
@@ -179,8 +178,8 @@ class Objects:
             total.add(info.size)
             try:
                 base = self._manifests.get(name) or await read_manifest(self.ost, keys, name)
-            except (BrokenLog, NewerFormat) as error:
-                seen.add(Part.MANIFEST, where, said(error, where), covers=parsed.covers)
+            except BROKEN_OR_NEWER as error:
+                seen.fail(Part.MANIFEST, where, error, covers=parsed.covers)
                 continue
             what = _contradiction(base, keys)
             self._ids[base.manifest.store_id] += 1
@@ -216,10 +215,9 @@ class Objects:
         async with aclosing(_ahead(wanted, fetch)) as found:
             async for file, result in found:
                 total.add(file.size)
-                if isinstance(result, BrokenLog):
-                    what = said(result, file.object)
+                if isinstance(result, BROKEN_OR_NEWER):
                     covers = wanted[file][0].manifest.covers
-                    seen.add(Part.DATA, file.object, what, file=file, covers=covers)
+                    seen.fail(Part.DATA, file.object, result, file=file, covers=covers)
                     seen.with_gaps.update(base.pointer.name for base in wanted[file])
                 else:
                     self._files.add(file)
@@ -237,8 +235,8 @@ class Objects:
             try:
                 if each.key not in self._aside:
                     await self._read_aside(each.key)
-            except (BrokenLog, NewerFormat) as error:
-                seen.add(Part.QUARANTINE, each.key, said(error, each.key))
+            except BROKEN_OR_NEWER as error:
+                seen.fail(Part.QUARANTINE, each.key, error)
             else:
                 self._aside.add(each.key)
                 seen.objects, seen.size = seen.objects + 1, seen.size + each.size
@@ -264,18 +262,16 @@ class Objects:
 
 async def _ahead(
     items: Iterable[S], fetch: Callable[[S], Awaitable[T]]
-) -> AsyncGenerator[tuple[S, T | BrokenLog], None]:
-    """Return each item with what `fetch` returns for it, or its BrokenLog; in order, a few at a time."""
+) -> AsyncGenerator[tuple[S, T | BrokenLog | NewerFormat], None]:
+    """Return each item with what `fetch` returns for it, or why it cannot be read; in order, a few at a time."""
 
-    async def one(item: S) -> T | BrokenLog:
+    async def one(item: S) -> T | BrokenLog | NewerFormat:
         try:
             return await fetch(item)
-        except BrokenLog as error:
+        except BROKEN_OR_NEWER as error:
             return error
-        except NewerFormat as error:
-            return BrokenLog(str(error))
 
-    fetching: deque[tuple[S, asyncio.Task[T | BrokenLog]]] = deque()
+    fetching: deque[tuple[S, asyncio.Task[T | BrokenLog | NewerFormat]]] = deque()
     try:
         for item in items:
             fetching.append((item, asyncio.create_task(one(item))))

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from runabout.datamanager.errors import NewerFormat
 from runabout.datamanager.head import Head, Keys, Meta, Sealed
 from runabout.datamanager.loading import Base
 from runabout.datamanager.manifest import DataFile, Pointer
@@ -44,6 +45,8 @@ class Damage:
     file: DataFile | None = None
     covers: int = 0
     """Of the manifest that it belongs to."""
+    newer: bool = False
+    """Whether a newer version wrote it, which is no damage but cannot be read."""
 
 
 def said(error: Exception, where: str) -> str:
@@ -122,6 +125,11 @@ class Seen:
         """Take note of a damage."""
         name = where.decode() if isinstance(where, bytes) else where
         self.damages.append(Damage(part, name, what, **more))  # type: ignore[arg-type]  # by name
+
+    def fail(self, part: Part, where: str | bytes, error: Exception, **more: int | DataFile | None) -> None:
+        """Take note of what cannot be read, in the words of its error."""
+        name = where.decode() if isinstance(where, bytes) else where
+        self.add(part, name, said(error, name), newer=isinstance(error, NewerFormat), **more)
 
     @property
     def expected_id(self) -> bytes | None:
