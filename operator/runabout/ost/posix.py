@@ -42,6 +42,7 @@ from runabout.ost.store import (
     shown,
     text_bytes,
 )
+from runabout.ost.waits import Waits
 from runabout.ost.walk import page
 from runabout.ost.workers import Workers
 
@@ -75,11 +76,12 @@ class _Reader:
 class PosixObjectStore:
     """An :class:`ObjectStore` in `base`, which `probe` makes ready for use."""
 
-    def __init__(self, base: Path, *, threads: int = 16, timeout: float = 30.0) -> None:
+    def __init__(self, base: Path, *, threads: int = 16, timeout: float = 30.0, waits: Waits | None = None) -> None:
         self._base = base
         self._root = base / "objects"
         self._tmp = base / "tmp"
         self._workers = Workers("ost-posix", threads=threads, timeout=timeout)
+        self._waits = waits or Waits()
 
     async def read(self, key: str, range: ByteRange = WHOLE) -> bytes:  # noqa: A002 - the port's word
         """See `ObjectStore.read`."""
@@ -250,7 +252,8 @@ class PosixObjectStore:
             except OSError as error:
                 raise self._translate(error, what, failed) from error
 
-        return await self._workers.run(translated, what)
+        with self._waits.on(f"{what} in {self._base}"):
+            return await self._workers.run(translated, what)
 
     def _translate(self, error: OSError, what: str, failed: type[OstError]) -> OstError:
         said = f"{what} in {self._base}: {error.strerror or error}"
