@@ -107,7 +107,8 @@ def pod_end(view: PodView, *, stopped: bool, gone: bool, fault: Fault | None) ->
     if stopped:
         return Ended(Outcome.STOPPED, Reason.STOPPED, "stopped", started=view.main.started, ended=_last(view))
     if fault is not None:
-        return Ended(Outcome.FAILED, fault.reason, fault.message, started=view.main.started, ended=_last(view))
+        started, ended = view.main.started, _last(view)
+        return Ended(Outcome.FAILED, fault.reason, fault.message, started=started, ended=ended, fault=fault)
     cause = outside_cause(view, gone=gone)
     if cause is not None:
         return Machinery(cause.reason, cause.message, started=view.main.started, ended=_last(view))
@@ -127,7 +128,7 @@ def _explained(ended: Ended | Machinery, fault: Fault | None) -> Ended | Machine
     """Return an ending with the fault that explains it: a step that fails because its service died is no riddle."""
     if fault is None or fault.service is None or not isinstance(ended, Ended) or ended.reason is not Reason.EXIT_CODE:
         return ended
-    return replace(ended, reason=fault.reason, message=f"{ended.message}; {fault.message}")
+    return replace(ended, reason=fault.reason, message=f"{ended.message}; {fault.message}", fault=fault)
 
 
 def _said(
@@ -147,7 +148,7 @@ def _said(
         if stopped:
             return replace(known, outcome=Outcome.STOPPED, reason=Reason.STOPPED, message=summary.message)
         if fault is not None:
-            return replace(known, reason=fault.reason, message=fault.message)
+            return replace(known, reason=fault.reason, message=fault.message, fault=fault)
         return _machinery(
             known, cause or Cause(Reason.MACHINERY_ERROR, "something outside the task sent it a signal to end")
         )
@@ -169,7 +170,7 @@ def _unsaid(
     if stopped:
         return replace(known, outcome=Outcome.STOPPED, reason=Reason.STOPPED, message=f"stopped, exit code {code}")
     if fault is not None:
-        return replace(known, reason=fault.reason, message=fault.message)
+        return replace(known, reason=fault.reason, message=fault.message, fault=fault)
     if cause is not None:
         return _machinery(known, cause)
     if main.reason == "ContainerStatusUnknown":

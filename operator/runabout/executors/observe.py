@@ -68,8 +68,9 @@ def observe(
     why = None if stopped else fault or past_fault(view, services, limits)
     if view.main.state == "terminated":
         return main_end(view, steps=steps, stopped=stopped, gone=gone, nonce=nonce, fault=why)
-    over = pod_end(view, stopped=stopped, gone=gone, fault=_of_pod(view, fault, why))
-    over = over or _unreachable(view, now, limits, stopped_at, stopped=stopped)
+    over = pod_end(view, stopped=stopped, gone=gone, fault=_of_pod(view, fault, why)) or _unreachable(
+        view, now, limits, stopped_at, stopped=stopped
+    )
     if over is not None:
         return over
     if view.main.state == "running" or (view.phase == "Running" and view.main.state is None):

@@ -45,9 +45,15 @@ class Service:
 
 
 def services_of(task: TaskConfig) -> tuple[Service, ...]:
-    """Return the services of a task that was made into a pod, in their order."""
+    """Return the services of a task, in their order; none of one that cannot be made into a pod."""
+    given = task.body.get("containers")
+    if not isinstance(given, list | tuple) or len(given) < 2:  # noqa: PLR2004 - the first one is no service
+        return ()
     where = f"tasks[{task.name}]"
-    return tuple(_service(container, place, where) for place, container in _later(containers_of(task, where)))
+    try:
+        return tuple(_service(container, place, where) for place, container in _later(containers_of(task, where)))
+    except InvalidPodError:
+        return ()
 
 
 def service_containers(

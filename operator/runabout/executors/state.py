@@ -96,7 +96,8 @@ class Ended:
 
     `reason` is None exactly for a success. `steps` is empty where there is no summary that can be trusted: then only
     `exit_code` counts, None if not even that is known. A lost node is the only failure of the machinery here: another
-    attempt could be executed beside this one. `summary` has what the end of the log is checked against.
+    attempt could be executed beside this one. `summary` has what the end of the log is checked against, `fault` is what
+    explains the end, where anything beside the steps does.
     """
 
     outcome: Outcome
@@ -108,6 +109,7 @@ class Ended:
     steps: tuple[StepState, ...] = ()
     summary: Summary | None = None
     cleanup: Cleanup = Cleanup.NONE
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)
