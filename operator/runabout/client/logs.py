@@ -48,7 +48,7 @@ class _PlaceError(Exception):
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Log:
-    """One stored log: of one step of one attempt, of its setup, which comes first, or of a service, which comes last."""
+    """One stored log of one attempt: of its setup, which comes first, of a step, or of a service, which comes last."""
 
     attempt: int
     step: int
