@@ -1,8 +1,9 @@
 """Opening a store for writing: fencing every earlier writer, finding out what is true, and going on from there.
 
 What always holds: nothing is changed before etcd and the object storage are known to belong together, and to have
-nothing of a newer version at their ends; every opening has an epoch that no other one ever had, also if etcd goes back
-in time; and whatever is refused is kept and reported.
+nothing of a newer version at their ends; nothing but the epoch, before the latter is seen again behind the fence; every
+opening has an epoch that no other one ever had, also if etcd goes back in time; and whatever is refused is kept and
+reported.
 """
 
 import secrets
@@ -195,9 +196,10 @@ async def _open_with(
         return await _create(etcd, keys, state, store_id, epoch=epoch, loaded=loaded, recovery=recovery)
     fenced = await _fence_at_last(etcd, keys, state, epoch=epoch)
     # No batch is added from here on. Read again: the one who was fenced may have sealed some more.
-    state = await read_state(etcd, keys)
+    before, state = state, await read_state(etcd, keys)
     if fenced is None or state.life != fenced:
         return None
+    await _look_again(ost, keys, state, before)
     try:
         return await _go_on(etcd, ost, keys, state, fenced, index, reader, observer)
     except BrokenLog:
@@ -229,6 +231,20 @@ async def _go_on(
     if case is Case.NORMAL:
         return await _replay(etcd, keys, life, state, loaded)
     return await _set_right(etcd, ost, keys, state, life, loaded, observer)
+
+
+async def _look_again(ost: ObjectStore, keys: Keys, state: State, before: State) -> None:
+    """Make sure that nothing is of a newer format after the fence either: whoever was fenced may be a newer version.
+
+    What has not changed was looked at before it, and batches and segments are read after this anyway.
+
+    Raises:
+        NewerFormat: a newer version wrote `state`, or the identity. Errors of the object storage.
+    """
+    if (state.manifest, state.pointer) != (before.manifest, before.pointer):
+        await check_formats(ost, keys, pointer=state.manifest, sealed=state.pointer)
+    with suppress(NotFoundError):
+        refuse_newer_store(await ost.read(keys.identity), FORMAT, where=f"the object {keys.identity}")
 
 
 async def _identify(ost: ObjectStore, keys: Keys, state: State) -> bytes | None:
