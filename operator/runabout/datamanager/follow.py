@@ -101,6 +101,10 @@ class Follower:
         """Return documents by key, all as of one batch; as `Store.scan`."""
         return await self._documents.scan(kind, prefix=prefix, after=after, limit=limit)
 
+    async def scan_back(self, kind: str, *, before: str | None = None, limit: int | None = None) -> list[Row]:
+        """Return documents by key, the highest first; as `Store.scan_back`."""
+        return await self._documents.scan_back(kind, before=before, limit=limit)
+
     async def last_key(self, kind: str) -> str | None:
         """Return the highest key of a type; errors as for `get`."""
         return await self._documents.last_key(kind)
