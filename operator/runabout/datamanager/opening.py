@@ -32,6 +32,7 @@ from runabout.datamanager.log import read_values
 from runabout.datamanager.manifest import Pointer, decode_pointer
 from runabout.datamanager.objects import last_epoch, was_opened
 from runabout.datamanager.observing import NOBODY, Observer
+from runabout.datamanager.progress import Step
 from runabout.datamanager.quarantine import put_aside
 from runabout.datamanager.recovery import Case, Recovery, judge
 from runabout.etcd import Compare, Etcd, KeyRange, Put
@@ -40,6 +41,8 @@ from runabout.ost import AlreadyExistsError, NotFoundError, ObjectStore
 TRIES = 100
 """How often an opening begins again because others write at the same moment."""
 ID_SIZE = 16
+TOLD_EVERY = 100
+"""Batches that are read between two words about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,9 @@ async def open_log(
     """
     for _ in range(TRIES):
         opened = await (
-            _open_alone(etcd, keys, index) if ost is None else _open_with(etcd, ost, keys, index, reader, observer)
+            _open_alone(etcd, keys, index, observer)
+            if ost is None
+            else _open_with(etcd, ost, keys, index, reader, observer)
         )
         if opened is not None:
             return opened
@@ -152,7 +157,7 @@ async def _check_last_batch(etcd: Etcd, keys: Keys, life: Life) -> None:
 # without an object storage
 
 
-async def _open_alone(etcd: Etcd, keys: Keys, index: IndexSource | None) -> Opened | None:
+async def _open_alone(etcd: Etcd, keys: Keys, index: IndexSource | None, observer: Observer) -> Opened | None:
     nothing = Loaded(documents=Documents(index))
     state = await read_state(etcd, keys)
     if state.pointer is not None:
@@ -164,7 +169,7 @@ async def _open_alone(etcd: Etcd, keys: Keys, index: IndexSource | None) -> Open
         return await _create(etcd, keys, state, secrets.token_bytes(ID_SIZE), epoch=1, loaded=nothing)
     await _check_last_batch(etcd, keys, state.life)
     fenced = await _fence(etcd, keys, state, state.life, epoch=state.life.head.epoch + 1)
-    return None if fenced is None else await _replay(etcd, keys, fenced, state, nothing)
+    return None if fenced is None else await _replay(etcd, keys, fenced, state, nothing, observer)
 
 
 # with one
@@ -183,7 +188,9 @@ async def _open_with(
     epoch, known = await _reserve_epoch(ost, keys, after=0 if state.life is None else state.life.head.epoch)
     if state.life is None:
         try:
-            loaded = await load_history(ost, keys, store_id, pointer=state.manifest, index=index, reader=reader)
+            loaded = await load_history(
+                ost, keys, store_id, pointer=state.manifest, index=index, reader=reader, progress=observer.opening
+            )
         except BrokenLog:
             if (await read_state(etcd, keys)).life is None:
                 raise
@@ -221,7 +228,9 @@ async def _go_on(
     observer: Observer,
 ) -> Opened | None:
     """Read both places, and set etcd right if need be."""
-    loaded = await load_history(ost, keys, life.meta.store_id, pointer=state.manifest, index=index, reader=reader)
+    loaded = await load_history(
+        ost, keys, life.meta.store_id, pointer=state.manifest, index=index, reader=reader, progress=observer.opening
+    )
     following = None
     if life.head.sequence > loaded.end.last:
         key = keys.wal(loaded.end.last + 1)
@@ -229,7 +238,7 @@ async def _go_on(
         following = None if value is None else link(value, where=key.decode())
     case = judge(keys, head=life.head, known=True, end=loaded.end, pointer=state.pointer, following=following)
     if case is Case.NORMAL:
-        return await _replay(etcd, keys, life, state, loaded)
+        return await _replay(etcd, keys, life, state, loaded, observer)
     return await _set_right(etcd, ost, keys, state, life, loaded, observer)
 
 
@@ -350,7 +359,7 @@ async def _create(
     return _opened(Life(meta, head), loaded, pointer=pointer, manifest=manifest, recovery=recovery)
 
 
-async def _replay(etcd: Etcd, keys: Keys, life: Life, state: State, loaded: Loaded) -> Opened:
+async def _replay(etcd: Etcd, keys: Keys, life: Life, state: State, loaded: Loaded, observer: Observer) -> Opened:
     """Take what etcd has beyond the object storage."""
     opened = _opened(life, loaded, pointer=state.raw.get(keys.sealed), manifest=state.raw.get(keys.manifest))
     log = read_values(etcd, keys, after=loaded.end.last, chain=loaded.end.chain, head=life.head)
@@ -358,6 +367,9 @@ async def _replay(etcd: Etcd, keys: Keys, life: Life, state: State, loaded: Load
         async for value, found in log:
             opened.documents.apply(decode_batch(value, where=keys.wal(found.sequence).decode(), known=found))
             opened.waiting += len(value)
+            done, total = found.sequence - loaded.end.last, life.head.sequence - loaded.end.last
+            if done % TOLD_EVERY == 0 or done == total:
+                observer.opening(Step("reading the log from etcd", done, total, "batches"))
     await opened.documents.complete()
     return opened
 
