@@ -11,7 +11,7 @@ import secrets
 from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass
 
-from runabout.datamanager.batch import APPEND, DELETE, PUT, Batch, Entry, encode_batch, next_chain
+from runabout.datamanager.batch import APPEND, DELETE, PUT, Batch, Entry, Link, encode_batch, next_chain
 from runabout.datamanager.checkpointer import Checkpointer
 from runabout.datamanager.documents import Documents, Row
 from runabout.datamanager.durability import Durability, SealedFirst
@@ -418,11 +418,11 @@ class Store:
             ended = Unknown("the writer ended before it had taken note of a definite answer", batch=batch)
             await self._answer(prepared, batch, ended)
             raise
-        self._head = head
+        before, self._head = self._head, head
         for item in prepared:
             self._groups.remember(item.waiting.transaction.groups, sequence)
         if self._sealer is not None:
-            self._sealer.added(len(value))
+            self._sealer.added(value, Link(sequence, before.chain, head.chain))
         if self._space is not None:
             self._space.added(len(value))
         seconds = asyncio.get_running_loop().time() - begin
