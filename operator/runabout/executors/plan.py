@@ -17,6 +17,13 @@ from runabout.records import EnvVar, TaskConfig
 VERSION = 1
 STEP_KINDS = ("run", "clone", "saveToWorkspace", "restoreWorkspace", "saveCache", "restoreCache")
 _TEXTS = ("shell", "workingDir", "user")
+_ARCHIVES = {
+    "saveToWorkspace": ("contents",),
+    "restoreWorkspace": ("destDir",),
+    "saveCache": ("key", "contents"),
+    "restoreCache": ("keys", "destDir"),
+}
+"""The kinds that save or restore files, and what they have besides what all steps have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +39,17 @@ def step_names(task: TaskConfig) -> tuple[str, ...]:
     return tuple(_name(step, index) for index, step in enumerate(_steps(task)))
 
 
-def plan(key: PodKey, task: TaskConfig, *, user: str, grace_seconds: int) -> Plan:
+def plan(
+    key: PodKey,
+    task: TaskConfig,
+    *,
+    user: str,
+    grace_seconds: int,
+    gateway: Mapping[str, str] | None = None,
+) -> Plan:
     """Return the plan of one attempt; `user` is what the container asks for by name, the task's own is stronger.
+
+    `gateway` is how the toolbox reaches it, where a step needs it.
 
     Raises:
         InvalidPodError: a step is of no kind that can be run, or has an invalid environment.
@@ -50,6 +66,8 @@ def plan(key: PodKey, task: TaskConfig, *, user: str, grace_seconds: int) -> Pla
         content["timeoutSeconds"] = task.timeout_seconds
     if user:
         content["user"] = user
+    if gateway is not None:
+        content["gateway"] = dict(gateway)
     content.update(_texts(task.body, f"tasks[{key.task}]"))
     content["steps"] = [
         _step(step, index, variables, f"tasks[{key.task}].steps[{index}]") for index, step in enumerate(_steps(task))
@@ -78,12 +96,16 @@ def _step(step: Mapping[str, object], index: int, variables: list[dict[str, obje
     kind = _kind(step)
     if kind is None:
         raise InvalidPodError(f"{where}: expected exactly one of {', '.join(STEP_KINDS)}")
-    if kind != "run":
+    planned: dict[str, object] = {"name": _name(step, index), "kind": kind, **_texts(step, where)}
+    if kind == "run":
+        command = step["run"]
+        if not isinstance(command, str):
+            raise InvalidPodError(f"{where}.run: expected a text, found {type(command).__name__}")
+        planned["command"] = command
+    elif kind in _ARCHIVES:
+        planned |= _archive(step[kind], _ARCHIVES[kind], f"{where}.{kind}")
+    else:
         raise InvalidPodError(f"{where}.{kind}: steps of this kind cannot be run yet; use a run step")
-    command = step["run"]
-    if not isinstance(command, str):
-        raise InvalidPodError(f"{where}.run: expected a text, found {type(command).__name__}")
-    planned: dict[str, object] = {"name": _name(step, index), "kind": kind, "command": command, **_texts(step, where)}
     timeout = step.get("timeoutSeconds")
     if isinstance(timeout, int) and timeout > 0:
         planned["timeoutSeconds"] = timeout
@@ -91,6 +113,12 @@ def _step(step: Mapping[str, object], index: int, variables: list[dict[str, obje
     if own:
         planned["environment"] = [_variable(variable, variables) for variable in own]
     return planned
+
+
+def _archive(source: object, fields: tuple[str, ...], where: str) -> dict[str, object]:
+    if not isinstance(source, Mapping):
+        raise InvalidPodError(f"{where}: expected an object, found {type(source).__name__}")
+    return {field: source[field] for field in fields if source.get(field) is not None}
 
 
 def _variable(variable: EnvVar, variables: list[dict[str, object]]) -> dict[str, object]:

@@ -24,8 +24,6 @@ def _run(spec: RunSpec) -> Iterator[tuple[str, str]]:
         yield "spec.restartFrom", _later("restarts are")
     if spec.concurrency != "queue":
         yield "spec.concurrency", _later(f"{spec.concurrency} is")
-    if spec.cache_group is not None:
-        yield "spec.cacheGroup", _later("caches are")
     if spec.timeout_seconds:
         yield "spec.timeoutSeconds", _later("time-outs of runs are")
     for place, task in enumerate(spec.tasks):
@@ -42,6 +40,5 @@ def _task(task: TaskSpec, where: str) -> Iterator[tuple[str, str]]:
 
 
 def _step(step: Step, where: str) -> Iterator[tuple[str, str]]:
-    kind = step.kinds()[0]
-    if kind != "run":
-        yield f"{where}.{kind}", _later(f"{kind} steps are")
+    if step.clone is not None:
+        yield f"{where}.clone", _later("clone steps are")

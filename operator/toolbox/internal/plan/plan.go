@@ -13,6 +13,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"runabout.dev/toolbox/internal/gateway"
 )
 
 const (
@@ -40,6 +42,8 @@ type Plan struct {
 	GracePeriodSeconds *int   `json:"gracePeriodSeconds"`
 	TimeoutSeconds     int    `json:"timeoutSeconds"`
 	Steps              []Step `json:"steps"`
+
+	Gateway *gateway.Settings `json:"gateway"` // nil: the installation has none
 }
 
 // Step is one thing to run. Empty fields have been replaced by the plan's, but for WorkingDir: what is relative there
@@ -53,6 +57,7 @@ type Step struct {
 	User           string     `json:"user"`
 	Environment    []Variable `json:"environment"`
 	TimeoutSeconds int        `json:"timeoutSeconds"`
+	Archive
 }
 
 // Variable is a value, or the name of the container's variable that has it.
@@ -140,6 +145,9 @@ func (p *Plan) fill() {
 		if step.User == "" {
 			step.User = p.User
 		}
+		if step.IsArchive() {
+			step.fillArchive()
+		}
 	}
 }
 
@@ -158,26 +166,36 @@ func (p *Plan) check() error {
 	case len(p.Steps) > MaxSteps:
 		return fmt.Errorf("steps has %d entries, at most %d are possible", len(p.Steps), MaxSteps)
 	}
+	if p.Gateway != nil {
+		if err := p.Gateway.Check(); err != nil {
+			return fmt.Errorf("gateway.%w", err)
+		}
+	}
 	for i := range p.Steps {
-		if err := p.Steps[i].check(); err != nil {
+		if err := p.Steps[i].check(p.Gateway != nil); err != nil {
 			return fmt.Errorf("steps[%d].%w", i, err)
 		}
 	}
 	return nil
 }
 
-func (s *Step) check() error {
+func (s *Step) check(hasGateway bool) error {
 	switch {
 	case s.Name == "":
 		return errors.New("name is missing")
-	case s.Kind != "run":
-		return fmt.Errorf("kind is %q, this toolbox knows only \"run\"", s.Kind)
+	case s.Kind != "run" && !s.IsArchive():
+		return fmt.Errorf("kind is %q, which this toolbox does not know", s.Kind)
 	case strings.TrimSpace(s.Shell) == "":
 		return errors.New("shell is blank")
 	case strings.ContainsRune(s.WorkingDir+s.Shell+s.User, 0):
 		return errors.New("shell, workingDir and user cannot contain NUL")
 	case s.TimeoutSeconds < 0:
 		return fmt.Errorf("timeoutSeconds is %d, it cannot be negative", s.TimeoutSeconds)
+	}
+	if s.IsArchive() {
+		if err := s.checkArchive(hasGateway); err != nil {
+			return err
+		}
 	}
 	for i, variable := range s.Environment {
 		if err := variable.check(); err != nil {

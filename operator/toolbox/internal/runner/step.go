@@ -86,15 +86,22 @@ func (t *task) judge(step *plan.Step, status syscall.WaitStatus, cause *interrup
 
 // execute starts the step's process and returns when the step is over and its output is in the log.
 func (t *task) execute(number int, step *plan.Step) (syscall.WaitStatus, *interruption, error) {
-	command, err := t.prepare(step)
+	command, err := t.prepare(number, step)
 	if err != nil {
 		return 0, nil, err
 	}
-	text, err := script.Write(fmt.Sprintf("step-%d", number), step.Command, t.scriptFolder)
-	if err != nil {
-		return 0, nil, refuse(summary.CannotStart, "%w", err)
+	var inherited []*os.File
+	if !step.IsArchive() {
+		text, err := script.Write(fmt.Sprintf("step-%d", number), step.Command, t.scriptFolder)
+		if err != nil {
+			return 0, nil, refuse(summary.CannotStart, "%w", err)
+		}
+		defer text.Remove()
+		command.Arguments = append(command.Arguments, text.Path)
+		if text.File != nil {
+			inherited = append(inherited, text.File)
+		}
 	}
-	defer text.Remove()
 	input, err := os.Open(os.DevNull)
 	if err != nil {
 		return 0, nil, refuse(summary.CannotStart, "%w", err)
@@ -106,11 +113,7 @@ func (t *task) execute(number int, step *plan.Step) (syscall.WaitStatus, *interr
 	}
 	defer output.Close()
 
-	command.Arguments = append(command.Arguments, text.Path)
-	command.Files = []*os.File{input, output.Writer(), output.Writer()}
-	if text.File != nil {
-		command.Files = append(command.Files, text.File)
-	}
+	command.Files = append([]*os.File{input, output.Writer(), output.Writer()}, inherited...)
 	pid, err := process.Start(command)
 	if err != nil {
 		return 0, nil, startFailure(err, command, step)
@@ -125,7 +128,7 @@ func (t *task) execute(number int, step *plan.Step) (syscall.WaitStatus, *interr
 }
 
 // prepare finds out everything the process needs but its files.
-func (t *task) prepare(step *plan.Step) (process.Command, error) {
+func (t *task) prepare(number int, step *plan.Step) (process.Command, error) {
 	who, err := t.identify(step.User)
 	if err != nil {
 		return process.Command{}, err
@@ -137,6 +140,9 @@ func (t *task) prepare(step *plan.Step) (process.Command, error) {
 			"its working directory %s: %w; set workingDir to a place where user %d may write", folder, err, who.UID)
 	}
 	environment.set("PWD", folder)
+	if step.IsArchive() {
+		return t.transfer(number, folder, who, environment), nil
+	}
 	arguments := strings.Fields(step.Shell)
 	shell, err := lookUp(arguments[0], environment.get("PATH"))
 	if err != nil {
