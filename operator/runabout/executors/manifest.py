@@ -5,7 +5,7 @@ is in it; the same arguments give the same pod. What toolbox and pod agree on is
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from runabout.executors.environment import checked, container_variable, environment, merged
@@ -108,7 +108,8 @@ def pod_manifest(
     )
     asked = task.body.get("user")
     user = container_user(container.get("user") if asked is None or asked == "" else asked)
-    made = plan(key, task, user=user.text, grace_seconds=settings.grace_seconds)
+    theirs = _environment(config, task, container, where)
+    made = plan(key, task, user=user.text, grace_seconds=settings.grace_seconds, environment=theirs)
     size = len(made.body.encode())
     if size > MAX_PLAN:
         raise InvalidPodError(
@@ -134,7 +135,7 @@ def pod_manifest(
         "name": main,
         "image": container["image"],
         "command": [f"{_BIN}/toolbox", "run", "--plan", f"{_PLAN}/{PLAN_FILE}"],
-        "env": _variables(config, task, container, attempt=attempt, counter=counter, made=made, where=where),
+        "env": _variables(config, task, theirs, attempt=attempt, counter=counter, made=made),
         "volumeMounts": [*_user_mounts(container, where), *_own_mounts()],
         "securityContext": container_security(
             privileged=_privileged(task, container, settings, where),
@@ -238,15 +239,19 @@ def _owner(config: RunConfig) -> dict[str, object]:
     }
 
 
+def _environment(
+    config: RunConfig, task: TaskConfig, container: Mapping[str, object], where: str
+) -> tuple[EnvVar, ...]:
+    return merged(
+        environment(container.get("environment"), f"{where}.containers[0].environment"),
+        environment(task.body.get("environment"), f"{where}.environment"),
+        checked(config.static_environment, "staticEnvironment"),
+        checked(config.environment, "environment"),
+    )
+
+
 def _variables(
-    config: RunConfig,
-    task: TaskConfig,
-    container: Mapping[str, object],
-    *,
-    attempt: int,
-    counter: int,
-    made: Plan,
-    where: str,
+    config: RunConfig, task: TaskConfig, theirs: Iterable[EnvVar], *, attempt: int, counter: int, made: Plan
 ) -> list[dict[str, object]]:
     built_in = (
         EnvVar("RUNABOUT_RUN_ID", config.id),
@@ -256,12 +261,6 @@ def _variables(
         EnvVar("RUNABOUT_COUNTER", str(counter)),
         EnvVar("RUNABOUT_TASK", task.name),
         EnvVar("RUNABOUT_ATTEMPT", str(attempt)),
-    )
-    theirs = merged(
-        environment(container.get("environment"), f"{where}.containers[0].environment"),
-        environment(task.body.get("environment"), f"{where}.environment"),
-        checked(config.static_environment, "staticEnvironment"),
-        checked(config.environment, "environment"),
     )
     return [*map(container_variable, (*built_in, *theirs)), *made.variables]
 

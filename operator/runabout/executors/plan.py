@@ -4,12 +4,13 @@ What always holds: the steps of the plan are the task's, in their order; a step'
 becomes a variable of the container, which Kubernetes fills, and the plan only names it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import orjson
 
-from runabout.executors.environment import container_variable, environment, merged
+from runabout.executors.environment import container_variable, merged
+from runabout.executors.environment import environment as level
 from runabout.executors.errors import InvalidPodError
 from runabout.executors.names import PodKey
 from runabout.records import EnvVar, TaskConfig
@@ -32,8 +33,10 @@ def step_names(task: TaskConfig) -> tuple[str, ...]:
     return tuple(_name(step, index) for index, step in enumerate(_steps(task)))
 
 
-def plan(key: PodKey, task: TaskConfig, *, user: str, grace_seconds: int) -> Plan:
+def plan(key: PodKey, task: TaskConfig, *, user: str, grace_seconds: int, environment: Iterable[EnvVar] = ()) -> Plan:
     """Return the plan of one attempt; `user` is what the container asks for by name, the task's own is stronger.
+
+    `environment` is what the container gets apart from the steps' own: the toolbox masks what comes from Secrets there.
 
     Raises:
         InvalidPodError: a step is of no kind that can be run, or has an invalid environment.
@@ -54,6 +57,10 @@ def plan(key: PodKey, task: TaskConfig, *, user: str, grace_seconds: int) -> Pla
     content["steps"] = [
         _step(step, index, variables, f"tasks[{key.task}].steps[{index}]") for index, step in enumerate(_steps(task))
     ]
+    secrets = [variable.name for variable in environment if _is_secret(variable)]
+    secrets += [str(variable["name"]) for variable in variables if "secretKeyRef" in _source(variable)]
+    if secrets:
+        content["secrets"] = secrets
     return Plan(body=orjson.dumps(content).decode(), variables=tuple(variables))
 
 
@@ -87,7 +94,7 @@ def _step(step: Mapping[str, object], index: int, variables: list[dict[str, obje
     timeout = step.get("timeoutSeconds")
     if isinstance(timeout, int) and timeout > 0:
         planned["timeoutSeconds"] = timeout
-    own = merged(environment(step.get("environment"), f"{where}.environment"))
+    own = merged(level(step.get("environment"), f"{where}.environment"))
     if own:
         planned["environment"] = [_variable(variable, variables) for variable in own]
     return planned
@@ -99,6 +106,15 @@ def _variable(variable: EnvVar, variables: list[dict[str, object]]) -> dict[str,
     name = f"RUNABOUT_ENV_{len(variables)}"
     variables.append(container_variable(variable, name=name))
     return {"name": variable.name, "from": name}
+
+
+def _is_secret(variable: EnvVar) -> bool:
+    return variable.value_from is not None and variable.value_from.kind == "secretKeyRef"
+
+
+def _source(variable: Mapping[str, object]) -> Mapping[str, object]:
+    source = variable.get("valueFrom")
+    return source if isinstance(source, Mapping) else {}
 
 
 def _texts(source: Mapping[str, object], where: str) -> dict[str, object]:

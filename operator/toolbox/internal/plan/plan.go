@@ -39,7 +39,9 @@ type Plan struct {
 	User               string `json:"user"`
 	GracePeriodSeconds *int   `json:"gracePeriodSeconds"`
 	TimeoutSeconds     int    `json:"timeoutSeconds"`
-	Steps              []Step `json:"steps"`
+	// Secrets names the container's variables whose values no output may show.
+	Secrets []string `json:"secrets"`
+	Steps   []Step   `json:"steps"`
 }
 
 // Step is one thing to run. Empty fields have been replaced by the plan's, but for WorkingDir: what is relative there

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"runabout.dev/toolbox/internal/identity"
+	"runabout.dev/toolbox/internal/mask"
 	"runabout.dev/toolbox/internal/plan"
 	"runabout.dev/toolbox/internal/process"
 	"runabout.dev/toolbox/internal/steplog"
@@ -48,7 +49,8 @@ type task struct {
 	plan         *plan.Plan
 	log          *steplog.Log
 	users        identity.Database
-	environment  []string // the container's
+	environment  []string   // the container's
+	secrets      *mask.Mask // nil for none
 	scriptFolder []string
 	started      time.Time
 
@@ -86,7 +88,7 @@ func Run(options Options) int {
 	ending := t.run(options, result)
 
 	t.children.KillAll(t.childEnded, killPatience)
-	result.Reason, result.ExitCode, result.Message = ending.reason, ending.exitCode, ending.message
+	result.Reason, result.ExitCode, result.Message = ending.reason, ending.exitCode, t.secrets.Text(ending.message)
 	if t.log != nil {
 		t.log.Done(ending.exitCode, string(ending.reason))
 	}
@@ -133,6 +135,8 @@ func (t *task) run(options Options, result *summary.Summary) verdict {
 		return verdict{summary.BadPlan, exitOwn, planErr.Error()}
 	}
 	t.log = steplog.New(os.Stdout, nonce, t.plan.Run, t.plan.Task, t.plan.Attempt)
+	t.secrets = mask.New(t.secretValues())
+	t.log.Hide(t.secrets)
 	fmt.Fprintf(t.log, "toolbox %s %s/%s, user %d, group %d\n",
 		options.Version, runtime.GOOS, runtime.GOARCH, os.Getuid(), os.Getgid())
 	if programErr == nil && !begin(filepath.Dir(program)) {
