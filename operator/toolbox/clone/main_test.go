@@ -2,12 +2,16 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"reflect"
 	"strings"
 	"testing"
+
+	"runabout.dev/toolbox/clone/internal/checkout"
 )
 
 // TestMain lets the test program be runabout-clone, in a process of its own.
@@ -56,5 +60,26 @@ func TestTheProxyOfTheEnvironmentIsUsed(t *testing.T) {
 	}
 	if !strings.HasPrefix(asked.String(), "http://git.invalid/web.git/info/refs") {
 		t.Errorf("the proxy was asked for %q", asked.String())
+	}
+}
+
+// The toolbox's own test makes this request.
+func TestTheRequestOfTheToolboxIsUnderstood(t *testing.T) {
+	text, err := os.ReadFile("../internal/runner/testdata/clone-request.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got checkout.Request
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []reflect.Value{reflect.ValueOf(got), reflect.ValueOf(got.Credentials)} {
+		for i := range part.NumField() {
+			if part.Field(i).IsZero() {
+				t.Errorf("%s is not in it", part.Type().Field(i).Name)
+			}
+		}
 	}
 }

@@ -55,6 +55,7 @@ type Step struct {
 	User           string     `json:"user"`
 	Environment    []Variable `json:"environment"`
 	TimeoutSeconds int        `json:"timeoutSeconds"`
+	Clone          *Clone     `json:"clone"`
 }
 
 // Variable is a value, or the name of the container's variable that has it.
@@ -172,14 +173,19 @@ func (s *Step) check() error {
 	switch {
 	case s.Name == "":
 		return errors.New("name is missing")
-	case s.Kind != "run":
-		return fmt.Errorf("kind is %q, this toolbox knows only \"run\"", s.Kind)
+	case s.Kind != "run" && s.Kind != KindClone:
+		return fmt.Errorf("kind is %q, which this toolbox does not know", s.Kind)
 	case strings.TrimSpace(s.Shell) == "":
 		return errors.New("shell is blank")
 	case strings.ContainsRune(s.WorkingDir+s.Shell+s.User, 0):
 		return errors.New("shell, workingDir and user cannot contain NUL")
 	case s.TimeoutSeconds < 0:
 		return fmt.Errorf("timeoutSeconds is %d, it cannot be negative", s.TimeoutSeconds)
+	}
+	if s.Kind == KindClone {
+		if err := s.checkClone(); err != nil {
+			return err
+		}
 	}
 	for i, variable := range s.Environment {
 		if err := variable.check(); err != nil {
