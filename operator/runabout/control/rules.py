@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import orjson
 from pydantic import BaseModel
 
+from runabout.control.clonerules import clone_rules
 from runabout.executors.environment import RESERVED_PREFIX
 from runabout.executors.manifest import MAIN_CONTAINER, MAX_PLAN
+from runabout.executors.security import container_user
 from runabout.resources import (
     Container,
     EnvironmentVariable,
@@ -97,6 +99,11 @@ def _containers(containers: Sequence[Container], where: str) -> Iterator[Problem
         elif name in seen:
             yield Problem(f"{path}.name", f'duplicate container "{name}", also containers[{seen[name]}]')
         seen.setdefault(name, place)
+        if place > 0 and container.user and container_user(container.user).uid is None:
+            yield Problem(
+                f"{path}.user",
+                f"{container.user} is a name, which only the image knows: give UID or UID:GID for a service",
+            )
         yield from _variables(container.environment, f"{path}.environment")
         for number, mount in enumerate(container.volume_mounts):
             parts = [part for part in mount.mount_path.split("/") if part not in {"", "."}]
@@ -118,6 +125,7 @@ def _steps(task: TaskSpec, where: str) -> Iterator[Problem]:
             )
         seen.setdefault(name, place)
         yield from _variables(step.environment, f"{where}.steps[{place}].environment")
+        yield from clone_rules(step, f"{where}.steps[{place}]")
     steps = [step.model_dump(mode="json", by_alias=True, exclude_unset=True) for step in task.steps]
     size = len(orjson.dumps(steps))
     if size > MAX_PLAN - PLAN_ROOM:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from runabout.executors import cloning
 from runabout.executors.environment import container_variable, merged
 from runabout.executors.environment import environment as level
 from runabout.executors.errors import InvalidPodError
@@ -33,10 +34,12 @@ def step_names(task: TaskConfig) -> tuple[str, ...]:
     return tuple(_name(step, index) for index, step in enumerate(_steps(task)))
 
 
-def plan(key: PodKey, task: TaskConfig, *, user: str, grace_seconds: int, environment: Iterable[EnvVar] = ()) -> Plan:
+def plan(
+    key: PodKey, task: TaskConfig, *, user: str, grace_seconds: int, environment: Iterable[Mapping[str, object]] = ()
+) -> Plan:
     """Return the plan of one attempt; `user` is what the container asks for by name, the task's own is stronger.
 
-    `environment` is what the container gets apart from the steps' own: the toolbox masks what comes from Secrets there.
+    `environment` is the container's, apart from the steps' own: the toolbox masks what comes from Secrets there.
 
     Raises:
         InvalidPodError: a step is of no kind that can be run, or has an invalid environment.
@@ -54,11 +57,12 @@ def plan(key: PodKey, task: TaskConfig, *, user: str, grace_seconds: int, enviro
     if user:
         content["user"] = user
     content.update(_texts(task.body, f"tasks[{key.task}]"))
+    logins = cloning.credentials(task)
     content["steps"] = [
-        _step(step, index, variables, f"tasks[{key.task}].steps[{index}]") for index, step in enumerate(_steps(task))
+        _step(step, index, variables, logins, f"tasks[{key.task}].steps[{index}]")
+        for index, step in enumerate(_steps(task))
     ]
-    secrets = [variable.name for variable in environment if _is_secret(variable)]
-    secrets += [str(variable["name"]) for variable in variables if "secretKeyRef" in _source(variable)]
+    secrets = [variable["name"] for variable in (*environment, *variables) if _is_secret(variable)]
     if secrets:
         content["secrets"] = secrets
     return Plan(body=orjson.dumps(content).decode(), variables=tuple(variables))
@@ -81,16 +85,26 @@ def _name(step: Mapping[str, object], index: int) -> str:
     return name if isinstance(name, str) and name else f"{_kind(step) or 'step'}-{index + 1}"
 
 
-def _step(step: Mapping[str, object], index: int, variables: list[dict[str, object]], where: str) -> dict[str, object]:
+def _step(
+    step: Mapping[str, object],
+    index: int,
+    variables: list[dict[str, object]],
+    logins: tuple[str, ...],
+    where: str,
+) -> dict[str, object]:
     kind = _kind(step)
     if kind is None:
         raise InvalidPodError(f"{where}: expected exactly one of {', '.join(STEP_KINDS)}")
-    if kind != "run":
+    planned: dict[str, object] = {"name": _name(step, index), "kind": kind, **_texts(step, where)}
+    if kind == "run":
+        command = step["run"]
+        if not isinstance(command, str):
+            raise InvalidPodError(f"{where}.run: expected a text, found {type(command).__name__}")
+        planned["command"] = command
+    elif kind == cloning.KIND:
+        planned["clone"] = cloning.planned(step[kind], logins, f"{where}.{kind}")
+    else:
         raise InvalidPodError(f"{where}.{kind}: steps of this kind cannot be run yet; use a run step")
-    command = step["run"]
-    if not isinstance(command, str):
-        raise InvalidPodError(f"{where}.run: expected a text, found {type(command).__name__}")
-    planned: dict[str, object] = {"name": _name(step, index), "kind": kind, "command": command, **_texts(step, where)}
     timeout = step.get("timeoutSeconds")
     if isinstance(timeout, int) and timeout > 0:
         planned["timeoutSeconds"] = timeout
@@ -108,13 +122,9 @@ def _variable(variable: EnvVar, variables: list[dict[str, object]]) -> dict[str,
     return {"name": variable.name, "from": name}
 
 
-def _is_secret(variable: EnvVar) -> bool:
-    return variable.value_from is not None and variable.value_from.kind == "secretKeyRef"
-
-
-def _source(variable: Mapping[str, object]) -> Mapping[str, object]:
+def _is_secret(variable: Mapping[str, object]) -> bool:
     source = variable.get("valueFrom")
-    return source if isinstance(source, Mapping) else {}
+    return isinstance(source, Mapping) and "secretKeyRef" in source
 
 
 def _texts(source: Mapping[str, object], where: str) -> dict[str, object]:
