@@ -12,8 +12,10 @@ import (
 	"os"
 	"runtime"
 
+	"runabout.dev/toolbox/internal/files"
 	"runabout.dev/toolbox/internal/install"
 	"runabout.dev/toolbox/internal/runner"
+	"runabout.dev/toolbox/internal/transfer"
 )
 
 const version = "0.1.0"
@@ -42,6 +44,10 @@ func command(arguments []string, stdout, stderr io.Writer) int {
 		return installTo(rest, stderr)
 	case "run":
 		return run(rest, stderr)
+	case "transfer":
+		return transferStep(rest, stdout, stderr)
+	case "files":
+		return files.Run(os.Stdin, stdout)
 	case "version":
 		fmt.Fprintf(stdout, "toolbox %s %s/%s\n", version, runtime.GOOS, runtime.GOARCH)
 		return 0
@@ -88,4 +94,14 @@ func run(arguments []string, stderr io.Writer) int {
 		PlanFile:       *planFile,
 		TerminationLog: *terminationLog,
 	})
+}
+
+// transferStep is how a run executes a step that saves or restores; nobody else needs it.
+func transferStep(arguments []string, stdout, stderr io.Writer) int {
+	options, err := transfer.Parse(arguments)
+	if err != nil {
+		fmt.Fprintf(stderr, "toolbox transfer is started by toolbox run: %v\n", err)
+		return exitUsage
+	}
+	return transfer.Run(options, stdout)
 }

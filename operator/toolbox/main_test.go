@@ -26,6 +26,8 @@ func TestAWrongCommandLineSaysWhatIsRight(t *testing.T) {
 		"install to nowhere": {[]string{"install", "/does/not/exist"}, 1, "/does/not/exist"},
 		"no plan":            {[]string{"run"}, 2, "--plan FILE is needed"},
 		"too much":           {[]string{"run", "--plan", "a", "b"}, 2, "and nothing else"},
+		"a transfer by hand": {[]string{"transfer", "--plan", "x"}, 2, "started by toolbox run"},
+		"files by hand":      {[]string{"files"}, 2, "started by the toolbox itself"},
 		"unknown flag":       {[]string{"run", "--fast"}, 2, "fast"},
 		"help":               {[]string{"--help"}, 0, "toolbox run --plan FILE"},
 		"version":            {[]string{"version"}, 0, "toolbox " + version + " linux/"},

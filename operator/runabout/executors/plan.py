@@ -19,6 +19,13 @@ from runabout.records import EnvVar, TaskConfig
 VERSION = 1
 STEP_KINDS = ("run", "clone", "saveToWorkspace", "restoreWorkspace", "saveCache", "restoreCache")
 _TEXTS = ("shell", "workingDir", "user")
+_ARCHIVES = {
+    "saveToWorkspace": ("contents",),
+    "restoreWorkspace": ("destDir",),
+    "saveCache": ("key", "contents"),
+    "restoreCache": ("keys", "destDir"),
+}
+"""The kinds that save or restore files, and what they have besides what all steps have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +42,18 @@ def step_names(task: TaskConfig) -> tuple[str, ...]:
 
 
 def plan(
-    key: PodKey, task: TaskConfig, *, user: str, grace_seconds: int, environment: Iterable[Mapping[str, object]] = ()
+    key: PodKey,
+    task: TaskConfig,
+    *,
+    user: str,
+    grace_seconds: int,
+    gateway: Mapping[str, str] | None = None,
+    environment: Iterable[Mapping[str, object]] = (),
 ) -> Plan:
     """Return the plan of one attempt; `user` is what the container asks for by name, the task's own is stronger.
 
-    `environment` is the container's, apart from the steps' own: the toolbox masks what comes from Secrets there.
+    `gateway` is how the toolbox reaches it, where a step needs it. `environment` is the container's, apart from the
+    steps' own: the toolbox masks what comes from Secrets there.
 
     Raises:
         InvalidPodError: a step is of no kind that can be run, or has an invalid environment.
@@ -56,6 +70,8 @@ def plan(
         content["timeoutSeconds"] = task.timeout_seconds
     if user:
         content["user"] = user
+    if gateway is not None:
+        content["gateway"] = dict(gateway)
     content.update(_texts(task.body, f"tasks[{key.task}]"))
     logins = cloning.credentials(task)
     content["steps"] = [
@@ -103,6 +119,8 @@ def _step(
         planned["command"] = command
     elif kind == cloning.KIND:
         planned["clone"] = cloning.planned(step[kind], logins, f"{where}.{kind}")
+    elif kind in _ARCHIVES:
+        planned |= _archive(step[kind], _ARCHIVES[kind], f"{where}.{kind}")
     else:
         raise InvalidPodError(f"{where}.{kind}: steps of this kind cannot be run yet; use a run step")
     timeout = step.get("timeoutSeconds")
@@ -112,6 +130,12 @@ def _step(
     if own:
         planned["environment"] = [_variable(variable, variables) for variable in own]
     return planned
+
+
+def _archive(source: object, fields: tuple[str, ...], where: str) -> dict[str, object]:
+    if not isinstance(source, Mapping):
+        raise InvalidPodError(f"{where}: expected an object, found {type(source).__name__}")
+    return {field: source[field] for field in fields if source.get(field) is not None}
 
 
 def _variable(variable: EnvVar, variables: list[dict[str, object]]) -> dict[str, object]:

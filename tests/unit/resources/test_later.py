@@ -33,12 +33,7 @@ def in_step(**step: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of a step's
 LATER: dict[str, dict[str, Any]] = {
     "spec.restartFrom": {"restartFrom": {"run": "1il7g1c000001", "from": "failed"}},
     "spec.concurrency": {"concurrency": "replaceQueued"},
-    "spec.cacheGroup": {"cacheGroup": "/project/web"},
     "spec.timeoutSeconds": {"timeoutSeconds": 1},
-    "spec.tasks[].steps[].saveToWorkspace": in_step(saveToWorkspace={"contents": [{}]}),
-    "spec.tasks[].steps[].restoreWorkspace": in_step(restoreWorkspace={}),
-    "spec.tasks[].steps[].saveCache": in_step(saveCache={"key": "k", "contents": [{}]}),
-    "spec.tasks[].steps[].restoreCache": in_step(restoreCache={"keys": ["k"]}),
     "spec.tasks[].retries": in_task(retries={"limit": 1}),
     "spec.tasks[].matrix": in_task(matrix={"A": ["x"]}),
 }

@@ -13,6 +13,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"runabout.dev/toolbox/internal/gateway"
 )
 
 const (
@@ -42,6 +44,8 @@ type Plan struct {
 	// Secrets names the container's variables whose values no output may show.
 	Secrets []string `json:"secrets"`
 	Steps   []Step   `json:"steps"`
+
+	Gateway *gateway.Settings `json:"gateway"` // nil: the installation has none
 }
 
 // Step is one thing to run. Empty fields have been replaced by the plan's, but for WorkingDir: what is relative there
@@ -56,6 +60,7 @@ type Step struct {
 	Environment    []Variable `json:"environment"`
 	TimeoutSeconds int        `json:"timeoutSeconds"`
 	Clone          *Clone     `json:"clone"`
+	Archive
 }
 
 // Variable is a value, or the name of the container's variable that has it.
@@ -143,6 +148,9 @@ func (p *Plan) fill() {
 		if step.User == "" {
 			step.User = p.User
 		}
+		if step.IsArchive() {
+			step.fillArchive()
+		}
 	}
 }
 
@@ -161,19 +169,24 @@ func (p *Plan) check() error {
 	case len(p.Steps) > MaxSteps:
 		return fmt.Errorf("steps has %d entries, at most %d are possible", len(p.Steps), MaxSteps)
 	}
+	if p.Gateway != nil {
+		if err := p.Gateway.Check(); err != nil {
+			return fmt.Errorf("gateway.%w", err)
+		}
+	}
 	for i := range p.Steps {
-		if err := p.Steps[i].check(); err != nil {
+		if err := p.Steps[i].check(p.Gateway != nil); err != nil {
 			return fmt.Errorf("steps[%d].%w", i, err)
 		}
 	}
 	return nil
 }
 
-func (s *Step) check() error {
+func (s *Step) check(hasGateway bool) error {
 	switch {
 	case s.Name == "":
 		return errors.New("name is missing")
-	case s.Kind != "run" && s.Kind != KindClone:
+	case s.Kind != "run" && s.Kind != KindClone && !s.IsArchive():
 		return fmt.Errorf("kind is %q, which this toolbox does not know", s.Kind)
 	case strings.TrimSpace(s.Shell) == "":
 		return errors.New("shell is blank")
@@ -184,6 +197,11 @@ func (s *Step) check() error {
 	}
 	if s.Kind == KindClone {
 		if err := s.checkClone(); err != nil {
+			return err
+		}
+	}
+	if s.IsArchive() {
+		if err := s.checkArchive(hasGateway); err != nil {
 			return err
 		}
 	}

@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"runabout.dev/toolbox/internal/install"
+	"runabout.dev/toolbox/internal/paths"
 	"runabout.dev/toolbox/internal/plan"
 	"runabout.dev/toolbox/internal/process"
 	"runabout.dev/toolbox/internal/summary"
@@ -61,7 +63,7 @@ func (t *task) cloneInput(step *plan.Step, command process.Command) (*os.File, e
 	}
 	request := cloneRequest{
 		URL: asked.URL, Ref: asked.Ref, Depth: asked.Depth, Submodules: asked.Submodules, KnownHosts: asked.KnownHosts,
-		Folder: expand(asked.DestDir, home, command.Dir),
+		Folder: paths.Absolute(asked.DestDir, home, command.Dir),
 	}
 	if asked.Credentials != nil {
 		found, err := readCredentials(asked.Credentials.Folder)
@@ -79,10 +81,12 @@ func (t *task) cloneInput(step *plan.Step, command process.Command) (*os.File, e
 	if err != nil {
 		return nil, refuse(summary.Internal, "%w", err)
 	}
-	read, write, err := os.Pipe()
-	if err != nil {
+	// Not os.Pipe, whose ends do not block: programs do not expect that of their standard input.
+	var ends [2]int
+	if err := syscall.Pipe2(ends[:], syscall.O_CLOEXEC); err != nil {
 		return nil, refuse(summary.CannotStart, "%w", err)
 	}
+	read, write := os.NewFile(uintptr(ends[0]), "request"), os.NewFile(uintptr(ends[1]), "request")
 	go func() {
 		_, _ = write.Write(text) // a reader that goes away says why itself
 		write.Close()

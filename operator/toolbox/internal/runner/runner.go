@@ -47,6 +47,7 @@ type Options struct {
 // task is one run of a plan.
 type task struct {
 	plan         *plan.Plan
+	planFile     string
 	log          *steplog.Log
 	users        identity.Database
 	environment  []string   // the container's
@@ -73,6 +74,7 @@ type verdict struct {
 func Run(options Options) int {
 	t := &task{
 		started:     time.Now(),
+		planFile:    options.PlanFile,
 		users:       identity.Of("/"),
 		environment: os.Environ(),
 		stop:        make(chan os.Signal, 4),

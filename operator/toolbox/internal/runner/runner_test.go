@@ -13,15 +13,27 @@ import (
 	"testing"
 	"time"
 
+	"runabout.dev/toolbox/internal/files"
 	"runabout.dev/toolbox/internal/install"
 	"runabout.dev/toolbox/internal/steplog/steplogtest"
+	"runabout.dev/toolbox/internal/transfer"
 )
 
 // patience is how long a test waits for what has to happen.
 const patience = 30 * time.Second
 
-// TestMain lets the test program be the toolbox, in a process of its own.
+// TestMain lets the test program be the toolbox, in a process of its own, and the processes that it starts.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "transfer" {
+		options, err := transfer.Parse(os.Args[2:])
+		if err != nil {
+			panic(err)
+		}
+		os.Exit(transfer.Run(options, os.Stdout))
+	}
+	if len(os.Args) > 1 && os.Args[1] == "files" {
+		os.Exit(files.Run(os.Stdin, os.Stdout))
+	}
 	if plan := os.Getenv("TEST_PLAN"); plan != "" {
 		message := os.Getenv("TEST_MESSAGE")
 		os.Unsetenv("TEST_PLAN")

@@ -86,7 +86,7 @@ func (t *task) judge(step *plan.Step, status syscall.WaitStatus, cause *interrup
 
 // execute starts the step's process and returns when the step is over and its output is in the log.
 func (t *task) execute(number int, step *plan.Step) (syscall.WaitStatus, *interruption, error) {
-	command, err := t.prepare(step)
+	command, err := t.prepare(number, step)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -140,7 +140,7 @@ func (t *task) input(step *plan.Step, command process.Command) (*os.File, error)
 }
 
 // prepare finds out everything the process needs but its files.
-func (t *task) prepare(step *plan.Step) (process.Command, error) {
+func (t *task) prepare(number int, step *plan.Step) (process.Command, error) {
 	who, err := t.identify(step.User)
 	if err != nil {
 		return process.Command{}, err
@@ -157,6 +157,9 @@ func (t *task) prepare(step *plan.Step) (process.Command, error) {
 		return process.Command{
 			Path: program, Arguments: []string{program}, Environment: environment.list(), Dir: folder, Credential: who.credential,
 		}, err
+	}
+	if step.IsArchive() {
+		return t.transfer(number, folder, who, environment), nil
 	}
 	arguments := strings.Fields(step.Shell)
 	shell, err := lookUp(arguments[0], environment.get("PATH"))

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
+
+	"runabout.dev/toolbox/internal/paths"
 )
 
 // checksum is the SHA-256 of a file, as sha256sum writes it; of a pattern, that of the list that sha256sum would write
@@ -45,16 +47,7 @@ func (c Context) checksum(pattern string) (string, error) {
 	return hex.EncodeToString(list.Sum(nil)), nil
 }
 
-func (c Context) absolute(name string) string {
-	switch {
-	case name == "~" || strings.HasPrefix(name, "~/"):
-		return filepath.Join(c.Home, name[1:])
-	case filepath.IsAbs(name):
-		return name
-	default:
-		return filepath.Join(c.Dir, name)
-	}
-}
+func (c Context) absolute(name string) string { return paths.Absolute(name, c.Home, c.Dir) }
 
 func sumOf(file string) (string, error) {
 	source, err := os.Open(file)
