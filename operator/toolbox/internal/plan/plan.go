@@ -46,6 +46,8 @@ type Plan struct {
 	Steps   []Step   `json:"steps"`
 
 	Gateway *gateway.Settings `json:"gateway"` // nil: the installation has none
+	// Results are what the steps want of other tasks.
+	Results []Result `json:"results"`
 }
 
 // Step is one thing to run. Empty fields have been replaced by the plan's, but for WorkingDir: what is relative there
@@ -68,6 +70,8 @@ type Variable struct {
 	Name  string  `json:"name"`
 	Value *string `json:"value"`
 	From  string  `json:"from"`
+	// Results says that the value has references to results of other tasks in it.
+	Results bool `json:"results"`
 }
 
 // GracePeriod is the time between the polite and the forced end of a step.
@@ -174,6 +178,9 @@ func (p *Plan) check() error {
 			return fmt.Errorf("gateway.%w", err)
 		}
 	}
+	if err := p.checkResults(); err != nil {
+		return err
+	}
 	for i := range p.Steps {
 		if err := p.Steps[i].check(p.Gateway != nil); err != nil {
 			return fmt.Errorf("steps[%d].%w", i, err)
@@ -219,6 +226,8 @@ func (v Variable) check() error {
 		return fmt.Errorf("name is %q, which is no name of a variable", v.Name)
 	case (v.Value == nil) == (v.From == ""):
 		return fmt.Errorf("value and from: exactly one is needed for %s", v.Name)
+	case v.Results && v.Value == nil:
+		return fmt.Errorf("results of %s: only a value can have references in it", v.Name)
 	case v.Value != nil && strings.ContainsRune(*v.Value, 0):
 		return fmt.Errorf("value of %s contains NUL, which no variable can hold", v.Name)
 	}

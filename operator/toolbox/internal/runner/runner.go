@@ -59,6 +59,7 @@ type task struct {
 	childEnded chan os.Signal
 	deadline   <-chan time.Time // of the task, nil for none
 	children   process.Children
+	results    handed
 	stopped    bool // told to stop
 	timedOut   bool // the task's time is over
 }
@@ -147,17 +148,26 @@ func (t *task) run(options Options, result *summary.Summary) verdict {
 		result.SetupBytes = t.log.End(string(summary.Failed), exitOwn, time.Now().UnixMilli())
 		return verdict{summary.Internal, exitOwn, message}
 	}
+	if limit := t.plan.Timeout(); limit > 0 {
+		timer := time.NewTimer(time.Until(t.started.Add(limit)))
+		defer timer.Stop()
+		t.deadline = timer.C
+	}
+	if ending := t.fetchResults(); ending.reason != summary.Completed {
+		t.log.Notice(ending.message)
+		result.SetupBytes = t.log.End(string(summary.Failed), ending.exitCode, time.Now().UnixMilli())
+		result.Steps = make([]summary.Step, len(t.plan.Steps))
+		for i := range result.Steps {
+			result.Steps[i].State = summary.NotStarted
+		}
+		return ending
+	}
 	result.SetupBytes = t.log.End(string(summary.Success), 0, time.Now().UnixMilli())
 
 	if programErr == nil {
 		t.scriptFolder = append(t.scriptFolder, filepath.Dir(program))
 	}
 	t.scriptFolder = append(t.scriptFolder, os.Getenv("TMPDIR"), "/tmp")
-	if limit := t.plan.Timeout(); limit > 0 {
-		timer := time.NewTimer(time.Until(t.started.Add(limit)))
-		defer timer.Stop()
-		t.deadline = timer.C
-	}
 	return t.runSteps(result)
 }
 

@@ -46,6 +46,9 @@ func (t *task) runStep(number int) (summary.Step, verdict) {
 		result.ExitCode = process.ExitCode(status)
 		result.State, ending = t.judge(step, status, cause)
 		t.explain(status, cause, memory.Kills(memory.Files)-killed)
+		if err := t.keepResults(); err != nil {
+			result, ending = t.withoutResults(step, result, ending, err)
+		}
 	}
 	result.End = time.Now()
 	result.Bytes = t.log.End(string(result.State), result.ExitCode, result.End.UnixMilli())
@@ -152,6 +155,10 @@ func (t *task) prepare(number int, step *plan.Step) (process.Command, error) {
 			"its working directory %s: %w; set workingDir to a place where user %d may write", folder, err, who.UID)
 	}
 	environment.set("PWD", folder)
+	t.results.file = ""
+	if step.Kind == "run" && t.makeResultsFile(number) {
+		environment.set(resultsVariable, t.results.file)
+	}
 	if step.Kind == plan.KindClone {
 		program, err := cloneProgram()
 		return process.Command{
