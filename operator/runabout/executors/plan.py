@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from runabout.executors import cloning
+from runabout.executors import cloning, results
 from runabout.executors.environment import container_variable, merged
 from runabout.executors.environment import environment as level
 from runabout.executors.errors import InvalidPodError
@@ -73,6 +73,9 @@ def plan(
     if gateway is not None:
         content["gateway"] = dict(gateway)
     content.update(_texts(task.body, f"tasks[{key.task}]"))
+    wanted = results.planned(task.body)
+    if wanted:
+        content["results"] = wanted
     logins = cloning.credentials(task)
     content["steps"] = [
         _step(step, index, variables, logins, f"tasks[{key.task}].steps[{index}]")
@@ -116,7 +119,7 @@ def _step(
         command = step["run"]
         if not isinstance(command, str):
             raise InvalidPodError(f"{where}.run: expected a text, found {type(command).__name__}")
-        planned["command"] = command
+        planned["command"] = results.in_script(command)
     elif kind == cloning.KIND:
         planned["clone"] = cloning.planned(step[kind], logins, f"{where}.{kind}")
     elif kind in _ARCHIVES:
@@ -140,7 +143,9 @@ def _archive(source: object, fields: tuple[str, ...], where: str) -> dict[str, o
 
 def _variable(variable: EnvVar, variables: list[dict[str, object]]) -> dict[str, object]:
     if variable.value_from is None:
-        return {"name": variable.name, "value": variable.value or ""}
+        value = variable.value or ""
+        filled = {"results": True} if results.references_in(value) else {}
+        return {"name": variable.name, "value": value, **filled}
     name = f"RUNABOUT_ENV_{len(variables)}"
     variables.append(container_variable(variable, name=name))
     return {"name": variable.name, "from": name}
