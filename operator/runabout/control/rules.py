@@ -11,6 +11,7 @@ import orjson
 from pydantic import BaseModel
 
 from runabout.control.archiverules import archive_rules
+from runabout.control.clonerules import clone_rules
 from runabout.executors.environment import RESERVED_PREFIX
 from runabout.executors.manifest import MAIN_CONTAINER, MAX_PLAN
 from runabout.executors.security import container_user
@@ -125,6 +126,7 @@ def _steps(task: TaskSpec, where: str) -> Iterator[Problem]:
             )
         seen.setdefault(name, place)
         yield from _variables(step.environment, f"{where}.steps[{place}].environment")
+        yield from clone_rules(step, f"{where}.steps[{place}]")
         yield from archive_rules(step, f"{where}.steps[{place}]")
     steps = [step.model_dump(mode="json", by_alias=True, exclude_unset=True) for step in task.steps]
     size = len(orjson.dumps(steps))

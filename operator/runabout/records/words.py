@@ -77,6 +77,7 @@ class Reason(StrEnum):
     REFUSED = "Refused"
     STOPPED = "Stopped"
     STEP_ERROR = "StepError"
+    MISSING_RESULT = "MissingResult"
     INVALID_POD = "InvalidPod"
     CONFIG_ERROR = "ConfigError"
     IMAGE_PULL = "ImagePull"

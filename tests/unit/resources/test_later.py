@@ -34,7 +34,6 @@ LATER: dict[str, dict[str, Any]] = {
     "spec.restartFrom": {"restartFrom": {"run": "1il7g1c000001", "from": "failed"}},
     "spec.concurrency": {"concurrency": "replaceQueued"},
     "spec.timeoutSeconds": {"timeoutSeconds": 1},
-    "spec.tasks[].steps[].clone": in_step(clone={"url": "https://example.org/a.git"}),
     "spec.tasks[].retries": in_task(retries={"limit": 1}),
     "spec.tasks[].matrix": in_task(matrix={"A": ["x"]}),
 }
