@@ -45,12 +45,15 @@ class _Pass:
     changed: dict[str, Task]
     assigned: dict[str, Assignment]
     stop: tuple[str, ...] = ()
+    wake: int | None = None
+    """when time alone changes something; milliseconds since 1970"""
 
     def take(self, decision: Decision) -> None:
         self.state = decision.state
         self.events.extend(decision.events)
         self.changed.update({task.name: task for task in decision.changed})
         self.stop = decision.stop
+        self.wake = decision.wake
 
 
 class Reconciler:
@@ -236,6 +239,10 @@ class Reconciler:
         if done.events or done.changed or done.state.run != before or live.new:
             await self._commit(live, done)
         self._after(live, done, found)
+        if done.wake is not None:
+            found.again(done.wake)
+        if done.state.run.stop and not stop:  # what was observed was observed of a run that goes on
+            self._queue.add(live.uid)
         await self._act(live, run, done, found)
         live.waits = self._waits(live, found)
         live.run_wait = self._run_wait(live, run)
@@ -248,6 +255,7 @@ class Reconciler:
             now=now,
             start=self._order.may_start(live),
             stop=stop,
+            replaced_by=self._order.replaced_by(live),
             ended=found.ended,
             retry=found.retry,
             approvals=_approvals(run),
@@ -257,7 +265,7 @@ class Reconciler:
         done = _Pass(live.state, [], {}, {})
         decision = decide(live.graph, live.state, facts)
         done.take(decision)
-        if decision.ready:
+        if decision.ready or self._order.is_asked(live):  # what is not ready any more, as after a stop, waits no more
             priority = run.spec.get("priority") if run is not None else 0
             done.assigned = self._order.place(
                 live, decision.ready, done.state, priority=priority if isinstance(priority, int) else 0
@@ -318,6 +326,8 @@ class Reconciler:
             self._order.leave(live)
         elif live.state.run.phase is Phase.RUNNING and before.run.phase is Phase.QUEUED:
             self._order.started(live)
+        if not live.over and not live.state.run.stop:
+            self._order.claim(live)
 
     def _after_attempts(self, live: LiveRun, done: _Pass, found: Observation, before: State) -> None:
         now = self._now()

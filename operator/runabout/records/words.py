@@ -76,6 +76,7 @@ class Reason(StrEnum):
     TIMEOUT = "Timeout"
     REFUSED = "Refused"
     STOPPED = "Stopped"
+    REPLACED = "Replaced"
     STEP_ERROR = "StepError"
     INVALID_POD = "InvalidPod"
     CONFIG_ERROR = "ConfigError"
