@@ -22,7 +22,7 @@ from runabout.control.order import Order
 from runabout.control.queue import WorkQueue
 from runabout.control.reporter import Reporter
 from runabout.control.status import Wait
-from runabout.datamanager import Damaged, TooLarge
+from runabout.datamanager import Conflict, Damaged, TooLarge
 from runabout.engine.decide import Assignment, Decision, Facts, decide
 from runabout.engine.state import State
 from runabout.executors.names import PodKey
@@ -159,6 +159,9 @@ class Reconciler:
             live.changed_at = changed_at
             try:
                 await self._advance(live, run)
+            except Conflict as error:
+                self._give_up(live, error)
+                return
             except TooLarge as error:
                 if live.new:
                     live = self._refuse(live, error)
@@ -196,6 +199,15 @@ class Reconciler:
         refused = self._opener.refused(live, f"the run cannot be stored: {error}")
         self.lives[live.uid] = refused
         return refused
+
+    def _give_up(self, live: LiveRun, error: Conflict) -> None:
+        """Forget a new run that is not what the store has any more, for the next pass to make it anew."""
+        log.info("what is restarted is being removed, looking again", error=str(error))
+        self._order.leave(live)
+        self._opener.abandoned(live.state.config.group)
+        del self.lives[live.uid], self._uids[live.id]
+        self._metrics.live_runs.set(len(self.lives))
+        self._queue.add(live.uid)
 
     def _leave(self, live: LiveRun, run: RunObject | None) -> None:
         """Let go of a run that is over and reported; its Run, if it still exists, is looked at again at its end."""
@@ -289,6 +301,7 @@ class Reconciler:
             events=done.events,
             config=config if live.new else None,
             counter=counter,
+            read_at=live.read_at if live.new else None,
         )
         try:
             with self._metrics.commit_seconds.time():

@@ -152,7 +152,7 @@ async def test_a_queued_run_has_all_of_its_time(bench: Bench, name: str) -> None
 
 
 async def test_a_stop_reaches_a_run_that_waits_for_whatever_it_is(bench: Bench, name: str) -> None:
-    waits = {
+    waits: dict[str, Obj] = {
         "suspended": {"suspend": True, "tasks": [task("a")]},
         "approval": {"tasks": [task("a", needsApproval=True)]},
         "executor": {"tasks": [task("a", arch="arm64")]},
