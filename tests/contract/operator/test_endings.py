@@ -124,6 +124,23 @@ async def test_a_suspended_run_replaces_the_others_when_it_is_let_go(bench: Benc
     assert bench.status(f"{name}-1")["result"] == "stopped"
 
 
+async def test_a_suspended_run_lets_others_pass_and_a_running_one_goes_on(bench: Bench, name: str) -> None:
+    group = {"group": f"/test/{name}"}
+    await bench.create(f"{name}-1", {**group, "tasks": [task(LASTS)], "suspend": True})
+    await reached(bench, f"{name}-1", "queued")
+    await bench.create(f"{name}-2", {**group, "tasks": [task("a")]})
+    assert (await reached(bench, f"{name}-2", "finished"))["result"] == "success"
+    assert bench.status(f"{name}-1")["phase"] == "queued"
+    await bench.change(f"{name}-1", suspend=False)
+    await until(lambda: bench.status(f"{name}-1").get("tasks", {}).get("running") == 1, seconds=SECONDS)
+    await bench.change(f"{name}-1", suspend=True)
+    await bench.create(f"{name}-3", {**group, "tasks": [task("a")]})
+    assert succeeded(await reached(bench, f"{name}-3", "queued"))[1] == "QueuedBehind"
+    assert bench.status(f"{name}-1")["phase"] == "running"
+    await bench.change(f"{name}-1", stop=True)
+    assert (await reached(bench, f"{name}-3", "finished"))["result"] == "success"
+
+
 async def test_a_run_whose_time_is_up_is_ended_and_failed_and_its_handlers_do_not_start(
     bench: Bench, name: str
 ) -> None:
