@@ -76,6 +76,7 @@ class Reason(StrEnum):
     TIMEOUT = "Timeout"
     REFUSED = "Refused"
     STOPPED = "Stopped"
+    REPLACED = "Replaced"
     STEP_ERROR = "StepError"
     MISSING_RESULT = "MissingResult"
     INVALID_POD = "InvalidPod"

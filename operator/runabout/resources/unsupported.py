@@ -19,12 +19,6 @@ def _later(what: str) -> str:
 
 
 def _run(spec: RunSpec) -> Iterator[tuple[str, str]]:
-    if spec.restart_from is not None:
-        yield "spec.restartFrom", _later("restarts are")
-    if spec.concurrency != "queue":
-        yield "spec.concurrency", _later(f"{spec.concurrency} is")
-    if spec.timeout_seconds:
-        yield "spec.timeoutSeconds", _later("time-outs of runs are")
     for place, task in enumerate(spec.tasks):
         yield from _task(task, f"spec.tasks[{place}]")
 
