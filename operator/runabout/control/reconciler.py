@@ -22,7 +22,9 @@ from runabout.control.order import Order
 from runabout.control.queue import WorkQueue
 from runabout.control.reporter import Reporter
 from runabout.control.status import Wait
+from runabout.control.waiting import task_waits
 from runabout.datamanager import Damaged, TooLarge
+from runabout.engine.attempts import is_machinery
 from runabout.engine.decide import Assignment, Decision, Facts, decide
 from runabout.engine.state import State
 from runabout.executors.names import PodKey
@@ -45,12 +47,14 @@ class _Pass:
     changed: dict[str, Task]
     assigned: dict[str, Assignment]
     stop: tuple[str, ...] = ()
+    wake: int | None = None
 
     def take(self, decision: Decision) -> None:
         self.state = decision.state
         self.events.extend(decision.events)
         self.changed.update({task.name: task for task in decision.changed})
         self.stop = decision.stop
+        self.wake = decision.wake
 
 
 class Reconciler:
@@ -237,6 +241,7 @@ class Reconciler:
             await self._commit(live, done)
         self._after(live, done, found)
         await self._act(live, run, done, found)
+        found.again(done.wake)
         live.waits = self._waits(live, found)
         live.run_wait = self._run_wait(live, run)
         if found.look_again is not None:
@@ -326,7 +331,8 @@ class Reconciler:
             if attempt is not None:
                 self._observer.forget(attempt)
                 self._queue.add(live.uid)
-                self._metrics.attempts_lost.labels(reason=past.reason.value).inc()
+                counter = self._metrics.attempts_lost if is_machinery(past.reason) else self._metrics.attempts_failed
+                counter.labels(reason=past.reason.value).inc()
         for name, task in done.changed.items():
             if before.tasks[name].executor is not None and name not in done.assigned and task.executor is None:
                 self._order.release(live, name)
@@ -356,15 +362,7 @@ class Reconciler:
                 found.again(attempt.next_try)
 
     def _waits(self, live: LiveRun, found: Observation) -> dict[str, Wait]:
-        waits = {
-            name: Wait(
-                Reason.AWAITING_APPROVAL,
-                _awaited(task, live.graph.task(name).approvers.min),
-                task.waiting_since,
-            )
-            for name, task in live.state.tasks.items()
-            if task.waiting_since is not None and not task.finished
-        }
+        waits = task_waits(live.graph, live.state.tasks)
         waits.update(self._order.waits(live))
         tasks = live.state.tasks
         waits.update(
@@ -413,8 +411,3 @@ def _approvals(run: RunObject | None) -> tuple[Approval, ...]:
                 )
             )
     return tuple(found)
-
-
-def _awaited(task: Task, needed: int) -> str:
-    given = len({approval.by for approval in task.approvals})
-    return f"{given} of {needed} approvals given" if needed > 1 else "waits for an approval"

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from runabout.engine.state import State
-from runabout.records import TERMINAL_PHASES, Phase, Reason, Result, Run, Status, Task
+from runabout.records import MACHINERY_REASONS, TERMINAL_PHASES, Phase, Reason, Result, Run, Status, Task
 
 MAX_NOTABLE = 20
 MAX_ERRORS = 20
@@ -143,7 +143,7 @@ def _notable(state: State, waits: Mapping[str, Wait]) -> list[JsonDict]:
     """Return the tasks worth a look: what failed first, then what waits, each with the reason and since when."""
     failed = [task for task in state.tasks.values() if task.status is Status.FAILED]
     rows: list[JsonDict] = [
-        _row(task, task.reason, task.message, task.ended)
+        _row(task, task.reason, _failure(task), task.ended)
         for task in sorted(failed, key=lambda task: (task.ended or 0, task.name))[:MAX_NOTABLE]
     ]
     for name, wait in sorted(waits.items(), key=lambda item: (item[1].since or 0, item[0])):
@@ -151,6 +151,13 @@ def _notable(state: State, waits: Mapping[str, Wait]) -> list[JsonDict]:
             break
         rows.append(_row(state.tasks[name], wait.reason, wait.message, wait.since))
     return rows
+
+
+def _failure(task: Task) -> str:
+    """Return why a task failed, and that it was tried more than once."""
+    if not task.attempts or task.reason in MACHINERY_REASONS:
+        return task.message
+    return f"{task.message} (attempt {task.attempt}, the last one)"
 
 
 def _row(task: Task, reason: Reason | None, message: str, since: int | None) -> JsonDict:

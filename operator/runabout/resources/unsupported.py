@@ -39,8 +39,6 @@ def _task(task: TaskSpec, where: str) -> Iterator[tuple[str, str]]:
     yield from _container(task.containers[0], f"{where}.containers[0]")
     for place, step in enumerate(task.steps):
         yield from _step(step, f"{where}.steps[{place}]")
-    if task.retries is not None and task.retries.limit:
-        yield f"{where}.retries", _later("retries are")
     if task.timeout_seconds:
         yield f"{where}.timeoutSeconds", _later("time-outs of tasks are")
     if task.matrix is not None:

@@ -45,7 +45,6 @@ LATER: dict[str, dict[str, Any]] = {
     "spec.tasks[].steps[].saveCache": in_step(saveCache={"key": "k", "contents": [{}]}),
     "spec.tasks[].steps[].restoreCache": in_step(restoreCache={"keys": ["k"]}),
     "spec.tasks[].steps[].timeoutSeconds": in_step(run="true", timeoutSeconds=1),
-    "spec.tasks[].retries": in_task(retries={"limit": 1}),
     "spec.tasks[].timeoutSeconds": in_task(timeoutSeconds=1),
     "spec.tasks[].matrix": in_task(matrix={"A": ["x"]}),
 }
