@@ -37,7 +37,7 @@ MAX_ERROR = 4096
 """Characters of one of them."""
 MAX_ERROR_BYTES = 512 * 1024
 """Bytes of all of them together, as they are stored: half of what a transaction takes."""
-_BODY = {"containers", "steps", "environment", "working_dir", "shell", "user", "pod"}
+_BODY = {"containers", "steps", "environment", "working_dir", "shell", "user", "pod", "skip_rest_on_exit_codes"}
 """Fields of a task that only an executor's driver looks at; they go into the record as they are."""
 
 

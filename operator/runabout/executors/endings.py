@@ -118,7 +118,7 @@ def pod_end(view: PodView, *, stopped: bool, gone: bool) -> Ended | Machinery | 
 def _said(summary: Summary, main: Container, known: Ended, cause: Cause | None, *, stopped: bool) -> Ended | Machinery:
     """Judge an ending by what the toolbox says of it."""
     if summary.reason is EndReason.COMPLETED:
-        return replace(known, outcome=Outcome.SUCCESS)
+        return replace(known, outcome=Outcome.SUCCESS, message=summary.message)
     if summary.reason is EndReason.TIMEOUT:
         return replace(known, reason=Reason.TIMEOUT, message=summary.message)
     if summary.reason in _STEP_ERRORS:

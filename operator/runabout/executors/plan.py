@@ -48,6 +48,9 @@ def plan(key: PodKey, task: TaskConfig, *, user: str, grace_seconds: int) -> Pla
     }
     if task.timeout_seconds:
         content["timeoutSeconds"] = task.timeout_seconds
+    codes = task.body.get("skipRestOnExitCodes")
+    if codes:
+        content["skipRestOnExitCodes"] = codes
     if user:
         content["user"] = user
     content.update(_texts(task.body, f"tasks[{key.task}]"))

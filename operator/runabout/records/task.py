@@ -87,7 +87,7 @@ class TaskConfig:
 class StepState:
     """How one step of the last attempt went, and where its log stands in the attempt's log object.
 
-    `status` is notstarted, running, success, failed or stopped. `log_offset` and `log_size` are bytes.
+    `status` is notstarted, running, success, failed, stopped or skipped. `log_offset` and `log_size` are bytes.
     """
 
     name: str

@@ -40,6 +40,9 @@ type Plan struct {
 	GracePeriodSeconds *int   `json:"gracePeriodSeconds"`
 	TimeoutSeconds     int    `json:"timeoutSeconds"`
 	Steps              []Step `json:"steps"`
+
+	// SkipRestOnExitCodes are exit codes of a step with which the task is done, and well.
+	SkipRestOnExitCodes []int `json:"skipRestOnExitCodes"`
 }
 
 // Step is one thing to run. Empty fields have been replaced by the plan's, but for WorkingDir: what is relative there
@@ -157,6 +160,11 @@ func (p *Plan) check() error {
 		return fmt.Errorf("timeoutSeconds is %d, it cannot be negative", p.TimeoutSeconds)
 	case len(p.Steps) > MaxSteps:
 		return fmt.Errorf("steps has %d entries, at most %d are possible", len(p.Steps), MaxSteps)
+	}
+	for i, code := range p.SkipRestOnExitCodes {
+		if code < 1 || code > 255 {
+			return fmt.Errorf("skipRestOnExitCodes[%d] is %d, exit codes are 1 to 255", i, code)
+		}
 	}
 	for i := range p.Steps {
 		if err := p.Steps[i].check(); err != nil {
