@@ -5,7 +5,7 @@ committed before anything is done about it, and only this process (the store's o
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -19,6 +19,7 @@ from runabout.control.objects import RunObject, RunObjects, Uid
 from runabout.control.observer import Observation, Observer
 from runabout.control.opener import Opener
 from runabout.control.order import Order
+from runabout.control.portions import portions
 from runabout.control.queue import WorkQueue
 from runabout.control.reporter import Reporter
 from runabout.control.status import Wait
@@ -28,7 +29,7 @@ from runabout.engine.attempts import is_machinery
 from runabout.engine.decide import Assignment, Decision, Facts, decide
 from runabout.engine.state import State
 from runabout.executors.names import PodKey
-from runabout.records import TERMINAL_PHASES, Approval, Event, Phase, Reason, RunId, Task, Verdict
+from runabout.records import TERMINAL_PHASES, Approval, Event, Phase, Reason, Run, RunId, Task, Verdict
 from runabout.records.encoding import RecordError
 
 log = structlog.get_logger(__name__)
@@ -236,10 +237,10 @@ class Reconciler:
         if most is not None:
             found.narrow(most)
         done = self._decide(live, run, found, now=now, stop=stop)
-        before = live.state.run
-        if done.events or done.changed or done.state.run != before or live.new:
+        before = live.state
+        if done.events or done.changed or done.state.run != before.run or live.new:
             await self._commit(live, done)
-        self._after(live, done, found)
+        self._after(live, done, found, before)
         await self._act(live, run, done, found)
         found.again(done.wake)
         live.waits = self._waits(live, found)
@@ -288,19 +289,26 @@ class Reconciler:
             counter=counter,
         )
         try:
-            with self._metrics.commit_seconds.time():
-                await self._ledger.commit(change)
+            for portion in portions(change, before=live.state.run):
+                with self._metrics.commit_seconds.time():
+                    await self._ledger.commit(portion)
+                self._metrics.commits.inc()
+                self._committed(live, portion.run)
         except BaseException:
             self._order.withdraw(live, done.assigned)
             raise
-        self._metrics.commits.inc()
-        if live.new:
-            self._opener.committed(config.group)
-        live.new = False
 
-    def _after(self, live: LiveRun, done: _Pass, found: Observation) -> None:
+    def _committed(self, live: LiveRun, run: Run) -> None:
+        """Take what a portion of a change says of the run itself; its tasks count once all of them are committed."""
+        if live.new:
+            self._opener.committed(live.state.config.group)
+        live.new = False
+        if run.phase is Phase.RUNNING and live.state.run.phase is Phase.QUEUED:
+            self._order.started(live)
+        live.state = replace(live.state, run=run)
+
+    def _after(self, live: LiveRun, done: _Pass, found: Observation, before: State) -> None:
         """Take what was committed into memory: attempts that began, attempts that are over, the run's end."""
-        before = live.state
         live.state = done.state
         self._after_attempts(live, done, found, before)
         for task in done.changed.values():
@@ -321,8 +329,6 @@ class Reconciler:
             run = live.state.run
             self._metrics.runs_ended.labels(phase=run.phase.value, result=run.result.value).inc()
             self._order.leave(live)
-        elif live.state.run.phase is Phase.RUNNING and before.run.phase is Phase.QUEUED:
-            self._order.started(live)
 
     def _after_attempts(self, live: LiveRun, done: _Pass, found: Observation, before: State) -> None:
         now = self._now()

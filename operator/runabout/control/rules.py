@@ -79,6 +79,12 @@ def _task(task: TaskSpec, where: str) -> Iterator[Problem]:
             yield from _variable_name(key, path)
         else:
             yield Problem(path, f"no name of a variable: expected {MEANINGS[VARIABLE]}")
+    for place, variable in enumerate(task.environment):
+        if variable.name in (task.matrix or {}):
+            yield Problem(
+                f"{where}.environment[{place}].name",
+                f"{variable.name} is also a key of the matrix, whose values are variables, too; leave one of them",
+            )
     yield from _nul(task, where)
 
 

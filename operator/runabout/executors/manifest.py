@@ -260,6 +260,7 @@ def _variables(
     theirs = merged(
         environment(container.get("environment"), f"{where}.containers[0].environment"),
         environment(task.body.get("environment"), f"{where}.environment"),
+        checked((EnvVar(name, value) for name, value in task.values.items()), f"{where}.matrix"),
         checked(config.static_environment, "staticEnvironment"),
         checked(config.environment, "environment"),
     )

@@ -66,7 +66,8 @@ class TaskConfig:
     """A task as submitted, after matrix expansion.
 
     `body` holds what only an executor's driver looks at (containers, steps, environment, workingDir, shell, user,
-    pod), as in the Run's spec; the fields here are what deciding and placing need.
+    pod, skipRestOnExitCodes), as in the Run's spec; the fields here are what deciding and placing need. `values` are
+    those of a variant, by their keys. Only what is stored has a `matrix`: a task that stands for its variants.
     """
 
     name: str
@@ -81,6 +82,8 @@ class TaskConfig:
     retries: Retries = Retries()
     timeout_seconds: int = 0
     body: JsonObject = field(default_factory=dict)
+    matrix: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

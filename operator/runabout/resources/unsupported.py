@@ -41,8 +41,6 @@ def _task(task: TaskSpec, where: str) -> Iterator[tuple[str, str]]:
         yield from _step(step, f"{where}.steps[{place}]")
     if task.timeout_seconds:
         yield f"{where}.timeoutSeconds", _later("time-outs of tasks are")
-    if task.matrix is not None:
-        yield f"{where}.matrix", _later("matrices are")
 
 
 def _container(container: Container, where: str) -> Iterator[tuple[str, str]]:

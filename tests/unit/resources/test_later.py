@@ -46,7 +46,6 @@ LATER: dict[str, dict[str, Any]] = {
     "spec.tasks[].steps[].restoreCache": in_step(restoreCache={"keys": ["k"]}),
     "spec.tasks[].steps[].timeoutSeconds": in_step(run="true", timeoutSeconds=1),
     "spec.tasks[].timeoutSeconds": in_task(timeoutSeconds=1),
-    "spec.tasks[].matrix": in_task(matrix={"A": ["x"]}),
 }
 
 
