@@ -29,7 +29,7 @@ from runabout.engine.attempts import is_machinery
 from runabout.engine.decide import Assignment, Decision, Facts, decide
 from runabout.engine.state import State
 from runabout.executors.names import PodKey
-from runabout.records import TERMINAL_PHASES, Approval, Event, Phase, Reason, Run, RunId, Task, Verdict
+from runabout.records import TERMINAL_PHASES, Event, Phase, Reason, Run, RunId, Task
 from runabout.records.encoding import RecordError
 
 log = structlog.get_logger(__name__)
@@ -256,7 +256,7 @@ class Reconciler:
             stop=stop,
             ended=found.ended,
             retry=found.retry,
-            approvals=_approvals(run),
+            approvals=run.approvals if run is not None else (),
             stored=found.stored,
             storage_late=found.storage_late,
         )
@@ -396,24 +396,3 @@ class Reconciler:
             again = await self._reporter.expire(live, self._objects.get(run.uid) or run)
         if again is not None:
             self._queue.add_after(live.uid, again)
-
-
-def _approvals(run: RunObject | None) -> tuple[Approval, ...]:
-    """Return the approvals of a Run's spec; the API server has checked who gave them."""
-    rows = run.spec.get("approvals") if run is not None else None
-    if not isinstance(rows, list | tuple):
-        return ()
-    found = []
-    for row in rows:
-        verdict = row.get("verdict", Verdict.APPROVED.value) if isinstance(row, dict) else None
-        if isinstance(row, dict) and verdict in [known.value for known in Verdict]:
-            groups = row.get("groups")
-            found.append(
-                Approval(
-                    task=str(row.get("task", "")),
-                    by=str(row.get("by", "")),
-                    verdict=Verdict(verdict),
-                    groups=tuple(str(group) for group in groups) if isinstance(groups, list | tuple) else (),
-                )
-            )
-    return tuple(found)

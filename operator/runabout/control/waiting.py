@@ -5,6 +5,7 @@ A pure function of the records: whoever works on a run after a restart says the 
 
 from collections.abc import Mapping
 
+from runabout.control.approvals import listed, whom
 from runabout.control.status import Wait, rfc3339
 from runabout.engine.attempts import budget, is_machinery, next_attempt_at
 from runabout.engine.graph import Graph
@@ -38,7 +39,11 @@ def pause(config: TaskConfig, task: Task) -> str:
 
 
 def awaited(config: TaskConfig, task: Task) -> str:
-    """Return how many approvals a task waits for, and how many it has."""
-    needed = config.approvers.min
-    given = len({approval.by for approval in task.approvals})
-    return f"{given} of {needed} approvals given" if needed > 1 else "waits for an approval"
+    """Return how many approvals a task waits for, whose and since when, and which it has."""
+    needed, people = config.approvers.min, whom(config.approvers)
+    what = f"{needed} approvals" if needed > 1 else "an approval"
+    of = f" of {people}" if people else ""
+    since = f" since {rfc3339(task.waiting_since)}" if task.waiting_since is not None else ""
+    given = sorted({approval.by for approval in task.approvals})
+    so_far = f": {len(given)} so far ({listed(given, 'and')})" if given else ""
+    return f"waits for {what}{of}{since}{so_far}"

@@ -53,12 +53,13 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What one authenticated caller said of one task."""
+    """What one authenticated caller said of one task; recorded with the time when it was seen (ms since 1970)."""
 
     task: str
     by: str
     verdict: Verdict = Verdict.APPROVED
     groups: tuple[str, ...] = ()
+    time: int = 0
 
 
 @dataclass(frozen=True, slots=True)

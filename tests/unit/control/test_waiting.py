@@ -7,7 +7,7 @@ from runabout.control.config import templates
 from runabout.control.status import Wait
 from runabout.control.waiting import task_waits
 from runabout.engine.graph import Graph
-from runabout.records import Attempt, Reason, Status, Task
+from runabout.records import Approval, Attempt, Reason, Status, Task
 from runabout.resources import RunSpec
 
 EXIT = "step build ended with exit code 7"
@@ -42,6 +42,36 @@ def wait(task: Task, **spec: object) -> Wait | None:
 def test_a_task_between_two_attempts_says_which_comes_when_and_why(reasons: list[Reason], message: str) -> None:
     task = a_task("a", Status.RUNNING, attempt=len(reasons), attempts=past(*reasons))
     assert wait(task, retries={"limit": 2, "backoffSeconds": 20}) == Wait(Reason.BACK_OFF, message, NOW)
+
+
+@pytest.mark.parametrize(
+    ("approvers", "given", "message"),
+    [
+        (None, (), "waits for an approval since 2026-01-01T00:00:00Z"),
+        ({"users": ["anna"]}, (), "waits for an approval of anna since 2026-01-01T00:00:00Z"),
+        (
+            {"min": 2, "groups": ["release"]},
+            ("bob",),
+            "waits for 2 approvals of group release since 2026-01-01T00:00:00Z: 1 so far (bob)",
+        ),
+        (
+            {"min": 3, "users": ["a", "b", "c"], "groups": ["qa"]},
+            ("b", "a", "b"),
+            "waits for 3 approvals of a, b, c or 1 more since 2026-01-01T00:00:00Z: 2 so far (a and b)",
+        ),
+        (
+            {"min": 2, "users": ["anna", "ben"], "groups": ["qa"]},
+            (),
+            "waits for 2 approvals of anna, ben or group qa since 2026-01-01T00:00:00Z",
+        ),
+    ],
+)
+def test_a_task_that_waits_for_approval_says_whose_since_when_and_what_it_has(
+    approvers: dict[str, object] | None, given: tuple[str, ...], message: str
+) -> None:
+    task = a_task("a", waiting_since=NOW, approvals=tuple(Approval("a", by) for by in given))
+    more = {"approvers": approvers} if approvers else {}
+    assert wait(task, needsApproval=True, **more) == Wait(Reason.AWAITING_APPROVAL, message, NOW)
 
 
 @pytest.mark.parametrize(
