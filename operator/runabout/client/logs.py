@@ -1,4 +1,4 @@
-"""`runabout logs`: the stored output of a run, straight from the object storage, each step under its name.
+"""`runabout logs`: the stored output of a run, straight from the object storage, each step and service under its name.
 
 Nothing is ever written or made. Names are in the run's record; where that cannot be read steps keep their numbers.
 """
@@ -33,7 +33,9 @@ RETRY_SECONDS = 15.0
 RECORD_SECONDS = 10.0
 """For which the record is waited for: it only tells the steps' names."""
 SETUP = "setup"
-_KEY = re.compile(r"logs/[^/]+/([^/]+)/(\d+)/(setup|\d+)")
+_KEY = re.compile(r"logs/[^/]+/([^/]+)/(\d+)/(?:(setup|\d+)|service-([a-z0-9-]+))")
+_AFTER_STEPS = 1 << 16
+"""In place of a step's number for a service, whose log comes after those of the steps."""
 IN_THE_POD = (
     "set it to the object storage that the operator uses, or call this in the operator's pod, where it is set: "
     "kubectl -n runabout exec deploy/runabout-operator -- python3 -m runabout logs RUN"
@@ -46,11 +48,12 @@ class _PlaceError(Exception):
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Log:
-    """One stored log: of one step of one attempt, or of its setup, which comes first."""
+    """One stored log of one attempt: of its setup, which comes first, of a step, or of a service, which comes last."""
 
     attempt: int
     step: int
     """-1: the setup."""
+    service: str
     key: str
 
 
@@ -99,7 +102,8 @@ async def _print(settings: Settings, run: str, task: str, out: BinaryIO) -> bool
                 if each.attempt != attempt:
                     attempt = each.attempt
                     out.write(f"== task {name}, attempt {attempt}\n".encode())
-                out.write(f"== {_title(each.step, steps)}\n".encode())
+                title = f"service {each.service}" if each.service else _title(each.step, steps)
+                out.write(f"== {title}\n".encode())
                 await _copy(store, each.key, out)
     return True
 
@@ -118,12 +122,13 @@ async def _by_task(store: ObjectStore, prefix: str) -> AsyncIterator[tuple[str, 
         parts = _KEY.fullmatch(item.key)
         if parts is None:
             continue  # somebody else's
-        task, attempt, step = parts.groups()
+        task, attempt, step, service = parts.groups()
         if task != name and stored:
             yield name, sorted(stored)
             stored = []
         name = task
-        stored.append(_Log(int(attempt), -1 if step == SETUP else int(step), item.key))
+        number = -1 if step == SETUP else _AFTER_STEPS if step is None else int(step)
+        stored.append(_Log(int(attempt), number, service or "", item.key))
     if stored:
         yield name, sorted(stored)
 

@@ -8,7 +8,7 @@ is lost, and a new attempt takes its place. So no attempt is executed twice, wha
 from dataclasses import dataclass
 from enum import Enum
 
-from runabout.executors.state import Ended, Machinery
+from runabout.executors.state import Ended, Fault, Machinery
 from runabout.records.json import JsonObject
 
 
@@ -45,6 +45,8 @@ class Attempt:
     tries: int = 0
     invalid: str = ""
     stop_sent: int | None = None
+    fault: Fault | None = None
+    """why it has to be ended, or was, for a failure of its own: then that is its end, and not a stop"""
     force_sent: int | None = None
     cleanup_due: int | None = None
     """when a pod whose main container has ended is deleted, if it has not ended by then"""

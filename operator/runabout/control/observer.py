@@ -7,12 +7,15 @@ from runabout.control.attempts import Attempt, Creation
 from runabout.control.executors import Executors
 from runabout.control.live import LiveRun
 from runabout.control.logs import LogCollector, LogJob
+from runabout.control.servicelogs import ServiceJob, ServiceLogs
 from runabout.control.status import Wait
 from runabout.engine.attempts import MACHINERY_ATTEMPTS, is_machinery, tries_again
 from runabout.engine.decide import TaskEnd
+from runabout.executors.faults import with_last_lines
 from runabout.executors.observe import observe
 from runabout.executors.plan import step_names
 from runabout.executors.podview import main_container, pod_view
+from runabout.executors.services import services_of
 from runabout.executors.state import Absent, Cleanup, Ended, Limits, Machinery, Outcome, Pending, PodState, Running
 from runabout.records import Attempt as PastAttempt
 from runabout.records import Reason, Status, StepState, Task
@@ -42,6 +45,8 @@ class Observation:
     retry: dict[str, PastAttempt] = field(default_factory=dict)
     stored: dict[str, tuple[StepState, ...]] = field(default_factory=dict)
     waits: dict[str, Wait] = field(default_factory=dict)
+    end: list[str] = field(default_factory=list)
+    """tasks whose attempts have to be ended because of a fault of their own"""
     remove: list[Attempt] = field(default_factory=list)
     check: list[Attempt] = field(default_factory=list)
     storage_late: bool = False
@@ -67,11 +72,13 @@ class Observer:
         *,
         pod: Callable[[str, str], JsonObject | None],
         logs: LogCollector,
+        services: ServiceLogs,
         executors: Executors,
         storage_late_ms: int,
     ) -> None:
         self._pod = pod
         self._logs = logs
+        self._services = services
         self._executors = executors
         self._storage_late = storage_late_ms
 
@@ -92,6 +99,7 @@ class Observer:
     def forget(self, attempt: Attempt) -> None:
         """Drop what is kept of an attempt whose end is committed and whose log is stored."""
         self._logs.forget(attempt.pod)
+        self._services.forget(attempt.pod)
 
     def _look(self, live: LiveRun, attempt: Attempt) -> None:
         pod = self._pod(live.state.run.namespace, attempt.pod)
@@ -113,13 +121,25 @@ class Observer:
             self._absent(live, task, attempt, found, now=now, stop=stop, limits=limits)
         elif isinstance(state, Pending):
             self._pending(task, state, found, now=now)
+            self._condemn(task, attempt, state, found, stop=stop)
+            if stop or attempt.stop_sent is not None or attempt.fault is not None:
+                self._collect_services(live, task, attempt)  # no step begins any more, and their pod may go soon
         elif isinstance(state, Running):
             self._logs.follow(self._job(live, task, attempt))
             if state.reason is not None:
                 found.waits[task.name] = Wait(state.reason, state.message, state.since)
             found.again(state.look_again)
+            self._condemn(task, attempt, state, found, stop=stop)
         else:
             self._over(live, task, attempt, state, found, now=now, stop=stop)
+
+    def _condemn(
+        self, task: Task, attempt: Attempt, state: Pending | Running, found: Observation, *, stop: bool
+    ) -> None:
+        """Have an attempt ended that cannot come to a good end; one that is being stopped is ended anyway."""
+        if state.fault is not None and (attempt.fault is not None or not stop):
+            attempt.fault = attempt.fault or state.fault
+            found.end.append(task.name)
 
     def _verdict(self, attempt: Attempt, state: PodState) -> PodState:
         """Return why an attempt was lost, whatever becomes of its pod since: that is our own doing.
@@ -139,7 +159,9 @@ class Observer:
             now=now,
             limits=limits,
             steps=step_names(live.graph.task(task.name)),
+            services=services_of(live.graph.task(task.name)),
             stopped_at=attempt.stop_sent,
+            fault=attempt.fault,
             gone=attempt.gone,
             nonce=self._logs.nonce(attempt.pod),
         )
@@ -194,7 +216,15 @@ class Observer:
         stop: bool,
     ) -> None:
         ran = self._collect(live, task, attempt, state)
-        settled = not ran or self._is_settled(attempt, now)
+        self._collect_services(live, task, attempt)
+        settled = self._is_settled(attempt, now) if ran else not self._services.waits(attempt.pod)
+        fault = state.fault if isinstance(state, Ended) else None
+        if fault is not None and fault.service is not None and not fault.told:
+            if self._services.waits(attempt.pod):
+                found.waits[task.name] = Wait(fault.reason, fault.message, state.ended or now)
+                return
+            lines = self._services.last_lines(attempt.pod, fault.service)
+            state = replace(state, message=with_last_lines(state.message, lines))
         reason = state.reason
         if reason is not None and not stop and self._is_followed(live, task, state):
             if not settled or not self._is_cleared(attempt, state, now=now):
@@ -206,7 +236,9 @@ class Observer:
             if settled:
                 self._tidy(attempt, state, due=now if not ran or state.cleanup is Cleanup.FORCE else now + CLEANUP_MS)
             found.ended[task.name] = _end(live, task, state, now=now)
-        if not ran:
+        if self._services.waits(attempt.pod):
+            pass
+        elif not ran:
             found.stored[task.name] = ()
         elif (stored := self._logs.stored(attempt.pod)) is not None:
             found.stored[task.name] = _with_sizes(state.steps or _steps(live, task), stored.sizes)
@@ -301,10 +333,26 @@ class Observer:
         self._logs.ended(attempt.pod, _last_words(state), state.summary.sizes if state.summary else None)
         return True
 
+    def _collect_services(self, live: LiveRun, task: Task, attempt: Attempt) -> None:
+        """Have the logs of the services read that have begun, as far as the kubelet still has them."""
+        services = services_of(live.graph.task(task.name))
+        if not services or attempt.last is None:
+            return
+        view = pod_view(attempt.last)
+        begun = tuple(
+            (service.name, container.restarts > 0 and container.state != "waiting")
+            for service in services
+            if (container := view.init(service.name)).died is not None or container.state in ("running", "terminated")
+        )
+        run = live.state.run
+        if begun:
+            self._services.collect(ServiceJob(run.id, task.name, attempt.number, run.namespace, attempt.pod, begun))
+
     def _storing(self, live: LiveRun, task: Task, attempt: Attempt, found: Observation, *, now: int) -> None:
-        """Judge the log of a task that has ended."""
+        """Judge the logs of a task that has ended."""
+        self._collect_services(live, task, attempt)
         stored = self._logs.stored(attempt.pod)
-        if stored is not None:
+        if stored is not None and not self._services.waits(attempt.pod):
             found.stored[task.name] = _with_sizes(task.steps or _steps(live, task), stored.sizes)
         elif not self._logs.knows(attempt.pod):
             self._logs.follow(self._job(live, task, attempt))
@@ -326,7 +374,8 @@ class Observer:
 
     def _is_settled(self, attempt: Attempt, now: int) -> bool:
         """Whether nothing is kept by a pod any more: its log is stored, or is not waited for."""
-        return self._logs.stored(attempt.pod) is not None or self._is_late(attempt, now)
+        kept = self._logs.stored(attempt.pod) is not None or self._is_late(attempt, now)
+        return kept and not self._services.waits(attempt.pod)
 
     def _is_late(self, attempt: Attempt, now: int) -> bool:
         trouble = self._logs.trouble(attempt.pod)

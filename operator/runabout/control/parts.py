@@ -20,6 +20,7 @@ from runabout.control.reconciler import Reconciler
 from runabout.control.reporter import Reporter
 from runabout.control.retention import Retention
 from runabout.control.runs_api import RunsApi
+from runabout.control.servicelogs import ServiceLogs
 from runabout.control.settings import Settings
 from runabout.control.strays import Strays
 from runabout.control.upkeep import Upkeep
@@ -50,6 +51,7 @@ class Parts:
     news: News
     listing: Listing
     logs: LogCollector
+    service_logs: ServiceLogs
     reconciler: Reconciler
     strays: Strays
     upkeep: Upkeep
@@ -84,6 +86,7 @@ def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectSt
         max_bytes=settings.max_log_bytes,
         scratch_bytes=settings.scratch_bytes,
     )
+    service_logs = ServiceLogs(source=PodLogs(session), ost=ost, on_change=news.log_changed)
     reporter = Reporter(
         api=api,
         metrics=metrics,
@@ -99,7 +102,11 @@ def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectSt
         order=order,
         opener=Opener(ledger=ledger, store=settings.store, now=now_ms),
         observer=Observer(
-            pod=pods.get, logs=logs, executors=executors, storage_late_ms=settings.storage_late_seconds * 1000
+            pod=pods.get,
+            logs=logs,
+            services=service_logs,
+            executors=executors,
+            storage_late_ms=settings.storage_late_seconds * 1000,
         ),
         actions=Actions(driver=driver, executors=executors, metrics=metrics, now=now_ms),
         reporter=reporter,
@@ -118,6 +125,7 @@ def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectSt
         news=news,
         listing=Listing(session, news=news, objects=objects, queue=queue, relist_seconds=settings.relist_seconds),
         logs=logs,
+        service_logs=service_logs,
         reconciler=reconciler,
         strays=strays,
         upkeep=Upkeep(api=api, objects=objects, executors=executors, order=order, reporter=reporter, now=now_ms),

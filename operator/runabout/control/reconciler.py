@@ -355,8 +355,9 @@ class Reconciler:
             await self._reporter.hold(run)
         if not live.over:
             await self._actions.create(live)
-        if done.stop:
-            found.again(await self._actions.stop(live, done.stop))
+        to_end = tuple(dict.fromkeys((*done.stop, *found.end)))
+        if to_end:
+            found.again(await self._actions.stop(live, to_end))
         if found.remove:
             await self._actions.remove(live, found.remove)
         for attempt in found.check:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from runabout.executors.environment import RESERVED_PREFIX
 from runabout.executors.manifest import MAIN_CONTAINER, MAX_PLAN
+from runabout.executors.security import container_user
 from runabout.resources import (
     Container,
     EnvironmentVariable,
@@ -104,6 +105,11 @@ def _containers(containers: Sequence[Container], where: str) -> Iterator[Problem
         elif name in seen:
             yield Problem(f"{path}.name", f'duplicate container "{name}", also containers[{seen[name]}]')
         seen.setdefault(name, place)
+        if place > 0 and container.user and container_user(container.user).uid is None:
+            yield Problem(
+                f"{path}.user",
+                f"{container.user} is a name, which only the image knows: give UID or UID:GID for a service",
+            )
         yield from _variables(container.environment, f"{path}.environment")
         for number, mount in enumerate(container.volume_mounts):
             parts = [part for part in mount.mount_path.split("/") if part not in {"", "."}]

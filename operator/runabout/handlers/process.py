@@ -25,7 +25,7 @@ from runabout.control.variables import read_settings
 from runabout.datamanager import Refused, StoreError
 from runabout.handlers.shell import WatchError, watch
 from runabout.kube.connection import NoClusterError, connect
-from runabout.ost import ObservedStore, OstError, open_ost
+from runabout.ost import ObservedStore, OstError, Waits, open_ost
 
 EXIT_SETTINGS = 2
 EXIT_STORE = 3
@@ -89,7 +89,7 @@ async def _main(settings: Settings) -> None:
     connection = connect()
     await connect_etcd(settings).close()  # its settings are refused before anything begins
     metrics = Metrics()
-    ost = await open_ost(ost_settings(settings))
+    ost = await open_ost(ost_settings(settings), waits=Waits(_wait))
     try:
         settings.scratch_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -105,6 +105,10 @@ async def _main(settings: Settings) -> None:
         await operator.run(stop)
     finally:
         await ost.close()
+
+
+def _wait(what: str) -> None:
+    structlog.get_logger(__name__).warning("the object storage is waited for", what=what)
 
 
 def configure_logging(settings: Settings) -> None:

@@ -24,6 +24,7 @@ from runabout.ost.memory import MemoryObjectStore
 from runabout.ost.observed import ObservedStore, Operation, OstObserver
 from runabout.ost.settings import OstSettings
 from runabout.ost.store import WHOLE, ByteRange, ObjectInfo, ObjectReader, ObjectStore, iterate
+from runabout.ost.waits import Waits
 
 __all__ = [
     "WHOLE",
@@ -49,6 +50,7 @@ __all__ = [
     "SizeMismatchError",
     "UnavailableError",
     "UnsuitableError",
+    "Waits",
     "WriteFailedError",
     "iterate",
     "open_ost",

@@ -80,6 +80,8 @@ class Reason(StrEnum):
     INVALID_POD = "InvalidPod"
     CONFIG_ERROR = "ConfigError"
     IMAGE_PULL = "ImagePull"
+    SERVICE_FAILED = "ServiceFailed"
+    SERVICE_NOT_READY = "ServiceNotReady"
 
     # the machinery's failures, with their own budget of attempts
     EVICTED = "Evicted"

@@ -16,6 +16,7 @@ from lab.stores import Stores
 from runabout.__main__ import app
 from runabout.control.ledger import Change, Ledger
 from runabout.control.logs import log_key
+from runabout.control.servicelogs import service_log_key
 from runabout.datamanager import SealPolicy, Store
 from runabout.ost import OstSettings, open_ost
 from runabout.records import StepState
@@ -96,6 +97,25 @@ async def test_each_step_stands_under_its_name_by_task_attempt_and_step(place: P
     none = await place.logs(RUN, "--task", "deploy")
     assert (none.exit_code, none.stdout) == (1, "")
     assert none.stderr == f"there are no logs of run {RUN}, task deploy in file://{place.folder}\n"
+
+
+async def test_services_stand_under_their_names_behind_the_steps(place: Place) -> None:
+    await place.keep("test", "unit")
+    assert place.stores.ost is not None
+    for service in ("service-1", "db"):
+        await place.stores.ost.write(service_log_key(RUN, "test", 1, service), f"{service} is up\n".encode())
+    await place.print("test", 1, 0, b"tested\n")
+    found = await place.logs(RUN)
+    assert (found.exit_code, found.stderr) == (0, "")
+    assert found.stdout.splitlines() == [
+        "== task test, attempt 1",
+        "== step unit",
+        "tested",
+        "== service db",
+        "db is up",
+        "== service service-1",
+        "service-1 is up",
+    ]
 
 
 @pytest.mark.parametrize(

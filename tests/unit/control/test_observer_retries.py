@@ -34,7 +34,7 @@ async def test_a_failed_attempt_is_followed_by_another_one_once_its_log_is_store
 @pytest.mark.parametrize(
     ("retries", "lost", "failed", "code", "again"),
     [
-        (None, 0, 0, 7, False),
+        ({"limit": 0}, 0, 0, 7, False),
         (TWICE, 0, 1, 7, True),
         (TWICE, 0, 2, 7, False),
         (TWICE, 2, 1, 7, True),
@@ -44,9 +44,9 @@ async def test_a_failed_attempt_is_followed_by_another_one_once_its_log_is_store
 )
 @virtual
 async def test_the_limit_counts_the_users_failures_and_the_exit_codes_restrict_it(
-    retries: dict[str, object] | None, lost: int, failed: int, code: int, again: bool
+    retries: dict[str, object], lost: int, failed: int, code: int, again: bool
 ) -> None:
-    async with scene(retries=retries, lost=lost, failed=failed) as here:
+    async with scene(lost=lost, failed=failed, retries=retries) as here:
         here.look(RUNS)
         here.look(ended(code))
         await here.stored()

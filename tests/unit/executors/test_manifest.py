@@ -266,10 +266,32 @@ def test_the_pod_gets_more_time_to_end_than_its_steps() -> None:
     [
         ({"containers": []}, "containers: a task needs a container"),
         ({"containers": [{"name": "x"}]}, r"containers\[0\].image: an image is needed"),
+        ({"containers": [*container(), {"name": "db"}]}, r"containers\[1\].image: an image is needed"),
         (
-            {"containers": [*container(), {"name": "db", "image": "postgres"}]},
-            r"containers\[1\]: services cannot be run yet",
+            {"containers": [*container(), {"name": "main", "image": "a"}]},
+            r"containers\[1\].name: duplicate container \"main\"",
         ),
+        (
+            {"containers": [*container(), {"name": "runabout-db", "image": "a"}]},
+            r"containers\[1\].name: .* is reserved",
+        ),
+        (
+            {"containers": [*container(), {"image": "a", "user": "postgres"}]},
+            r"containers\[1\].user: .* UID or UID:GID",
+        ),
+        (
+            {"containers": [*container(), {"image": "a", "readiness": {}}]},
+            r"containers\[1\].readiness: .*exactly one of",
+        ),
+        (
+            {"containers": [*container(), {"image": "a", "environment": [{"name": "RUNABOUT_X"}]}]},
+            r"containers\[1\].environment: the variable RUNABOUT_X cannot be set",
+        ),
+        (
+            {"containers": [*container(), {"image": "a", "volumeMounts": [{"name": "v", "mountPath": "/runabout"}]}]},
+            r"containers\[1\].volumeMounts\[0\].mountPath: '/runabout' cannot be used",
+        ),
+        ({"pod": {"automountServiceAccountToken": "yes"}}, "automountServiceAccountToken: expected true or false"),
         ({"containers": container(name="Main")}, "'Main' is no DNS label"),
         ({"containers": container(name="runabout-toolbox")}, "runabout-toolbox is reserved"),
         ({"containers": container(command=["true"])}, r"containers\[0\].command: the first container runs the steps"),
