@@ -23,11 +23,21 @@ from runabout.ost.factory import open_ost
 from runabout.ost.memory import MemoryObjectStore
 from runabout.ost.observed import ObservedStore, Operation, OstObserver
 from runabout.ost.settings import OstSettings
-from runabout.ost.store import WHOLE, ByteRange, ObjectInfo, ObjectReader, ObjectStore, iterate
+from runabout.ost.store import (
+    WHOLE,
+    Announced,
+    ByteRange,
+    ObjectInfo,
+    ObjectReader,
+    ObjectStore,
+    SignedRequest,
+    iterate,
+)
 
 __all__ = [
     "WHOLE",
     "AlreadyExistsError",
+    "Announced",
     "ByteRange",
     "ChangedError",
     "CorruptError",
@@ -46,6 +56,7 @@ __all__ = [
     "OstSettings",
     "PermanentOstError",
     "RetryableOstError",
+    "SignedRequest",
     "SizeMismatchError",
     "UnavailableError",
     "UnsuitableError",
