@@ -24,6 +24,7 @@ from runabout.ost.memory import MemoryObjectStore
 from runabout.ost.observed import ObservedStore, Operation, OstObserver
 from runabout.ost.settings import OstSettings
 from runabout.ost.store import (
+    MAX_PAGE,
     WHOLE,
     Announced,
     ByteRange,
@@ -35,6 +36,7 @@ from runabout.ost.store import (
 )
 
 __all__ = [
+    "MAX_PAGE",
     "WHOLE",
     "AlreadyExistsError",
     "Announced",
