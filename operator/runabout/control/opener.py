@@ -25,7 +25,8 @@ class _Given:
 class Opener:
     """Opens runs; ids and counters are given here, in the order of the calls."""
 
-    def __init__(self, *, ledger: Ledger, store: int, now: Callable[[], int]) -> None:
+    def __init__(self, *, ledger: Ledger, store: int, now: Callable[[], int], gateway: bool = True) -> None:
+        self._gateway = gateway
         self._ledger = ledger
         self._ids = IdGenerator(store=store, last=ledger.last_id())
         self._given: dict[str, _Given] = {}
@@ -61,7 +62,7 @@ class Opener:
         """
         async with self._creating:
             now = self._now()
-            config = checked_config(run, id=self._ids.next(now), created=now)
+            config = checked_config(run, id=self._ids.next(now), created=now, gateway=self._gateway)
             decision = create_run(config, counter=await self._next_counter(config.group), now=now)
         return LiveRun(run.uid, decision.state, Graph(config.tasks), new=True, first_events=decision.events)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from runabout.executors.environment import checked, container_variable, environment, merged
 from runabout.executors.errors import InvalidPodError
+from runabout.executors.gatewayaccess import GatewayAccess, access_for, token_mount, token_volume
 from runabout.executors.names import DOMAIN, MANAGED_BY_LABEL, PodKey, labels, pod_name
 from runabout.executors.plan import Plan, plan
 from runabout.executors.podsettings import merged_settings
@@ -60,6 +61,8 @@ class PodSettings:
     """Whether the Run's namespace enforces Pod Security `restricted`."""
     add_capabilities: tuple[str, ...] = ()
     """Given back to containers outside restricted namespaces (all are dropped otherwise)."""
+    gateway: GatewayAccess | None = None
+    """None where the installation has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,14 @@ def pod_manifest(
     )
     asked = task.body.get("user")
     user = container_user(container.get("user") if asked is None or asked == "" else asked)
-    made = plan(key, task, user=user.text, grace_seconds=settings.grace_seconds)
+    gateway = access_for(task, settings.gateway, where)
+    made = plan(
+        key,
+        task,
+        user=user.text,
+        grace_seconds=settings.grace_seconds,
+        gateway=None if gateway is None else gateway.planned(),
+    )
     size = len(made.body.encode())
     if size > MAX_PLAN:
         raise InvalidPodError(
@@ -135,7 +145,11 @@ def pod_manifest(
         "image": container["image"],
         "command": [f"{_BIN}/toolbox", "run", "--plan", f"{_PLAN}/{PLAN_FILE}"],
         "env": _variables(config, task, container, attempt=attempt, counter=counter, made=made, where=where),
-        "volumeMounts": [*_user_mounts(container, where), *_own_mounts()],
+        "volumeMounts": [
+            *_user_mounts(container, where),
+            *_own_mounts(),
+            *([token_mount()] if gateway is not None else []),
+        ],
         "securityContext": container_security(
             privileged=_privileged(task, container, settings, where),
             restricted=settings.restricted,
@@ -159,7 +173,10 @@ def pod_manifest(
             "securityContext": pod_security(own.get("securityContext"), restricted=settings.restricted),
             "initContainers": [_toolbox_container(container, settings)],
             "containers": [first],
-            "volumes": _volumes(own, name if not in_annotation else None, where),
+            "volumes": [
+                *_volumes(own, name if not in_annotation else None, where),
+                *([token_volume()] if gateway is not None else []),
+            ],
         },
     }
     return PodManifest(

@@ -32,8 +32,17 @@ def step_names(task: TaskConfig) -> tuple[str, ...]:
     return tuple(_name(step, index) for index, step in enumerate(_steps(task)))
 
 
-def plan(key: PodKey, task: TaskConfig, *, user: str, grace_seconds: int) -> Plan:
+def plan(
+    key: PodKey,
+    task: TaskConfig,
+    *,
+    user: str,
+    grace_seconds: int,
+    gateway: Mapping[str, str] | None = None,
+) -> Plan:
     """Return the plan of one attempt; `user` is what the container asks for by name, the task's own is stronger.
+
+    `gateway` is how the toolbox reaches it, where a step needs it.
 
     Raises:
         InvalidPodError: a step is of no kind that can be run, or has an invalid environment.
@@ -50,6 +59,8 @@ def plan(key: PodKey, task: TaskConfig, *, user: str, grace_seconds: int) -> Pla
         content["timeoutSeconds"] = task.timeout_seconds
     if user:
         content["user"] = user
+    if gateway is not None:
+        content["gateway"] = dict(gateway)
     content.update(_texts(task.body, f"tasks[{key.task}]"))
     content["steps"] = [
         _step(step, index, variables, f"tasks[{key.task}].steps[{index}]") for index, step in enumerate(_steps(task))

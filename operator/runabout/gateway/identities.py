@@ -5,11 +5,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from runabout.executors.gatewayaccess import AUDIENCE
 from runabout.gateway.errors import UnauthorizedError
 from runabout.kube.reviews import Identity, review_token
 from runabout.kube.session import Session
 
-TASK_AUDIENCE = "runabout-gateway"
+TASK_AUDIENCE = AUDIENCE
 """Of the tokens in tasks' pods: no other service takes them, and the gateway takes no others from a task."""
 GOOD_SECONDS = 60.0
 BAD_SECONDS = 5.0

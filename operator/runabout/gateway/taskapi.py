@@ -12,12 +12,13 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, ValidationError, model_validator
 
+from runabout.control.status import rfc3339
 from runabout.gateway.ancestors import executed, executed_one, saving_steps
 from runabout.gateway.answers import json_answer, json_body, whole_number
 from runabout.gateway.archives import Archives, Place, some_parts, workspace_place
 from runabout.gateway.caches import Caches
 from runabout.gateway.callers import Caller, Callers
-from runabout.gateway.errors import BadRequestError, NotFoundError
+from runabout.gateway.errors import BadRequestError, ConflictError, NotFoundError
 from runabout.gateway.keys import archive_place, parse_part_name, part_name
 from runabout.gateway.manifests import LARGEST_PART, MOST_PARTS, Count, Manifest, Part, Sha256
 from runabout.gateway.records import Records
@@ -144,6 +145,8 @@ class TaskApi:
         asked = await json_body(request, NewArchive)
         place = self._place(caller, asked.target)
         outcome = await self.archives.finish(place, asked.parts, files=asked.files, size=asked.bytes)
+        if outcome == "existing" and asked.target.workspace is not None:
+            raise ConflictError("another archive of this step is stored already")
         if outcome == "existing":
             return json_answer({"existing": True})
         return json_answer({}, status=201 if outcome == "stored" else 200)
@@ -188,7 +191,7 @@ class TaskApi:
         found = await self.caches.find(caller.plan.config.cache_group, asked.keys)
         if found is None:
             return json_answer({"key": None})
-        answer = {"key": found.key, "id": found.id, "created": found.created, **_sizes(found.manifest)}
+        answer = {"key": found.key, "id": found.id, "created": rfc3339(found.created), **_sizes(found.manifest)}
         return json_answer(answer)
 
     async def has_cache(self, request: web.Request) -> web.StreamResponse:

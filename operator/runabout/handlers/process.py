@@ -11,6 +11,7 @@ import structlog
 import uvloop
 
 from runabout.control.etcdaccess import EtcdSettingsError, connect_etcd
+from runabout.control.gatewaysettings import GatewaySettingsError, gateway_access
 from runabout.control.lease import LeaseLostError
 from runabout.control.metrics import Metrics
 from runabout.control.operator import Operator
@@ -64,7 +65,7 @@ def run_operator() -> int:
     code = 0
     try:
         uvloop.run(_main(settings))
-    except* (NoClusterError, OstError, NoScratchError, EtcdSettingsError, Refused) as group:
+    except* (NoClusterError, OstError, NoScratchError, EtcdSettingsError, GatewaySettingsError, Refused) as group:
         code = EXIT_SETTINGS
         for problem in _leaves(group):
             sys.stderr.write(f"{problem}\n")
@@ -83,6 +84,7 @@ async def _main(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     connection = connect()
     await connect_etcd(settings).close()  # its settings are refused before anything begins
+    gateway_access(settings)  # as well
     metrics = Metrics()
     ost = await open_ost(ost_settings(settings))
     try:

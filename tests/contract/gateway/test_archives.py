@@ -129,8 +129,7 @@ async def test_an_archive_is_stored_once_and_the_same_one_may_come_again(lab: Ga
     assert (await attempt.save(STEP_0, b"a", b"b")).status == 201
     assert (await attempt.save(STEP_0, b"a", b"b")).status == 200
     other = await attempt.save(STEP_0, b"another")
-    assert other.status == 200
-    assert other.content == {"existing": True}
+    assert (other.status, other.code) == (409, "Conflict")
 
 
 async def test_only_one_of_two_archives_at_a_time_is_stored(lab: GatewayLab) -> None:
@@ -138,7 +137,7 @@ async def test_only_one_of_two_archives_at_a_time_is_stored(lab: GatewayLab) -> 
     attempt = lab.attempt(config, "build")
     parts = [[await attempt.send(STEP_0, 0, body)] for body in (b"one", b"another")]
     answers = await asyncio.gather(*(attempt.ask("POST", "archives", archive(STEP_0, each)) for each in parts))
-    assert sorted((answer.status, answer.content.get("existing")) for answer in answers) == [(200, True), (201, None)]
+    assert sorted(answer.status for answer in answers) == [201, 409]
 
 
 async def test_a_part_with_other_bytes_than_announced_is_not_stored(lab: GatewayLab, ost: ObjectStore) -> None:
