@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
@@ -181,7 +182,7 @@ class GatewayLab:
 
     def person(self, name: str, *groups: str, audience: str = API_AUDIENCE) -> str:
         """Return a token of somebody who is no pod."""
-        token = f"person.{name}.{audience}"
+        token = f"person.{quote(name)}.{audience}"
         user = {"username": name, "groups": [*groups, "system:authenticated"]}
         self.kube.tokens[token] = {"user": user, "audiences": [audience]}
         return token

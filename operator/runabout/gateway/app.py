@@ -9,8 +9,12 @@ from runabout.gateway.answers import middleware
 from runabout.gateway.archives import Archives
 from runabout.gateway.caches import Caches
 from runabout.gateway.callers import Callers
+from runabout.gateway.decisions import Decisions
 from runabout.gateway.identities import Identities
+from runabout.gateway.livelogs import Logs
 from runabout.gateway.metrics import GatewayMetrics
+from runabout.gateway.people import People
+from runabout.gateway.peopleapi import PeopleApi
 from runabout.gateway.records import Records
 from runabout.gateway.results import Results
 from runabout.gateway.server import LARGEST_JSON
@@ -44,6 +48,14 @@ def application(
         results=Results(ost),
         transfer=transfer,
     )
+    callers = People(identities, session, groups=options.groups)
+    people = PeopleApi(
+        people=callers,
+        records=records,
+        decisions=Decisions(session, records, callers),
+        logs=Logs(session, records, ost),
+        transfer=transfer,
+    )
     app = web.Application(middlewares=[middleware(metrics)], client_max_size=LARGEST_JSON)
-    app.add_routes(tasks.routes())
+    app.add_routes([*tasks.routes(), *people.routes()])
     return app
