@@ -24,6 +24,7 @@ VERBS = {
     "apply": {"patch"},
     "delete": {"delete"},
     "review": {"create"},
+    "Action": set(),  # what somebody else wants to do: it is asked, not done
     "Informer": {"list", "watch"},
     # Functions of the operator's own that take a resource and call the session.
     "_pages": {"list"},
