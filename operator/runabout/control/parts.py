@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from runabout.control.actions import Actions
 from runabout.control.executors import Executors
+from runabout.control.gatewaysettings import gateway_access
 from runabout.control.ledger import Ledger
 from runabout.control.listing import Listing
 from runabout.control.logs import LogCollector
@@ -18,6 +19,7 @@ from runabout.control.order import Order
 from runabout.control.queue import WorkQueue
 from runabout.control.reconciler import Reconciler
 from runabout.control.reporter import Reporter
+from runabout.control.restarts import Restarts
 from runabout.control.retention import Retention
 from runabout.control.runs_api import RunsApi
 from runabout.control.servicelogs import ServiceLogs
@@ -61,7 +63,11 @@ class Parts:
 def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectStore, metrics: Metrics) -> Parts:
     """Put the parts together; nothing begins to work by that."""
     objects, queue = RunObjects(), WorkQueue[Uid](clock=time.monotonic)
-    executors = Executors(toolbox_image=settings.toolbox_image, toolbox_pull_policy=settings.toolbox_pull_policy)
+    executors = Executors(
+        toolbox_image=settings.toolbox_image,
+        toolbox_pull_policy=settings.toolbox_pull_policy,
+        gateway=gateway_access(settings),
+    )
     order = Order(executors=executors, wake=queue.add, now=now_ms)
     ledger, driver = Ledger(store), PodDriver(session)
     news = News(objects=objects, queue=queue, executors=executors, order=order)
@@ -100,7 +106,13 @@ def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectSt
         objects=objects,
         queue=queue,
         order=order,
-        opener=Opener(ledger=ledger, store=settings.store, now=now_ms),
+        opener=Opener(
+            ledger=ledger,
+            restarts=Restarts(ledger=ledger, objects=objects),
+            store=settings.store,
+            now=now_ms,
+            gateway=bool(settings.gateway_url),
+        ),
         observer=Observer(
             pod=pods.get,
             logs=logs,
