@@ -22,7 +22,7 @@ const version = "0.1.0"
 
 const usage = `toolbox runs the steps of a task.
 
-  toolbox install DIR        copy this program to DIR/toolbox
+  toolbox install DIR        copy this program to DIR/toolbox; with the word clone behind it, runabout-clone too
   toolbox run --plan FILE    run a plan, as the main process of a container
   toolbox version            say which version this is
 `
@@ -41,15 +41,7 @@ func command(arguments []string, stdout, stderr io.Writer) int {
 	}
 	switch verb, rest := arguments[0], arguments[1:]; verb {
 	case "install":
-		if len(rest) != 1 {
-			fmt.Fprint(stderr, "toolbox install takes one folder\n")
-			return exitUsage
-		}
-		if err := install.To(rest[0]); err != nil {
-			fmt.Fprintf(stderr, "toolbox install: %v\n", err)
-			return 1
-		}
-		return 0
+		return installTo(rest, stderr)
 	case "run":
 		return run(rest, stderr)
 	case "transfer":
@@ -66,6 +58,23 @@ func command(arguments []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "toolbox: unknown command %q\n\n%s", verb, usage)
 		return exitUsage
 	}
+}
+
+func installTo(arguments []string, stderr io.Writer) int {
+	clone := len(arguments) == 2 && arguments[1] == "clone"
+	if len(arguments) != 1 && !clone {
+		fmt.Fprint(stderr, "toolbox install takes one folder, and clone behind it or nothing\n")
+		return exitUsage
+	}
+	err := install.To(arguments[0])
+	if err == nil && clone {
+		err = install.Beside(arguments[0], install.Clone)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "toolbox install: %v\n", err)
+		return 1
+	}
+	return 0
 }
 
 func run(arguments []string, stderr io.Writer) int {

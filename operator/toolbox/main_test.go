@@ -22,6 +22,7 @@ func TestAWrongCommandLineSaysWhatIsRight(t *testing.T) {
 		"nothing":            {nil, 2, "toolbox runs the steps"},
 		"unknown":            {[]string{"fly"}, 2, `unknown command "fly"`},
 		"install nowhere":    {[]string{"install"}, 2, "takes one folder"},
+		"install too much":   {[]string{"install", "/tmp", "git"}, 2, "and clone behind it or nothing"},
 		"install to nowhere": {[]string{"install", "/does/not/exist"}, 1, "/does/not/exist"},
 		"no plan":            {[]string{"run"}, 2, "--plan FILE is needed"},
 		"too much":           {[]string{"run", "--plan", "a", "b"}, 2, "and nothing else"},

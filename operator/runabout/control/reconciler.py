@@ -22,7 +22,7 @@ from runabout.control.order import Order
 from runabout.control.queue import WorkQueue
 from runabout.control.reporter import Reporter
 from runabout.control.status import Wait
-from runabout.datamanager import Damaged, TooLarge
+from runabout.datamanager import Conflict, Damaged, TooLarge
 from runabout.engine.decide import Assignment, Decision, Facts, decide
 from runabout.engine.state import State
 from runabout.executors.names import PodKey
@@ -45,12 +45,15 @@ class _Pass:
     changed: dict[str, Task]
     assigned: dict[str, Assignment]
     stop: tuple[str, ...] = ()
+    wake: int | None = None
+    """when time alone changes something; milliseconds since 1970"""
 
     def take(self, decision: Decision) -> None:
         self.state = decision.state
         self.events.extend(decision.events)
         self.changed.update({task.name: task for task in decision.changed})
         self.stop = decision.stop
+        self.wake = decision.wake
 
 
 class Reconciler:
@@ -156,6 +159,9 @@ class Reconciler:
             live.changed_at = changed_at
             try:
                 await self._advance(live, run)
+            except Conflict as error:
+                self._give_up(live, error)
+                return
             except TooLarge as error:
                 if live.new:
                     live = self._refuse(live, error)
@@ -193,6 +199,15 @@ class Reconciler:
         refused = self._opener.refused(live, f"the run cannot be stored: {error}")
         self.lives[live.uid] = refused
         return refused
+
+    def _give_up(self, live: LiveRun, error: Conflict) -> None:
+        """Forget a new run that is not what the store has any more, for the next pass to make it anew."""
+        log.info("what is restarted is being removed, looking again", error=str(error))
+        self._order.leave(live)
+        self._opener.abandoned(live.state.config.group)
+        del self.lives[live.uid], self._uids[live.id]
+        self._metrics.live_runs.set(len(self.lives))
+        self._queue.add(live.uid)
 
     def _leave(self, live: LiveRun, run: RunObject | None) -> None:
         """Let go of a run that is over and reported; its Run, if it still exists, is looked at again at its end."""
@@ -236,6 +251,10 @@ class Reconciler:
         if done.events or done.changed or done.state.run != before or live.new:
             await self._commit(live, done)
         self._after(live, done, found)
+        if done.wake is not None:
+            found.again(done.wake)
+        if done.state.run.stop and not stop:  # what was observed was observed of a run that goes on
+            self._queue.add(live.uid)
         await self._act(live, run, done, found)
         live.waits = self._waits(live, found)
         live.run_wait = self._run_wait(live, run)
@@ -248,6 +267,7 @@ class Reconciler:
             now=now,
             start=self._order.may_start(live),
             stop=stop,
+            replaced_by=self._order.replaced_by(live),
             ended=found.ended,
             retry=found.retry,
             approvals=_approvals(run),
@@ -257,7 +277,7 @@ class Reconciler:
         done = _Pass(live.state, [], {}, {})
         decision = decide(live.graph, live.state, facts)
         done.take(decision)
-        if decision.ready:
+        if decision.ready or self._order.is_asked(live):  # what is not ready any more, as after a stop, waits no more
             priority = run.spec.get("priority") if run is not None else 0
             done.assigned = self._order.place(
                 live, decision.ready, done.state, priority=priority if isinstance(priority, int) else 0
@@ -281,6 +301,7 @@ class Reconciler:
             events=done.events,
             config=config if live.new else None,
             counter=counter,
+            read_at=live.read_at if live.new else None,
         )
         try:
             with self._metrics.commit_seconds.time():
@@ -318,6 +339,8 @@ class Reconciler:
             self._order.leave(live)
         elif live.state.run.phase is Phase.RUNNING and before.run.phase is Phase.QUEUED:
             self._order.started(live)
+        if not live.over and not live.state.run.stop:
+            self._order.claim(live)
 
     def _after_attempts(self, live: LiveRun, done: _Pass, found: Observation, before: State) -> None:
         now = self._now()

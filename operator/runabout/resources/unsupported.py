@@ -6,7 +6,6 @@ Delete a line here when the feature works; nothing is ever ignored silently.
 from collections.abc import Iterator
 
 from runabout.resources.run import RunSpec
-from runabout.resources.steps import Step
 from runabout.resources.task import TaskSpec
 
 
@@ -20,25 +19,12 @@ def _later(what: str) -> str:
 
 
 def _run(spec: RunSpec) -> Iterator[tuple[str, str]]:
-    if spec.restart_from is not None:
-        yield "spec.restartFrom", _later("restarts are")
-    if spec.concurrency != "queue":
-        yield "spec.concurrency", _later(f"{spec.concurrency} is")
-    if spec.timeout_seconds:
-        yield "spec.timeoutSeconds", _later("time-outs of runs are")
     for place, task in enumerate(spec.tasks):
         yield from _task(task, f"spec.tasks[{place}]")
 
 
 def _task(task: TaskSpec, where: str) -> Iterator[tuple[str, str]]:
-    for place, step in enumerate(task.steps):
-        yield from _step(step, f"{where}.steps[{place}]")
     if task.retries is not None and task.retries.limit:
         yield f"{where}.retries", _later("retries are")
     if task.matrix is not None:
         yield f"{where}.matrix", _later("matrices are")
-
-
-def _step(step: Step, where: str) -> Iterator[tuple[str, str]]:
-    if step.clone is not None:
-        yield f"{where}.clone", _later("clone steps are")

@@ -31,10 +31,6 @@ def in_step(**step: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of a step's
 
 
 LATER: dict[str, dict[str, Any]] = {
-    "spec.restartFrom": {"restartFrom": {"run": "1il7g1c000001", "from": "failed"}},
-    "spec.concurrency": {"concurrency": "replaceQueued"},
-    "spec.timeoutSeconds": {"timeoutSeconds": 1},
-    "spec.tasks[].steps[].clone": in_step(clone={"url": "https://example.org/a.git"}),
     "spec.tasks[].retries": in_task(retries={"limit": 1}),
     "spec.tasks[].matrix": in_task(matrix={"A": ["x"]}),
 }
@@ -53,7 +49,10 @@ def test_the_guide_lists_exactly_these_fields() -> None:
 
 def test_a_run_that_uses_nothing_of_it_has_no_such_error() -> None:
     more = {"retries": {"limit": 0, "backoffSeconds": 5}, "timeoutSeconds": 0, "containers": [{"image": "a"}]}
-    assert errors({**in_task(**more), "concurrency": "queue", "timeoutSeconds": 0}) == ()
+    assert (
+        errors({**in_task(**more), "concurrency": "cancelInProgress", "timeoutSeconds": 9, "cacheGroup": "/a/b"}) == ()
+    )
+    assert errors({"restartFrom": {"run": "1il7g1c000001", "from": "failed"}}) == ()
 
 
 def test_the_tables_of_good_specs_use_every_one_of_them() -> None:

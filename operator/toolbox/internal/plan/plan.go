@@ -41,9 +41,13 @@ type Plan struct {
 	User               string `json:"user"`
 	GracePeriodSeconds *int   `json:"gracePeriodSeconds"`
 	TimeoutSeconds     int    `json:"timeoutSeconds"`
-	Steps              []Step `json:"steps"`
+	// Secrets names the container's variables whose values no output may show.
+	Secrets []string `json:"secrets"`
+	Steps   []Step   `json:"steps"`
 
 	Gateway *gateway.Settings `json:"gateway"` // nil: the installation has none
+	// Results are what the steps want of other tasks.
+	Results []Result `json:"results"`
 }
 
 // Step is one thing to run. Empty fields have been replaced by the plan's, but for WorkingDir: what is relative there
@@ -57,6 +61,7 @@ type Step struct {
 	User           string     `json:"user"`
 	Environment    []Variable `json:"environment"`
 	TimeoutSeconds int        `json:"timeoutSeconds"`
+	Clone          *Clone     `json:"clone"`
 	Archive
 }
 
@@ -65,6 +70,8 @@ type Variable struct {
 	Name  string  `json:"name"`
 	Value *string `json:"value"`
 	From  string  `json:"from"`
+	// Results says that the value has references to results of other tasks in it.
+	Results bool `json:"results"`
 }
 
 // GracePeriod is the time between the polite and the forced end of a step.
@@ -171,6 +178,9 @@ func (p *Plan) check() error {
 			return fmt.Errorf("gateway.%w", err)
 		}
 	}
+	if err := p.checkResults(); err != nil {
+		return err
+	}
 	for i := range p.Steps {
 		if err := p.Steps[i].check(p.Gateway != nil); err != nil {
 			return fmt.Errorf("steps[%d].%w", i, err)
@@ -183,7 +193,7 @@ func (s *Step) check(hasGateway bool) error {
 	switch {
 	case s.Name == "":
 		return errors.New("name is missing")
-	case s.Kind != "run" && !s.IsArchive():
+	case s.Kind != "run" && s.Kind != KindClone && !s.IsArchive():
 		return fmt.Errorf("kind is %q, which this toolbox does not know", s.Kind)
 	case strings.TrimSpace(s.Shell) == "":
 		return errors.New("shell is blank")
@@ -191,6 +201,11 @@ func (s *Step) check(hasGateway bool) error {
 		return errors.New("shell, workingDir and user cannot contain NUL")
 	case s.TimeoutSeconds < 0:
 		return fmt.Errorf("timeoutSeconds is %d, it cannot be negative", s.TimeoutSeconds)
+	}
+	if s.Kind == KindClone {
+		if err := s.checkClone(); err != nil {
+			return err
+		}
 	}
 	if s.IsArchive() {
 		if err := s.checkArchive(hasGateway); err != nil {
@@ -211,6 +226,8 @@ func (v Variable) check() error {
 		return fmt.Errorf("name is %q, which is no name of a variable", v.Name)
 	case (v.Value == nil) == (v.From == ""):
 		return fmt.Errorf("value and from: exactly one is needed for %s", v.Name)
+	case v.Results && v.Value == nil:
+		return fmt.Errorf("results of %s: only a value can have references in it", v.Name)
 	case v.Value != nil && strings.ContainsRune(*v.Value, 0):
 		return fmt.Errorf("value of %s contains NUL, which no variable can hold", v.Name)
 	}

@@ -410,6 +410,31 @@ func TestASecondSignalChangesNothing(t *testing.T) {
 	}
 }
 
+func TestAStopAfterAStepHasEndedLeavesItAsItEnded(t *testing.T) {
+	// The output is still held when its main process has been reaped: the toolbox reads on for a moment.
+	const held = "me=$$; (while kill -0 $me 2>/dev/null; do sleep 0.01; done; echo held; exec sleep 600) & echo ready"
+	for name, test := range map[string]struct {
+		steps          []object
+		exit           int
+		reason, states string
+	}{
+		"between two steps":   {[]object{{"command": held}, {"command": "echo never"}}, 143, "Stopped", "success:0 notstarted:0"},
+		"after the last step": {[]object{{"command": held}}, 0, "Completed", "success:0"},
+		"after a failed one":  {[]object{{"command": held + "; exit 3"}, {"command": "echo never"}}, 3, "StepFailed", "failed:3 notstarted:0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := started(t, nil, nil, test.steps...)
+			r.until("held\n")
+			r.signal(syscall.SIGTERM)
+			got := r.end()
+			expect(t, got, test.exit, test.reason, test.states)
+			if got.output(0) != "ready\nheld\n" {
+				t.Errorf("the log is %q", got.output(0))
+			}
+		})
+	}
+}
+
 func TestTimeOutsEndAStepAndSayWhich(t *testing.T) {
 	for name, test := range map[string]struct {
 		fields, step object

@@ -46,6 +46,9 @@ func (t *task) runStep(number int) (summary.Step, verdict) {
 		result.ExitCode = process.ExitCode(status)
 		result.State, ending = t.judge(step, status, cause)
 		t.explain(status, cause, memory.Kills(memory.Files)-killed)
+		if err := t.keepResults(); err != nil {
+			result, ending = t.withoutResults(step, result, ending, err)
+		}
 	}
 	result.End = time.Now()
 	result.Bytes = t.log.End(string(result.State), result.ExitCode, result.End.UnixMilli())
@@ -91,7 +94,7 @@ func (t *task) execute(number int, step *plan.Step) (syscall.WaitStatus, *interr
 		return 0, nil, err
 	}
 	var inherited []*os.File
-	if !step.IsArchive() {
+	if step.Kind == "run" {
 		text, err := script.Write(fmt.Sprintf("step-%d", number), step.Command, t.scriptFolder)
 		if err != nil {
 			return 0, nil, refuse(summary.CannotStart, "%w", err)
@@ -102,9 +105,9 @@ func (t *task) execute(number int, step *plan.Step) (syscall.WaitStatus, *interr
 			inherited = append(inherited, text.File)
 		}
 	}
-	input, err := os.Open(os.DevNull)
+	input, err := t.input(step, command)
 	if err != nil {
-		return 0, nil, refuse(summary.CannotStart, "%w", err)
+		return 0, nil, err
 	}
 	defer input.Close()
 	output, err := process.NewOutput(command.Credential)
@@ -127,6 +130,18 @@ func (t *task) execute(number int, step *plan.Step) (syscall.WaitStatus, *interr
 	return status, cause, nil
 }
 
+// input is the step's standard input, for the caller to close.
+func (t *task) input(step *plan.Step, command process.Command) (*os.File, error) {
+	if step.Kind == plan.KindClone {
+		return t.cloneInput(step, command)
+	}
+	input, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, refuse(summary.CannotStart, "%w", err)
+	}
+	return input, nil
+}
+
 // prepare finds out everything the process needs but its files.
 func (t *task) prepare(number int, step *plan.Step) (process.Command, error) {
 	who, err := t.identify(step.User)
@@ -140,6 +155,16 @@ func (t *task) prepare(number int, step *plan.Step) (process.Command, error) {
 			"its working directory %s: %w; set workingDir to a place where user %d may write", folder, err, who.UID)
 	}
 	environment.set("PWD", folder)
+	t.results.file = ""
+	if step.Kind == "run" && t.makeResultsFile(number) {
+		environment.set(resultsVariable, t.results.file)
+	}
+	if step.Kind == plan.KindClone {
+		program, err := cloneProgram()
+		return process.Command{
+			Path: program, Arguments: []string{program}, Environment: environment.list(), Dir: folder, Credential: who.credential,
+		}, err
+	}
 	if step.IsArchive() {
 		return t.transfer(number, folder, who, environment), nil
 	}
@@ -160,6 +185,8 @@ func startFailure(err error, command process.Command, step *plan.Step) *refusal 
 	case errors.Is(err, syscall.EPERM) && command.Credential != nil:
 		return refuse(summary.UserNotPermitted,
 			"the container may not change to user %s; run it as root with SETUID and SETGID, or as that user", step.User)
+	case errors.Is(err, syscall.ENOENT) && step.Kind == plan.KindClone:
+		return refuse(summary.CannotStart, "%s is missing: operator and toolbox image are not of the same release", command.Path)
 	case errors.Is(err, syscall.ENOENT):
 		return refuse(summary.NoShell, "%s or the interpreter it needs is not in the image: %w", command.Path, err)
 	default:

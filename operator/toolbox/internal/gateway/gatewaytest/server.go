@@ -124,6 +124,13 @@ func (s *Server) Results() map[string]string {
 	return s.results
 }
 
+// SetResults sets what the task, or another one, has handed on.
+func (s *Server) SetResults(results map[string]string) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.results = results
+}
+
 // AddWorkspace stores what another task's step saved, after those that are there.
 func (s *Server) AddWorkspace(task string, step int, packed []byte, partSize int) {
 	s.mutex.Lock()
