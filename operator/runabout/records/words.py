@@ -100,6 +100,7 @@ class Reason(StrEnum):
     NO_EXECUTOR = "NoExecutor"
     NO_FREE_SLOT = "NoFreeSlot"
     AWAITING_APPROVAL = "AwaitingApproval"
+    BACK_OFF = "BackOff"
     UNSCHEDULABLE = "Unschedulable"
     CREATION_REFUSED = "CreationRefused"
     CONTAINER_CREATING = "ContainerCreating"
