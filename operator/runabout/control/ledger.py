@@ -41,7 +41,8 @@ PAGE = 1000
 class Change:
     """What one pass changed; `config`, `counter` only when the run is created.
 
-    With `read_at` it is a restart, and a conflict if the run that it restarts was removed after that.
+    With `read_at` it is a restart, and a conflict if the run that it restarts was removed after that. `shares` are runs
+    that executed tasks which a restart keeps, beside those that `tasks` name.
     """
 
     run: Run
@@ -50,6 +51,7 @@ class Change:
     config: RunConfig | None = None
     counter: Counter | None = None
     read_at: Sequence | None = None
+    shares: frozenset[RunId] = frozenset()
 
 
 class Ledger:
@@ -89,9 +91,15 @@ class Ledger:
         return None if body is None else decode(Task, body)
 
     async def state(self, run: RunId) -> State | None:
-        """Return a run with its configuration and all its tasks; of a run that nobody changes meanwhile.
+        """Return a run with its configuration and all its tasks; see `partial`."""
+        found = await self.partial(run)
+        return None if found is None else found[0]
 
-        A task without a record is as it was created: its process ended between two portions of a large change.
+    async def partial(self, run: RunId) -> tuple[State, frozenset[str]] | None:
+        """Return a run with all its tasks, and those that have no record; of a run that nobody changes meanwhile.
+
+        A task without a record is as it was created: its process ended between two portions of a large change. Here it
+        is untouched; that a restart has kept it, only the record of the run that it restarts can say (`Restarts`).
         """
         body = await self._store.get(RUN, run)
         config = await self._store.get(RUN_CONFIG, run)
@@ -99,10 +107,8 @@ class Ledger:
             return None
         found = [decode(Task, item) for _, item in await self._store.scan(TASK, prefix=f"{run}/")]
         whole, tasks = decode(RunConfig, config), {task.name: task for task in found}
-        for each in whole.tasks:
-            if each.name not in tasks:
-                tasks[each.name] = untouched(whole, each)
-        return State(config=whole, run=decode(Run, body), tasks=tasks)
+        missing = {each.name: untouched(whole, each) for each in whole.tasks if each.name not in tasks}
+        return State(config=whole, run=decode(Run, body), tasks={**tasks, **missing}), frozenset(missing)
 
     def live(self) -> list[RunId]:
         """Return the ids of all runs that are not over, oldest first; also of those whose record cannot be read."""
@@ -271,7 +277,7 @@ def _actions(change: Change) -> Iterable[Put | Append]:
     if change.config is not None:
         yield Put(RUN_CONFIG, run.id, encode(change.config))
         yield Put(BY_UID, uid_key(run.uid, run.submitted), run.id.encode())
-        executed = sorted({task.executed_by for task in change.tasks if task.executed_by is not None})
+        executed = sorted(change.shares | {task.executed_by for task in change.tasks if task.executed_by is not None})
         if executed:
             yield Put(SHARING, run.id, " ".join(executed).encode())
         for other in executed:

@@ -38,8 +38,9 @@ def portions(change: Change, *, before: Run) -> tuple[Change, ...]:
     begun = _begun(before, change.run)
     events = tuple(change.events)
     early = tuple(takewhile(lambda event: begun == change.run or _is_early(event, begun), events))
+    shares = frozenset(task.executed_by for task in change.tasks if task.executed_by is not None)
     return (
-        replace(change, run=begun, tasks=groups[0], events=early),
+        replace(change, run=begun, tasks=groups[0], events=early, shares=shares),
         *(Change(run=begun, tasks=group) for group in groups[1:-1]),
         Change(run=change.run, tasks=groups[-1], events=events[len(early) :]),
     )
