@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from runabout.executors.errors import InvalidPodError
 from runabout.executors.names import PodKey
 from runabout.executors.plan import plan
 from runabout.executors.results import Reference, in_script, is_concerned, marked, references
@@ -54,7 +55,11 @@ def test_the_plan_says_what_to_fetch_and_which_values_to_fill_in() -> None:
     variables = [{"name": "TAG", "value": f"v{VERSION}"}, {"name": "PLAIN", "value": "{{ other }}"}]
     body = {"containers": [{"image": "a"}], **steps({"run": f"echo {VERSION}", "environment": variables})}
     key = PodKey(run=RunId("1il7g1c000001"), task="a", attempt=1)
-    made = cast("dict[str, Any]", json.loads(plan(key, TaskConfig("a", body=body), user="", grace_seconds=1).body))
+    task = TaskConfig("a", body=body)
+    with pytest.raises(InvalidPodError, match="results of other tasks need the gateway"):
+        plan(key, task, user="", grace_seconds=1)
+    planned = plan(key, task, user="", grace_seconds=1, gateway={"url": "https://gateway", "tokenFile": "/token"})
+    made = cast("dict[str, Any]", json.loads(planned.body))
 
     variable = "RUNABOUT_RESULT_BUILD_1_VERSION"
     assert made["results"] == [{"task": "build-1", "key": "VERSION", "environment": variable}]
