@@ -29,7 +29,7 @@ from runabout.records import (
     parse_run_id,
 )
 from runabout.records.encoding import encode
-from runabout.resources import CheckedRun, EnvironmentVariable, Problem, RunSpec, TaskSpec, not_yet
+from runabout.resources import CheckedRun, EnvironmentVariable, Problem, RunSpec, TaskSpec
 from runabout.resources.check import run_spec
 from runabout.resources.salvage import sound_part
 
@@ -39,7 +39,7 @@ MAX_ERROR = 4096
 """Characters of one of them."""
 MAX_ERROR_BYTES = 512 * 1024
 """Bytes of all of them together, as they are stored: half of what a transaction takes."""
-_BODY = {"containers", "steps", "environment", "working_dir", "shell", "user", "pod"}
+_BODY = {"containers", "steps", "environment", "working_dir", "shell", "user", "pod", "skip_rest_on_exit_codes"}
 """Fields of a task that only an executor's driver looks at; they go into the record as they are."""
 
 
@@ -186,7 +186,6 @@ def _group_errors(spec: RunSpec) -> Iterator[str]:
 
 def _own_errors(spec: RunSpec) -> Iterator[str]:
     yield from map(str, own_rules(spec))
-    yield from not_yet(spec)
 
 
 def _client_errors(spec: Mapping[str, object]) -> tuple[str, ...]:

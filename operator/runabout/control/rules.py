@@ -48,6 +48,7 @@ def own_rules(spec: RunSpec) -> Iterator[Problem]:
     if spec.pod is not None:
         yield from _pod(spec.pod, "spec.pod")
         yield from _nul(spec.pod, "spec.pod")
+    yield from _kept_by_a_restart(spec)
     known = {task.name for task in spec.tasks}
     for place, approval in enumerate(spec.approvals):
         if spec.tasks and approval.task not in known and not _variant(approval.task, spec.tasks):
@@ -64,6 +65,20 @@ def executor_rules(spec: ExecutorSpec) -> Iterator[Problem]:
         yield from _nul(spec.pod, "spec.pod")
 
 
+def _kept_by_a_restart(spec: RunSpec) -> Iterator[Problem]:
+    """Return what a restart takes from the old run and cannot have otherwise."""
+    if spec.restart_from is None:
+        return
+    for field, given in (
+        ("group", spec.group),
+        ("cacheGroup", spec.cache_group),
+        ("staticEnvironment", spec.static_environment),
+        ("pod", spec.pod),
+    ):
+        if given:
+            yield Problem(f"spec.{field}", "a restart keeps the old run's: remove it, or create a new run")
+
+
 def _variant(name: str, tasks: Iterable[TaskSpec]) -> bool:
     """Whether a name may be that of a task's variant."""
     return any(task.matrix is not None and name.startswith(f"{task.name}-") for task in tasks)
@@ -73,6 +88,7 @@ def _task(task: TaskSpec, where: str) -> Iterator[Problem]:
     yield from _variables(task.environment, f"{where}.environment")
     yield from _containers(task.containers, where)
     yield from _steps(task, where)
+    yield from _exit_codes(task, where)
     if task.pod is not None:
         yield from _pod(task.pod, f"{where}.pod")
     for key in task.matrix or {}:
@@ -81,6 +97,12 @@ def _task(task: TaskSpec, where: str) -> Iterator[Problem]:
             yield from _variable_name(key, path)
         else:
             yield Problem(path, f"no name of a variable: expected {MEANINGS[VARIABLE]}")
+    for place, variable in enumerate(task.environment):
+        if variable.name in (task.matrix or {}):
+            yield Problem(
+                f"{where}.environment[{place}].name",
+                f"{variable.name} is also a key of the matrix, whose values are variables, too; leave one of them",
+            )
     yield from _nul(task, where)
 
 
@@ -136,6 +158,17 @@ def _steps(task: TaskSpec, where: str) -> Iterator[Problem]:
             f"together with their environments they take {size} bytes, more than the {MAX_PLAN - PLAN_ROOM} a pod can "
             "be given: move long scripts into the repository or the image",
         )
+
+
+def _exit_codes(task: TaskSpec, where: str) -> Iterator[Problem]:
+    """Return the exit codes that would mean both success and another attempt."""
+    retries = task.retries.on_exit_codes if task.retries is not None else ()
+    for place, code in enumerate(retries):
+        if code in task.skip_rest_on_exit_codes:
+            yield Problem(
+                f"{where}.retries.onExitCodes[{place}]",
+                f"exit code {code} is also in skipRestOnExitCodes, which make the task successful; leave one of them",
+            )
 
 
 def _pod(pod: PodDefaults, where: str) -> Iterator[Problem]:

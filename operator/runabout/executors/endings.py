@@ -137,7 +137,7 @@ def _said(
 ) -> Ended | Machinery:
     """Judge an ending by what the toolbox says of it."""
     if summary.reason is EndReason.COMPLETED:
-        return replace(known, outcome=Outcome.SUCCESS)
+        return replace(known, outcome=Outcome.SUCCESS, message=summary.message)
     if summary.reason in _SAME_WORD:
         return replace(known, reason=_SAME_WORD[summary.reason], message=summary.message)
     if summary.reason in _STEP_ERRORS:

@@ -244,6 +244,7 @@ def _variables(
     theirs = merged(
         environment(container.get("environment"), f"{where}.containers[{place}].environment"),
         environment(task.body.get("environment") if place == 0 else None, f"{where}.environment"),
+        checked((EnvVar(name, value) for name, value in task.values.items() if place == 0), f"{where}.matrix"),
         checked(config.static_environment, "staticEnvironment"),
         checked(config.environment, "environment"),
     )

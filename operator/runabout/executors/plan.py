@@ -68,6 +68,9 @@ def plan(
     }
     if task.timeout_seconds:
         content["timeoutSeconds"] = task.timeout_seconds
+    codes = task.body.get("skipRestOnExitCodes")
+    if codes:
+        content["skipRestOnExitCodes"] = codes
     if user:
         content["user"] = user
     if gateway is not None:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 )
 
 const (
@@ -24,64 +25,66 @@ type source struct {
 
 // Download writes an archive to target. Path is the archive's own.
 //
-// A part is only written when it is whole and has the right checksum; one more is being fetched meanwhile.
+// A part is only written when it is whole and has the right checksum; the next ones are being fetched meanwhile.
 func (c *Client) Download(ctx context.Context, path string, archive Archive, target io.Writer) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	f := &fetcher{client: c, path: path, count: archive.Parts}
-	fetched := make(chan []byte)
-	free := make(chan []byte, inFlight)
-	ended := make(chan error, 1)
-	go func() {
-		defer close(fetched)
-		ended <- f.all(ctx, fetched, free)
-	}()
-	for data := range fetched {
-		if _, err := target.Write(data); err != nil {
-			cancel(err)
-			for range fetched { // until it has ended
+	ctx, cancel := context.WithCancel(ctx)
+	var fetching sync.WaitGroup
+	defer fetching.Wait()
+	defer cancel()
+	f := &fetcher{client: c, path: path, count: archive.Parts, known: map[int][]source{}}
+	queue := make(chan chan fetched, inFlight)
+	free := make(chan []byte, inFlight+1)
+	fetching.Go(func() {
+		defer close(queue)
+		for number := range archive.Parts {
+			next := make(chan fetched, 1)
+			select {
+			case queue <- next:
+			case <-ctx.Done():
+				return
 			}
+			fetching.Go(func() { next <- f.part(ctx, number, free) })
+		}
+	})
+	for number := range archive.Parts {
+		next, open := <-queue
+		if !open {
+			return context.Cause(ctx)
+		}
+		one := <-next
+		if one.err != nil {
+			return fmt.Errorf("part %d of %d: %w", number, archive.Parts, one.err)
+		}
+		if _, err := target.Write(one.data); err != nil {
 			return err
 		}
-		select {
-		case free <- data:
-		default:
-		}
+		free <- one.data
 	}
-	return <-ended
+	return nil
+}
+
+type fetched struct {
+	data []byte
+	err  error
 }
 
 type fetcher struct {
 	client *Client
 	path   string
 	count  int
-	known  []source // of the parts from `first` on
-	first  int
+
+	mutex sync.Mutex
+	known map[int][]source // by their first part, a multiple of `listed`
 }
 
-func (f *fetcher) all(ctx context.Context, fetched chan<- []byte, free <-chan []byte) error {
-	for number := range f.count {
-		var memory []byte
-		select {
-		case memory = <-free:
-		default:
-		}
-		data, err := f.part(ctx, number, memory)
-		if err != nil {
-			return fmt.Errorf("part %d of %d: %w", number, f.count, err)
-		}
-		select {
-		case fetched <- data:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+// part fetches one part, into memory that is free if there is some.
+func (f *fetcher) part(ctx context.Context, number int, free <-chan []byte) (result fetched) {
+	var memory []byte
+	select {
+	case memory = <-free:
+	default:
 	}
-	return nil
-}
-
-// part fetches one part into memory, if that is large enough.
-func (f *fetcher) part(ctx context.Context, number int, memory []byte) (data []byte, err error) {
-	err = f.client.repeatedly(ctx, func(ctx context.Context) error {
+	result.err = f.client.repeatedly(ctx, func(ctx context.Context) error {
 		from, err := f.find(ctx, number)
 		if err != nil {
 			return err
@@ -89,34 +92,50 @@ func (f *fetcher) part(ctx context.Context, number int, memory []byte) (data []b
 		if cap(memory) < from.Size {
 			memory = make([]byte, from.Size)
 		}
-		if data, err = memory[:from.Size], f.client.fetch(ctx, from, memory[:from.Size]); err != nil {
-			f.known = nil // the address may be what is wrong
+		result.data = memory[:from.Size]
+		if err := f.client.fetch(ctx, from, result.data); err != nil {
+			f.forget(number, from) // the address may be what is wrong
+			return err
 		}
-		return err
+		return nil
 	})
-	return data, err
+	return result
 }
 
 // find says where a part is.
 func (f *fetcher) find(ctx context.Context, number int) (source, error) {
-	if at := number - f.first; at < 0 || at >= len(f.known) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	first := number / listed * listed
+	if f.known[first] == nil {
 		var answer struct {
 			Parts []source `json:"parts"`
 		}
-		query := fmt.Sprintf("%s?from=%d&count=%d", f.path, number, min(listed, f.count-number))
-		if err := f.client.once(ctx, http.MethodGet, query, nil, &answer); err != nil {
+		count := min(listed, f.count-first)
+		if err := f.client.once(ctx, http.MethodGet, fmt.Sprintf("%s?from=%d&count=%d", f.path, first, count), nil, &answer); err != nil {
 			return source{}, err
 		}
-		if len(answer.Parts) == 0 {
-			return source{}, errors.New("the gateway does not know it")
+		if len(answer.Parts) != count {
+			return source{}, fmt.Errorf("the gateway knows %d parts of %d", len(answer.Parts), count)
 		}
-		f.known, f.first = answer.Parts, number
+		f.known[first] = answer.Parts
+		delete(f.known, first-2*listed) // nobody fetches these any more
 	}
-	result := f.known[number-f.first]
+	result := f.known[first][number-first]
 	if result.Size < 0 || result.Size > maxPart {
 		return source{}, fmt.Errorf("it has %d bytes, at most %d are possible", result.Size, maxPart)
 	}
 	return result, nil
+}
+
+// forget makes the addresses around a part be asked for again, if that has not been done since.
+func (f *fetcher) forget(number int, used source) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	first := number / listed * listed
+	if known := f.known[first]; known != nil && known[number-first].URL == used.URL {
+		delete(f.known, first)
+	}
 }
 
 // fetch fills target with a part.

@@ -260,6 +260,21 @@ func TestArchivesOfManyPartsAreListedPieceByPiece(t *testing.T) {
 	}
 }
 
+func TestAnEndedStepEndsItsDownload(t *testing.T) {
+	server := gatewaytest.New(t)
+	server.AddWorkspace("parent", 0, noise(1000), 100)
+	c, _ := client(t, server)
+	ctx, cancel := context.WithCancel(t.Context())
+	list, err := c.Workspaces(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Storage = func(w http.ResponseWriter, _ *http.Request, _ int) bool { cancel(); return hijacked(w) }
+	if err := c.Download(ctx, list[0].Path(), list[0].Archive, io.Discard); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestARefusalIsSaidAtOnce(t *testing.T) {
 	for _, status := range []int{http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusConflict} {
 		server := gatewaytest.New(t)

@@ -48,6 +48,9 @@ type Plan struct {
 	Gateway *gateway.Settings `json:"gateway"` // nil: the installation has none
 	// Results are what the steps want of other tasks.
 	Results []Result `json:"results"`
+
+	// SkipRestOnExitCodes are exit codes of a step with which the task is done, and well.
+	SkipRestOnExitCodes []int `json:"skipRestOnExitCodes"`
 }
 
 // Step is one thing to run. Empty fields have been replaced by the plan's, but for WorkingDir: what is relative there
@@ -180,6 +183,11 @@ func (p *Plan) check() error {
 	}
 	if err := p.checkResults(); err != nil {
 		return err
+	}
+	for i, code := range p.SkipRestOnExitCodes {
+		if code < 1 || code > 255 {
+			return fmt.Errorf("skipRestOnExitCodes[%d] is %d, exit codes are 1 to 255", i, code)
+		}
 	}
 	for i := range p.Steps {
 		if err := p.Steps[i].check(p.Gateway != nil); err != nil {

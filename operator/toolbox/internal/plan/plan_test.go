@@ -56,6 +56,7 @@ func TestWhatIsWrongIsRefusedWithItsPlace(t *testing.T) {
 		small + "x":                     "not the JSON of a plan",
 		small + small:                   "not the JSON of a plan",
 		strings.Repeat(" ", MaxBytes+1): "longer than",
+		strings.Replace(small, `"attempt": 1`, `"attempt": 1, "skipRestOnExitCodes": [7, 0]`, 1): "skipRestOnExitCodes[1] is 0",
 		strings.Replace(small, `"attempt": 1`, `"attempt": 0`, 1):                           "attempt is 0",
 		strings.Replace(small, `"attempt": 1`, `"attempt": 1, "unknown": 1`, 1):             `unknown field "unknown"`,
 		strings.Replace(small, `"attempt": 1`, `"attempt": 1, "gracePeriodSeconds": -1`, 1): "gracePeriodSeconds is -1",

@@ -62,6 +62,7 @@ type task struct {
 	results    handed
 	stopped    bool // told to stop
 	timedOut   bool // the task's time is over
+	skipsRest  bool // a step's exit code said that the task is done
 }
 
 // verdict is how the task ended.
@@ -185,6 +186,10 @@ func begin(folder string) bool {
 func (t *task) runSteps(result *summary.Summary) verdict {
 	ending := verdict{reason: summary.Completed}
 	for i := range t.plan.Steps {
+		if t.skipsRest {
+			result.Steps = append(result.Steps, summary.Step{State: summary.Skipped})
+			continue
+		}
 		if ending.reason == summary.Completed {
 			ending = t.interrupted()
 		}

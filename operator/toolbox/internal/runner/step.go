@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -63,6 +64,8 @@ func (t *task) explain(status syscall.WaitStatus, cause *interruption, killed in
 	switch {
 	case cause != nil:
 		t.log.Notice(cause.notice)
+	case t.skipsRest:
+		t.log.Notice(fmt.Sprintf("exit code %d: the task is done, the rest is skipped", status.ExitStatus()))
 	case status.Signaled():
 		t.log.Notice(fmt.Sprintf("killed by signal %d (%v)", status.Signal(), status.Signal()))
 	}
@@ -78,6 +81,10 @@ func (t *task) judge(step *plan.Step, status syscall.WaitStatus, cause *interrup
 		return summary.Failed, verdict{cause.reason, exitTimeout, "step " + step.Name + ": " + cause.notice}
 	case exitCode == 0:
 		return summary.Success, verdict{reason: summary.Completed}
+	case !status.Signaled() && slices.Contains(t.plan.SkipRestOnExitCodes, exitCode):
+		t.skipsRest = true
+		return summary.Success, verdict{reason: summary.Completed,
+			message: fmt.Sprintf("step %s ended with exit code %d, which skips the rest", step.Name, exitCode)}
 	case status.Signaled():
 		return summary.Failed, verdict{summary.StepFailed, exitCode,
 			fmt.Sprintf("step %s was killed by signal %d (%v)", step.Name, status.Signal(), status.Signal())}
