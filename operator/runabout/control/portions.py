@@ -6,7 +6,7 @@ is to be stopped if any task ended by that; its result and its end come last. So
 decision again: what was observed is observed again, and what follows from it, follows again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import replace
 from itertools import takewhile
 
@@ -36,11 +36,12 @@ def portions(change: Change, *, before: Run) -> tuple[Change, ...]:
     if len(groups) == 1:
         return (change,)
     begun = _begun(before, change.run)
-    early = tuple(takewhile(lambda event: begun == change.run or _is_early(event, begun), change.events))
+    events = tuple(change.events)
+    early = tuple(takewhile(lambda event: begun == change.run or _is_early(event, begun), events))
     return (
         replace(change, run=begun, tasks=groups[0], events=early),
         *(Change(run=begun, tasks=group) for group in groups[1:-1]),
-        Change(run=change.run, tasks=groups[-1], events=change.events[len(early) :]),
+        Change(run=change.run, tasks=groups[-1], events=events[len(early) :]),
     )
 
 
@@ -54,7 +55,7 @@ def _is_early(event: Event, begun: Run) -> bool:
     return event.phase in (Phase.QUEUED, Phase.RUNNING) and event.result is begun.result
 
 
-def _groups(tasks: Sequence[Task], first: int) -> list[tuple[Task, ...]]:
+def _groups(tasks: Collection[Task], first: int) -> list[tuple[Task, ...]]:
     """Return the tasks in an order in which they can be written, as many together as a transaction takes.
 
     The first transaction has room for `first` bytes of them, if any.
