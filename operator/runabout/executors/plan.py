@@ -77,10 +77,6 @@ def plan(
         content["gateway"] = dict(gateway)
     content.update(_texts(task.body, f"tasks[{key.task}]"))
     wanted = results.planned(task.body)
-    if wanted and gateway is None:
-        raise InvalidPodError(
-            f"tasks[{key.task}].steps: results of other tasks need the gateway: set gateway.enabled in the chart"
-        )
     if wanted:
         content["results"] = wanted
     logins = cloning.credentials(task)
