@@ -21,6 +21,7 @@ from runabout.control.opener import Opener
 from runabout.control.order import Order
 from runabout.control.queue import WorkQueue
 from runabout.control.reporter import Reporter
+from runabout.control.restarts import shared_by
 from runabout.control.status import Wait
 from runabout.datamanager import Conflict, Damaged, TooLarge
 from runabout.engine.decide import Assignment, Decision, Facts, decide
@@ -302,6 +303,7 @@ class Reconciler:
             config=config if live.new else None,
             counter=counter,
             read_at=live.read_at if live.new else None,
+            shares=shared_by(done.state) if live.new else (),
         )
         try:
             with self._metrics.commit_seconds.time():
