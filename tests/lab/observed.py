@@ -114,21 +114,27 @@ async def scene(
     *,
     creation: Creation = Creation.DONE,
     lost: int = 0,
+    failed: int = 0,
     ost: MemoryObjectStore | None = None,
     log: bytes = LOG,
     services: Mapping[str, Sequence[bytes | None]] = MappingProxyType({}),
     **task: object,
 ) -> AsyncIterator[Scene]:
-    """Set it up; `services` has what each service writes, the last of its containers first."""
+    """Set it up; `services` has what each service writes, the last of its containers first.
+
+    The machinery has `lost` attempts of the task, and so many more have `failed` by themselves.
+    """
     steps = [{"name": "compile", "run": "go build"}, {"name": "test", "run": "go test"}]
     containers = [{"image": "a"}, *({"name": name, "image": "b"} for name in services)]
     state = running(created(task_spec("build") | {"steps": steps, "containers": containers, **task}))
-    past = tuple(PastAttempt(number, "p", "linux", Reason.EVICTED) for number in range(lost))
+    reasons = [Reason.EVICTED] * lost + [Reason.EXIT_CODE] * failed
+    past = tuple(PastAttempt(number, "p", "linux", reason) for number, reason in enumerate(reasons))
+    number = len(past) + 1
     state = with_task(
-        state, "build", status=Status.RUNNING, attempt=lost + 1, executor="linux", pod=POD, attempts=past, stored=False
+        state, "build", status=Status.RUNNING, attempt=number, executor="linux", pod=POD, attempts=past, stored=False
     )
     what = live(state)
-    what.attempts["build"] = Attempt(POD, "build", lost + 1, creation, NOW)
+    what.attempts["build"] = Attempt(POD, "build", number, creation, NOW)
     executors = Executors(toolbox_image="toolbox", toolbox_pull_policy="Never")
     executors.put(executor_object({"metadata": {"name": "linux"}, "spec": {"archs": ["amd64"]}}))
     async with collecting(Container(log), ost) as work:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from fixtures.fake_kube import FakeKube, Fault, Kind
 from fixtures.fake_objects import now
 from fixtures.operator_process import OperatorProcess
 from models.container_log import toolbox_log
-from runabout.executors.names import parse_labels
+from runabout.executors.names import PodKey, parse_labels
 
 Obj = dict[str, Any]
 NAMESPACE, NODE = "ci", "n1"
@@ -21,8 +21,8 @@ OUTPUT = b"hello\n"
 """of every task"""
 TURN_SECONDS = 0.02
 """of the kubelet"""
-ExitCodes = Mapping[str, int | None]
-"""By task, 0 for all others; None: it runs until it is stopped."""
+ExitCodes = Mapping[str, int | Sequence[int | None] | None]
+"""By task, 0 for all others; None: it runs until it is stopped; several: of its attempts, 0 for those after them."""
 TERMINATED = 143
 """Exit code of what SIGTERM has ended."""
 Answer = tuple[int, str, int]
@@ -103,6 +103,14 @@ class Bench:
         return (folder / name).read_bytes()
 
 
+def code_of(exit_codes: ExitCodes, key: PodKey) -> int | None:
+    """Return the exit code of an attempt, None if it runs until it is stopped."""
+    codes = exit_codes.get(key.task, 0)
+    if codes is None or isinstance(codes, int):
+        return codes
+    return codes[key.attempt - 1] if key.attempt <= len(codes) else 0
+
+
 def died(service: Obj) -> bool:
     """Whether a service has died before."""
     return "lastState" in service
@@ -136,7 +144,7 @@ async def play_kubelet(fake: FakeKube, exit_codes: ExitCodes, turn_seconds: floa
             if key is None or phase in ("Succeeded", "Failed"):
                 continue
             started = {"startedAt": now()}
-            code = exit_codes.get(key.task, 0)
+            code = code_of(exit_codes, key)
             if code is None:
                 if phase == "Running" and "activeDeadlineSeconds" not in pod["spec"]:
                     if key.task in dying and not any(map(died, pod["status"]["initContainerStatuses"])):

@@ -9,10 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from runabout.control.objects import RunObject
+from runabout.control.resultrules import result_rules
 from runabout.control.rules import own_rules
 from runabout.control.size import bare, shortened, too_large
 from runabout.engine.groups import check_group, default_group, effective_group, root_group
 from runabout.engine.matrix import Expansion, Template, expand
+from runabout.executors.gatewayaccess import ADVICE, needing_steps
+from runabout.executors.results import marked
 from runabout.records import (
     Approvers,
     Condition,
@@ -27,7 +30,7 @@ from runabout.records import (
     parse_run_id,
 )
 from runabout.records.encoding import encode
-from runabout.resources import CheckedRun, EnvironmentVariable, Problem, RunSpec, TaskSpec, not_yet
+from runabout.resources import CheckedRun, EnvironmentVariable, Problem, RunSpec, TaskSpec
 from runabout.resources.check import run_spec
 from runabout.resources.salvage import sound_part
 
@@ -37,12 +40,15 @@ MAX_ERROR = 4096
 """Characters of one of them."""
 MAX_ERROR_BYTES = 512 * 1024
 """Bytes of all of them together, as they are stored: half of what a transaction takes."""
-_BODY = {"containers", "steps", "environment", "working_dir", "shell", "user", "pod"}
+_BODY = {"containers", "steps", "environment", "working_dir", "shell", "user", "pod", "skip_rest_on_exit_codes"}
 """Fields of a task that only an executor's driver looks at; they go into the record as they are."""
 
 
-def checked_config(run: RunObject, *, id: RunId, created: int) -> RunConfig:  # noqa: A002 - the record's field
-    """Return the configuration of a Run as the API server shows it, with all its setup errors; never raises."""
+def checked_config(run: RunObject, *, id: RunId, created: int, gateway: bool = True) -> RunConfig:  # noqa: A002 - the record's field
+    """Return the configuration of a Run as the API server shows it, with all its setup errors; never raises.
+
+    `gateway` is whether the installation has one.
+    """
     found = run_spec(run.spec)
     return run_config(
         found if isinstance(found, RunSpec) else sound_part(run.spec, found) or RunSpec(),
@@ -55,6 +61,7 @@ def checked_config(run: RunObject, *, id: RunId, created: int) -> RunConfig:  # 
         labels=run.labels,
         annotations=run.annotations,
         refused=() if isinstance(found, RunSpec) else (*_client_errors(run.spec), *map(str, found)),
+        gateway=gateway,
     )
 
 
@@ -70,6 +77,7 @@ def run_config(
     annotations: Mapping[str, str],
     submitted: int = 0,
     refused: Sequence[str] = (),
+    gateway: bool = True,
 ) -> RunConfig:
     """Return the configuration of a run, effective groups, expanded tasks, setup errors and all; it can be stored.
 
@@ -86,6 +94,7 @@ def run_config(
         annotations: the Run's annotations.
         submitted: when the Run was created, as the API server says; milliseconds since 1970, 0 where there is no Run.
         refused: errors found before, where `spec` is what is sound in one that the schema refuses.
+        gateway: whether the installation has one; without it, steps that need it are errors.
     """
     group = spec.group if spec.group is not None and check_group(spec.group) is None else default_group(name)
     effective = effective_group(namespace, group)
@@ -93,7 +102,8 @@ def run_config(
     restart = spec.restart_from
     plain = templates(spec)
     expansion = expand(plain)
-    errors = tuple(dict.fromkeys((*refused, *_errors(spec, expansion))))
+    missing = () if gateway else tuple(_needs_gateway(spec))
+    errors = tuple(dict.fromkeys((*refused, *_errors(spec, expansion), *missing)))
     config = RunConfig(
         id=id,
         namespace=namespace,
@@ -103,7 +113,7 @@ def run_config(
         cache_group=root_group(effective) if cache_group is None else effective_group(namespace, cache_group),
         created=created,
         submitted=submitted,
-        tasks=() if refused else tuple(template.task for template in plain) if errors else expansion.tasks,
+        tasks=() if refused else tuple(template.task for template in plain) if errors else marked(expansion.tasks),
         setup_errors=_bounded(errors),
         setup_error_count=len(errors),
         environment=_environment(spec.environment),
@@ -166,6 +176,8 @@ def _errors(spec: RunSpec, expansion: Expansion) -> Iterator[str]:
     yield from spec.setup_errors
     yield from _group_errors(spec)
     yield from expansion.errors
+    if not expansion.errors:
+        yield from map(str, result_rules(spec, expansion.tasks))
     yield from _own_errors(spec)
 
 
@@ -180,9 +192,14 @@ def _group_errors(spec: RunSpec) -> Iterator[str]:
             yield f"{path}: {problem}"
 
 
+def _needs_gateway(spec: RunSpec) -> Iterator[str]:
+    for place, task in enumerate(spec.tasks):
+        body = task.model_dump(mode="json", by_alias=True, exclude_unset=True, include={"steps"})
+        yield from (f"spec.tasks[{place}].steps[{step}].{kind}: {ADVICE}" for step, kind in needing_steps(body))
+
+
 def _own_errors(spec: RunSpec) -> Iterator[str]:
     yield from map(str, own_rules(spec))
-    yield from not_yet(spec)
 
 
 def _client_errors(spec: Mapping[str, object]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from runabout.control.objects import Uid
 from runabout.datamanager import Append, Committed, Damaged, Delete, Put, Sequence, Store, Transaction
+from runabout.engine.create import untouched
 from runabout.engine.state import State
 from runabout.records import TERMINAL_PHASES, Counter, Event, Phase, Run, RunConfig, RunId, Task
 from runabout.records.encoding import RecordError, decode, encode
@@ -90,17 +91,20 @@ class Ledger:
         return None if body is None else decode(Task, body)
 
     async def state(self, run: RunId) -> State | None:
-        """Return a run with its configuration and all its tasks; of a run that nobody changes meanwhile."""
+        """Return a run with its configuration and all its tasks; of a run that nobody changes meanwhile.
+
+        A task without a record is as it was created: its process ended between two portions of a large change.
+        """
         body = await self._store.get(RUN, run)
         config = await self._store.get(RUN_CONFIG, run)
         if body is None or config is None:
             return None
-        tasks = [decode(Task, item) for _, item in await self._store.scan(TASK, prefix=f"{run}/")]
-        return State(
-            config=decode(RunConfig, config),
-            run=decode(Run, body),
-            tasks={task.name: task for task in tasks},
-        )
+        found = [decode(Task, item) for _, item in await self._store.scan(TASK, prefix=f"{run}/")]
+        whole, tasks = decode(RunConfig, config), {task.name: task for task in found}
+        for each in whole.tasks:
+            if each.name not in tasks:
+                tasks[each.name] = untouched(whole, each)
+        return State(config=whole, run=decode(Run, body), tasks=tasks)
 
     def live(self) -> list[RunId]:
         """Return the ids of all runs that are not over, oldest first; also of those whose record cannot be read."""

@@ -5,10 +5,12 @@ down to the few fields that a pass still looks at, for as long as the Run exists
 that is deleted and created again under the same name is another one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NewType
+
+from runabout.records import Approval, Verdict
 
 Uid = NewType("Uid", str)
 
@@ -47,10 +49,10 @@ class RunObject:
         return FINALIZER in self.finalizers
 
     @property
-    def judged(self) -> tuple[str, ...]:
-        """Names of the tasks that its approvals are about, whether the run has such tasks or not."""
+    def approvals(self) -> tuple[Approval, ...]:
+        """What people said, of tasks that the run has or not; the API server has checked who it was."""
         rows = self.spec.get("approvals")
-        return tuple(str(_mapping(row).get("task", "")) for row in rows) if isinstance(rows, list | tuple) else ()
+        return tuple(_approvals(rows)) if isinstance(rows, list | tuple) else ()
 
 
 def milliseconds(text: object) -> int | None:
@@ -78,6 +80,18 @@ def _spec(body: Mapping[str, object]) -> Mapping[str, object]:
         return spec
     found = "Required value" if spec is None else f"Invalid value: must be of type object, not {type(spec).__name__}"
     return {"setupErrors": [f"spec: {found}"]}
+
+
+def _approvals(rows: Iterable[object]) -> Iterator[Approval]:
+    for row in map(_mapping, rows):
+        verdict, groups = row.get("verdict", Verdict.APPROVED.value), row.get("groups")
+        if row and verdict in [known.value for known in Verdict]:
+            yield Approval(
+                task=str(row.get("task", "")),
+                by=str(row.get("by", "")),
+                verdict=Verdict(str(verdict)),
+                groups=tuple(map(str, groups)) if isinstance(groups, list | tuple) else (),
+            )
 
 
 def run_object(body: Mapping[str, object]) -> RunObject:

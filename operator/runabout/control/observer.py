@@ -9,6 +9,7 @@ from runabout.control.live import LiveRun
 from runabout.control.logs import LogCollector, LogJob
 from runabout.control.servicelogs import ServiceJob, ServiceLogs
 from runabout.control.status import Wait
+from runabout.engine.attempts import MACHINERY_ATTEMPTS, is_machinery, tries_again
 from runabout.engine.decide import TaskEnd
 from runabout.executors.faults import with_last_lines
 from runabout.executors.observe import observe
@@ -20,9 +21,8 @@ from runabout.records import Attempt as PastAttempt
 from runabout.records import Reason, Status, StepState, Task
 from runabout.records.json import JsonObject
 
-MACHINERY_ATTEMPTS = 3
-"""Attempts that the machinery may lose before a task fails with the machinery's reason."""
-
+MAX_PAST_MESSAGE = 200
+"""Characters that a record keeps of the message of an attempt that another one followed; there may be 100 of them."""
 UNSEEN_MS = 30_000
 """How long a pod that was created may stay unseen before the API server is asked for it."""
 CLEANUP_MS = 15_000
@@ -118,7 +118,7 @@ class Observer:
         limits = self._limits(live, task)
         state = self._verdict(attempt, self._state(live, task, attempt, limits, now=now))
         if isinstance(state, Absent):
-            self._absent(task, attempt, found, now=now, stop=stop, limits=limits)
+            self._absent(live, task, attempt, found, now=now, stop=stop, limits=limits)
         elif isinstance(state, Pending):
             self._pending(task, state, found, now=now)
             self._condemn(task, attempt, state, found, stop=stop)
@@ -176,7 +176,7 @@ class Observer:
         found.again(state.look_again)
 
     def _absent(
-        self, task: Task, attempt: Attempt, found: Observation, *, now: int, stop: bool, limits: Limits
+        self, live: LiveRun, task: Task, attempt: Attempt, found: Observation, *, now: int, stop: bool, limits: Limits
     ) -> None:
         """Judge an attempt whose pod was never seen."""
         if attempt.invalid:
@@ -186,7 +186,8 @@ class Observer:
         elif stop and attempt.creation in (Creation.WANTED, Creation.FOREIGN):
             found.ended[task.name] = TaskEnd(Status.STOPPED, reason=Reason.STOPPED, ended=now)
         elif attempt.creation is Creation.FOREIGN:
-            self._lost(task, found, Reason.POD_LOST, f"pod {attempt.pod} is not there", now=now, attempt=attempt)
+            message = f"pod {attempt.pod} is not there"
+            self._lost(live, task, found, Reason.POD_LOST, message, now=now, attempt=attempt)
         elif attempt.refused:
             since = attempt.refused_since or now
             found.waits[task.name] = Wait(Reason.CREATION_REFUSED, attempt.refused, since)
@@ -224,12 +225,13 @@ class Observer:
                 return
             lines = self._services.last_lines(attempt.pod, fault.service)
             state = replace(state, message=with_last_lines(state.message, lines))
-        if isinstance(state, Machinery) and not stop:
+        reason = state.reason
+        if reason is not None and not stop and self._is_followed(live, task, state):
             if not settled or not self._is_cleared(attempt, state, now=now):
-                found.waits[task.name] = Wait(state.reason, state.message, state.ended or now)
+                found.waits[task.name] = Wait(reason, state.message, state.ended or now)
                 found.again(None if settled else now + self._storage_late)
                 return
-            self._lost(task, found, state.reason, state.message, now=now, attempt=attempt, state=state)
+            self._lost(live, task, found, reason, state.message, now=now, attempt=attempt, state=state)
         else:
             if settled:
                 self._tidy(attempt, state, due=now if not ran or state.cleanup is Cleanup.FORCE else now + CLEANUP_MS)
@@ -241,6 +243,20 @@ class Observer:
         elif (stored := self._logs.stored(attempt.pod)) is not None:
             found.stored[task.name] = _with_sizes(state.steps or _steps(live, task), stored.sizes)
 
+    def _is_followed(self, live: LiveRun, task: Task, state: Ended | Machinery) -> bool:
+        """Whether an attempt is one of the machinery's failures, or a failure of the user that is tried again.
+
+        A node that does not answer may still execute the attempt: that is the end of the task.
+        """
+        if isinstance(state, Machinery):
+            return True
+        return (
+            state.outcome is Outcome.FAILED
+            and state.reason is not None
+            and not is_machinery(state.reason)
+            and tries_again(live.graph.task(task.name), task, reason=state.reason, exit_code=state.exit_code)
+        )
+
     def _tidy(self, attempt: Attempt, state: Ended | Machinery, *, due: int) -> None:
         """Have the pod of an attempt that is over deleted at `due`, if it does not end by itself."""
         if state.cleanup is Cleanup.NONE or attempt.removed or attempt.cleanup_due is not None or _is_over(attempt):
@@ -248,8 +264,8 @@ class Observer:
         attempt.force = state.cleanup is Cleanup.FORCE
         attempt.cleanup_due = due
 
-    def _is_cleared(self, attempt: Attempt, state: Machinery, *, now: int) -> bool:
-        """Whether nothing of a lost attempt can run any more; until then its pod is being removed.
+    def _is_cleared(self, attempt: Attempt, state: Ended | Machinery, *, now: int) -> bool:
+        """Whether nothing of an attempt that another one follows can run any more; until then its pod is being removed.
 
         Two attempts of a task are never executed side by side: a pod that waited for its image may still begin.
         """
@@ -259,7 +275,8 @@ class Observer:
         if attempt.lost is None:
             attempt.lost = state
             attempt.force = state.cleanup is Cleanup.FORCE
-            attempt.cleanup_due = now
+            ends = isinstance(state, Ended) and state.started is not None  # by itself, unless something goes on in it
+            attempt.cleanup_due = now + CLEANUP_MS if ends else now
         return False
 
     def _cleanup(self, attempt: Attempt, found: Observation, *, now: int) -> None:
@@ -274,6 +291,7 @@ class Observer:
 
     def _lost(
         self,
+        live: LiveRun,
         task: Task,
         found: Observation,
         reason: Reason,
@@ -281,20 +299,23 @@ class Observer:
         *,
         now: int,
         attempt: Attempt,
-        state: Machinery | None = None,
+        state: Ended | Machinery | None = None,
     ) -> None:
-        """Open a new attempt from the machinery's budget, or fail the task where that is used up."""
+        """Have a new attempt follow, or fail the task where the machinery's budget is used up.
+
+        An attempt ends when its pod says so, but not later than now: a node's clock does not make a pause longer.
+        """
         past = PastAttempt(
             number=attempt.number,
             pod=attempt.pod,
             executor=task.executor or "",
             reason=reason,
-            message=message,
+            message=message if len(message) <= MAX_PAST_MESSAGE else f"{message[: MAX_PAST_MESSAGE - 1]}…",
             exit_code=state.exit_code if state else None,
             started=state.started if state else None,
-            ended=(state.ended if state else None) or now,
+            ended=min((state.ended if state else None) or now, now),
         )
-        if len(task.attempts) + 1 < MACHINERY_ATTEMPTS:
+        if tries_again(live.graph.task(task.name), task, reason=reason, exit_code=past.exit_code):
             found.retry[task.name] = past
         else:
             found.ended[task.name] = TaskEnd(
@@ -306,11 +327,15 @@ class Observer:
 
     def _collect(self, live: LiveRun, task: Task, attempt: Attempt, state: Ended | Machinery) -> bool:
         """Have the log of an attempt that is over collected; return False if there never was one."""
-        if attempt.last is None or (state.started is None and not self._logs.knows(attempt.pod)):
+        if self._has_no_log(attempt, state):
             return False
         self._logs.follow(self._job(live, task, attempt))
         self._logs.ended(attempt.pod, _last_words(state), state.summary.sizes if state.summary else None)
         return True
+
+    def _has_no_log(self, attempt: Attempt, state: Ended | Machinery) -> bool:
+        """Whether the steps of an attempt that is over never began, as far as its pod was seen."""
+        return attempt.last is None or (state.started is None and not self._logs.knows(attempt.pod))
 
     def _collect_services(self, live: LiveRun, task: Task, attempt: Attempt) -> None:
         """Have the logs of the services read that have begun, as far as the kubelet still has them."""
@@ -330,15 +355,18 @@ class Observer:
     def _storing(self, live: LiveRun, task: Task, attempt: Attempt, found: Observation, *, now: int) -> None:
         """Judge the logs of a task that has ended."""
         self._collect_services(live, task, attempt)
+        state = self._state(live, task, attempt, self._limits(live, task), now=now)
         stored = self._logs.stored(attempt.pod)
-        if stored is not None and not self._services.waits(attempt.pod):
+        if isinstance(state, Ended | Machinery) and self._has_no_log(attempt, state):
+            if not self._services.waits(attempt.pod):
+                found.stored[task.name] = ()
+        elif stored is not None and not self._services.waits(attempt.pod):
             found.stored[task.name] = _with_sizes(task.steps or _steps(live, task), stored.sizes)
         elif not self._logs.knows(attempt.pod):
             self._logs.follow(self._job(live, task, attempt))
             self._logs.ended(attempt.pod, task.reason.value if task.reason else None, None)
         elif self._is_late(attempt, now):
             found.storage_late = True
-        state = self._state(live, task, attempt, self._limits(live, task), now=now)
         if isinstance(state, Pending | Running):
             # Its creation was given up, and yet it was carried out: nobody waits for this pod.
             if attempt.stop_sent is None and attempt.cleanup_due is None and not attempt.removed:

@@ -109,9 +109,10 @@ class Order:
         changed_priority = self._priorities.get(run.id) != priority
         self._priorities[run.id] = priority
         granted = self._granted.pop(run.id, {})
-        for name in [name for name in known if name not in names]:
+        wanted = set(names)
+        for name in [name for name in known if name not in wanted]:
             del known[name]
-        for name in [name for name in granted if name not in names]:
+        for name in [name for name in granted if name not in wanted]:
             self._placement.release(run.id, name)
             del granted[name]
         self._placement.withdraw(run.id, keep=names)
@@ -161,10 +162,12 @@ class Order:
 
     def waits(self, live: LiveRun) -> dict[str, Wait]:
         """Return why tasks of a run are on no executor."""
-        waits = {}
+        waits, answers = {}, dict[tuple[object, ...], tuple[Reason, str]]()
         for name, (ask, since) in self._asked.get(live.id, {}).items():
-            reason, message = self._placement.why(ask)
-            waits[name] = Wait(reason, message, since)
+            kind = (ask.arch, ask.privileged, id(ask.selector))  # the same for all variants of a task
+            if kind not in answers:
+                answers[kind] = self._placement.why(ask)
+            waits[name] = Wait(*answers[kind], since)
         return waits
 
     def _ask(self, live: LiveRun, name: str, priority: int) -> Ask:

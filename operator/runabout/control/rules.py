@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import orjson
 from pydantic import BaseModel
 
+from runabout.control.archiverules import archive_rules
+from runabout.control.clonerules import clone_rules
 from runabout.executors.environment import RESERVED_PREFIX
 from runabout.executors.manifest import MAIN_CONTAINER, MAX_PLAN
 from runabout.executors.security import container_user
@@ -86,6 +88,7 @@ def _task(task: TaskSpec, where: str) -> Iterator[Problem]:
     yield from _variables(task.environment, f"{where}.environment")
     yield from _containers(task.containers, where)
     yield from _steps(task, where)
+    yield from _exit_codes(task, where)
     if task.pod is not None:
         yield from _pod(task.pod, f"{where}.pod")
     for key in task.matrix or {}:
@@ -94,6 +97,12 @@ def _task(task: TaskSpec, where: str) -> Iterator[Problem]:
             yield from _variable_name(key, path)
         else:
             yield Problem(path, f"no name of a variable: expected {MEANINGS[VARIABLE]}")
+    for place, variable in enumerate(task.environment):
+        if variable.name in (task.matrix or {}):
+            yield Problem(
+                f"{where}.environment[{place}].name",
+                f"{variable.name} is also a key of the matrix, whose values are variables, too; leave one of them",
+            )
     yield from _nul(task, where)
 
 
@@ -139,6 +148,8 @@ def _steps(task: TaskSpec, where: str) -> Iterator[Problem]:
             )
         seen.setdefault(name, place)
         yield from _variables(step.environment, f"{where}.steps[{place}].environment")
+        yield from clone_rules(step, f"{where}.steps[{place}]")
+        yield from archive_rules(step, f"{where}.steps[{place}]")
     steps = [step.model_dump(mode="json", by_alias=True, exclude_unset=True) for step in task.steps]
     size = len(orjson.dumps(steps))
     if size > MAX_PLAN - PLAN_ROOM:
@@ -147,6 +158,17 @@ def _steps(task: TaskSpec, where: str) -> Iterator[Problem]:
             f"together with their environments they take {size} bytes, more than the {MAX_PLAN - PLAN_ROOM} a pod can "
             "be given: move long scripts into the repository or the image",
         )
+
+
+def _exit_codes(task: TaskSpec, where: str) -> Iterator[Problem]:
+    """Return the exit codes that would mean both success and another attempt."""
+    retries = task.retries.on_exit_codes if task.retries is not None else ()
+    for place, code in enumerate(retries):
+        if code in task.skip_rest_on_exit_codes:
+            yield Problem(
+                f"{where}.retries.onExitCodes[{place}]",
+                f"exit code {code} is also in skipRestOnExitCodes, which make the task successful; leave one of them",
+            )
 
 
 def _pod(pod: PodDefaults, where: str) -> Iterator[Problem]:

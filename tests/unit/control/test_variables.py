@@ -32,7 +32,7 @@ def test_a_mistyped_setting_is_named_with_the_nearest_one(name: str, nearest: st
 
 def test_a_file_that_is_left_empty_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [name for name in Settings.model_fields if name.endswith("_file")]
-    assert len(names) == 5
+    assert len(names) == 6
     for name in names:
         monkeypatch.setenv(f"RUNABOUT_{name.upper()}", "")
     assert {getattr(Settings(), name) for name in names} == {None}

@@ -139,6 +139,16 @@ def test_each_level_of_the_environment_is_stronger_than_the_one_before() -> None
     assert {item["name"]: item["value"] for item in main(of, config=weaker)["env"]}["LEVEL"] == "static"
 
 
+def test_the_values_of_a_variant_are_variables_at_the_level_of_its_task() -> None:
+    of = task(containers=container(environment=[{"name": "GO", "value": "container"}]))
+    variant = replace(of, values={"GO": "1.25$", "CI": "task"})
+    found = environment(variant)
+
+    assert (found["GO"], found["CI"]) == ("1.25$$", "true")
+    with pytest.raises(InvalidPodError, match=r"tasks\[build\].matrix: the variable RUNABOUT_X cannot be set"):
+        made(replace(of, values={"RUNABOUT_X": "x"}))
+
+
 def test_a_steps_variables_travel_in_the_plan_and_its_secrets_in_the_container() -> None:
     secret = {"secretKeyRef": {"name": "registry", "key": "password"}}
     of = task(
@@ -303,7 +313,7 @@ def test_the_pod_gets_more_time_to_end_than_its_steps() -> None:
         ({"pod": {"annotations": {"runabout.dev/plan": "x"}}}, "annotations: runabout.dev/plan is set by Runabout"),
         ({"pod": {"annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"}}}, "is set by Runabout"),
         ({"pod": {"hostNetwork": True}}, r"tasks\[build\].pod.hostNetwork: there is no such pod setting"),
-        ({"steps": [{"clone": {"url": "x"}}]}, r"steps\[0\].clone: steps of this kind cannot be run yet"),
+        ({"steps": [{"clone": {}}]}, r"steps\[0\].clone.url: an address is needed"),
         ({"steps": [{"name": "x"}]}, r"steps\[0\]: expected exactly one of run, clone"),
         ({"steps": [{"run": ["x"]}]}, r"steps\[0\].run: expected a text, found list"),
         ({"steps": "x"}, "steps: expected a list, found str"),
