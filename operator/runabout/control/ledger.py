@@ -39,9 +39,10 @@ PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one pass changed; `config`, `counter` only when the run is created.
+    """What one pass changed; `config` and what follows only when the run is created.
 
-    With `read_at` it is a restart, and a conflict if the run that it restarts was removed after that.
+    With `read_at` it is a restart, and a conflict if the run that it restarts was removed after that; `shares` are the
+    runs that executed the tasks it keeps.
     """
 
     run: Run
@@ -50,6 +51,7 @@ class Change:
     config: RunConfig | None = None
     counter: Counter | None = None
     read_at: Sequence | None = None
+    shares: Collection[RunId] = ()
 
 
 class Ledger:
@@ -271,10 +273,9 @@ def _actions(change: Change) -> Iterable[Put | Append]:
     if change.config is not None:
         yield Put(RUN_CONFIG, run.id, encode(change.config))
         yield Put(BY_UID, uid_key(run.uid, run.submitted), run.id.encode())
-        executed = sorted({task.executed_by for task in change.tasks if task.executed_by is not None})
-        if executed:
-            yield Put(SHARING, run.id, " ".join(executed).encode())
-        for other in executed:
+        if change.shares:
+            yield Put(SHARING, run.id, " ".join(sorted(change.shares)).encode())
+        for other in change.shares:
             yield Put(SHARED_BY, f"{other}/{run.id}", b"")
     if change.counter is not None:
         yield Put(COUNTER, change.counter.root_group, encode(change.counter))
