@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from runabout.control.objects import RunObject
+from runabout.control.resultrules import result_rules
 from runabout.control.rules import own_rules
 from runabout.control.size import bare, shortened, too_large
 from runabout.engine.groups import check_group, default_group, effective_group, root_group
 from runabout.engine.matrix import Expansion, Template, expand
+from runabout.executors.results import marked
 from runabout.records import (
     Approvers,
     Condition,
@@ -27,7 +29,7 @@ from runabout.records import (
     parse_run_id,
 )
 from runabout.records.encoding import encode
-from runabout.resources import CheckedRun, EnvironmentVariable, Problem, RunSpec, TaskSpec, not_yet
+from runabout.resources import CheckedRun, EnvironmentVariable, Problem, RunSpec, TaskSpec
 from runabout.resources.check import run_spec
 from runabout.resources.salvage import sound_part
 
@@ -103,7 +105,7 @@ def run_config(
         cache_group=root_group(effective) if cache_group is None else effective_group(namespace, cache_group),
         created=created,
         submitted=submitted,
-        tasks=() if refused else tuple(template.task for template in plain) if errors else expansion.tasks,
+        tasks=() if refused else tuple(template.task for template in plain) if errors else marked(expansion.tasks),
         setup_errors=_bounded(errors),
         setup_error_count=len(errors),
         environment=_environment(spec.environment),
@@ -166,6 +168,8 @@ def _errors(spec: RunSpec, expansion: Expansion) -> Iterator[str]:
     yield from spec.setup_errors
     yield from _group_errors(spec)
     yield from expansion.errors
+    if not expansion.errors:
+        yield from map(str, result_rules(spec, expansion.tasks))
     yield from _own_errors(spec)
 
 
@@ -182,7 +186,6 @@ def _group_errors(spec: RunSpec) -> Iterator[str]:
 
 def _own_errors(spec: RunSpec) -> Iterator[str]:
     yield from map(str, own_rules(spec))
-    yield from not_yet(spec)
 
 
 def _client_errors(spec: Mapping[str, object]) -> tuple[str, ...]:

@@ -124,6 +124,7 @@ class RunObjects:
 
     def __init__(self) -> None:
         self._by_uid: dict[Uid, RunObject] = {}
+        self._by_name: dict[tuple[str, str], Uid] = {}
         self._over: set[Uid] = set()
         self._leaving: set[Uid] = set()
 
@@ -134,12 +135,18 @@ class RunObjects:
         """Return the Run, or None if it is not known to exist."""
         return self._by_uid.get(uid)
 
+    def named(self, namespace: str, name: str) -> RunObject | None:
+        """Return the Run that has a name now, or None if none is known."""
+        uid = self._by_name.get((namespace, name))
+        return None if uid is None else self._by_uid.get(uid)
+
     def put(self, run: RunObject) -> None:
         """Take what the API server showed; an older version than the known one is ignored."""
         known = self._by_uid.get(run.uid)
         if known is not None and _older(run.resource_version, known.resource_version):
             return
         self._by_uid[run.uid] = _small(run) if run.uid in self._over else run
+        self._by_name[run.namespace, run.name] = run.uid
         if run.deleted is not None:
             self._leaving.add(run.uid)
 
@@ -152,7 +159,9 @@ class RunObjects:
 
     def remove(self, uid: Uid) -> None:
         """Forget a Run that is gone."""
-        self._by_uid.pop(uid, None)
+        run = self._by_uid.pop(uid, None)
+        if run is not None and self._by_name.get((run.namespace, run.name)) == uid:
+            del self._by_name[run.namespace, run.name]
         self._over.discard(uid)
         self._leaving.discard(uid)
 

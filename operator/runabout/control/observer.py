@@ -328,11 +328,15 @@ class Observer:
 
     def _collect(self, live: LiveRun, task: Task, attempt: Attempt, state: Ended | Machinery) -> bool:
         """Have the log of an attempt that is over collected; return False if there never was one."""
-        if attempt.last is None or (state.started is None and not self._logs.knows(attempt.pod)):
+        if self._has_no_log(attempt, state):
             return False
         self._logs.follow(self._job(live, task, attempt))
         self._logs.ended(attempt.pod, _last_words(state), state.summary.sizes if state.summary else None)
         return True
+
+    def _has_no_log(self, attempt: Attempt, state: Ended | Machinery) -> bool:
+        """Whether the steps of an attempt that is over never began, as far as its pod was seen."""
+        return attempt.last is None or (state.started is None and not self._logs.knows(attempt.pod))
 
     def _collect_services(self, live: LiveRun, task: Task, attempt: Attempt) -> None:
         """Have the logs of the services read that have begun, as far as the kubelet still has them."""
@@ -352,15 +356,18 @@ class Observer:
     def _storing(self, live: LiveRun, task: Task, attempt: Attempt, found: Observation, *, now: int) -> None:
         """Judge the logs of a task that has ended."""
         self._collect_services(live, task, attempt)
+        state = self._state(live, task, attempt, self._limits(live, task), now=now)
         stored = self._logs.stored(attempt.pod)
-        if stored is not None and not self._services.waits(attempt.pod):
+        if isinstance(state, Ended | Machinery) and self._has_no_log(attempt, state):
+            if not self._services.waits(attempt.pod):
+                found.stored[task.name] = ()
+        elif stored is not None and not self._services.waits(attempt.pod):
             found.stored[task.name] = _with_sizes(task.steps or _steps(live, task), stored.sizes)
         elif not self._logs.knows(attempt.pod):
             self._logs.follow(self._job(live, task, attempt))
             self._logs.ended(attempt.pod, task.reason.value if task.reason else None, None)
         elif self._is_late(attempt, now):
             found.storage_late = True
-        state = self._state(live, task, attempt, self._limits(live, task), now=now)
         if isinstance(state, Pending | Running):
             # Its creation was given up, and yet it was carried out: nobody waits for this pod.
             if attempt.stop_sent is None and attempt.cleanup_due is None and not attempt.removed:

@@ -18,6 +18,7 @@ from runabout.control.order import Order
 from runabout.control.queue import WorkQueue
 from runabout.control.reconciler import Reconciler
 from runabout.control.reporter import Reporter
+from runabout.control.restarts import Restarts
 from runabout.control.retention import Retention
 from runabout.control.runs_api import RunsApi
 from runabout.control.servicelogs import ServiceLogs
@@ -100,7 +101,9 @@ def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectSt
         objects=objects,
         queue=queue,
         order=order,
-        opener=Opener(ledger=ledger, store=settings.store, now=now_ms),
+        opener=Opener(
+            ledger=ledger, restarts=Restarts(ledger=ledger, objects=objects), store=settings.store, now=now_ms
+        ),
         observer=Observer(
             pod=pods.get,
             logs=logs,

@@ -6,11 +6,11 @@ is to be stopped if any task ended by that; its result and its end come last. So
 decision again: what was observed is observed again, and what follows from it, follows again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import replace
 from itertools import takewhile
 
-from runabout.control.ledger import Change
+from runabout.control.ledger import Change, executors_of
 from runabout.records import Event, Phase, Run, Status, Task
 from runabout.records.encoding import encode
 
@@ -38,9 +38,9 @@ def portions(change: Change, *, before: Run) -> tuple[Change, ...]:
     begun = _begun(before, change.run)
     early = tuple(takewhile(lambda event: begun == change.run or _is_early(event, begun), change.events))
     return (
-        replace(change, run=begun, tasks=groups[0], events=early),
+        replace(change, run=begun, tasks=groups[0], events=early, sharing=executors_of(change.tasks)),
         *(Change(run=begun, tasks=group) for group in groups[1:-1]),
-        Change(run=change.run, tasks=groups[-1], events=change.events[len(early) :]),
+        Change(run=change.run, tasks=groups[-1], events=tuple(change.events)[len(early) :]),
     )
 
 
@@ -54,7 +54,7 @@ def _is_early(event: Event, begun: Run) -> bool:
     return event.phase in (Phase.QUEUED, Phase.RUNNING) and event.result is begun.result
 
 
-def _groups(tasks: Sequence[Task], first: int) -> list[tuple[Task, ...]]:
+def _groups(tasks: Collection[Task], first: int) -> list[tuple[Task, ...]]:
     """Return the tasks in an order in which they can be written, as many together as a transaction takes.
 
     The first transaction has room for `first` bytes of them, if any.

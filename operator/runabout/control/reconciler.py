@@ -24,7 +24,7 @@ from runabout.control.queue import WorkQueue
 from runabout.control.reporter import Reporter
 from runabout.control.status import Wait
 from runabout.control.waiting import task_waits
-from runabout.datamanager import Damaged, TooLarge
+from runabout.datamanager import Conflict, Damaged, TooLarge
 from runabout.engine.attempts import is_machinery
 from runabout.engine.decide import Assignment, Decision, Facts, decide
 from runabout.engine.state import State
@@ -49,6 +49,7 @@ class _Pass:
     assigned: dict[str, Assignment]
     stop: tuple[str, ...] = ()
     wake: int | None = None
+    """when time alone changes something; milliseconds since 1970"""
 
     def take(self, decision: Decision) -> None:
         self.state = decision.state
@@ -161,6 +162,9 @@ class Reconciler:
             live.changed_at = changed_at
             try:
                 await self._advance(live, run)
+            except Conflict as error:
+                self._give_up(live, error)
+                return
             except TooLarge as error:
                 if live.new:
                     live = self._refuse(live, error)
@@ -198,6 +202,15 @@ class Reconciler:
         refused = self._opener.refused(live, f"the run cannot be stored: {error}")
         self.lives[live.uid] = refused
         return refused
+
+    def _give_up(self, live: LiveRun, error: Conflict) -> None:
+        """Forget a new run that is not what the store has any more, for the next pass to make it anew."""
+        log.info("what is restarted is being removed, looking again", error=str(error))
+        self._order.leave(live)
+        self._opener.abandoned(live.state.config.group)
+        del self.lives[live.uid], self._uids[live.id]
+        self._metrics.live_runs.set(len(self.lives))
+        self._queue.add(live.uid)
 
     def _leave(self, live: LiveRun, run: RunObject | None) -> None:
         """Let go of a run that is over and reported; its Run, if it still exists, is looked at again at its end."""
@@ -241,6 +254,8 @@ class Reconciler:
         if done.events or done.changed or done.state.run != before.run or live.new:
             await self._commit(live, done)
         self._after(live, done, found, before)
+        if done.state.run.stop and not stop:  # what was observed was observed of a run that goes on
+            self._queue.add(live.uid)
         await self._act(live, run, done, found)
         found.again(done.wake)
         live.waits = self._waits(live, found)
@@ -254,6 +269,7 @@ class Reconciler:
             now=now,
             start=self._order.may_start(live),
             stop=stop,
+            replaced_by=self._order.replaced_by(live),
             ended=found.ended,
             retry=found.retry,
             approvals=run.approvals if run is not None else (),
@@ -263,7 +279,7 @@ class Reconciler:
         done = _Pass(live.state, [], {}, {})
         decision = decide(live.graph, live.state, facts)
         done.take(decision)
-        if decision.ready:
+        if decision.ready or self._order.is_asked(live):  # what is not ready any more, as after a stop, waits no more
             priority = run.spec.get("priority") if run is not None else 0
             done.assigned = self._order.place(
                 live, decision.ready, done.state, priority=priority if isinstance(priority, int) else 0
@@ -287,6 +303,7 @@ class Reconciler:
             events=done.events,
             config=config if live.new else None,
             counter=counter,
+            read_at=live.read_at if live.new else None,
         )
         try:
             for portion in portions(change, before=live.state.run):
@@ -329,6 +346,8 @@ class Reconciler:
             run = live.state.run
             self._metrics.runs_ended.labels(phase=run.phase.value, result=run.result.value).inc()
             self._order.leave(live)
+        if not live.over and not live.state.run.stop:
+            self._order.claim(live)
 
     def _after_attempts(self, live: LiveRun, done: _Pass, found: Observation, before: State) -> None:
         now = self._now()

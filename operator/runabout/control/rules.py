@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import orjson
 from pydantic import BaseModel
 
+from runabout.control.archiverules import archive_rules
+from runabout.control.clonerules import clone_rules
 from runabout.executors.environment import RESERVED_PREFIX
 from runabout.executors.manifest import MAIN_CONTAINER, MAX_PLAN
 from runabout.executors.security import container_user
@@ -46,6 +48,7 @@ def own_rules(spec: RunSpec) -> Iterator[Problem]:
     if spec.pod is not None:
         yield from _pod(spec.pod, "spec.pod")
         yield from _nul(spec.pod, "spec.pod")
+    yield from _kept_by_a_restart(spec)
     known = {task.name for task in spec.tasks}
     for place, approval in enumerate(spec.approvals):
         if spec.tasks and approval.task not in known and not _variant(approval.task, spec.tasks):
@@ -60,6 +63,20 @@ def executor_rules(spec: ExecutorSpec) -> Iterator[Problem]:
     if spec.pod is not None:
         yield from _pod(spec.pod, "spec.pod")
         yield from _nul(spec.pod, "spec.pod")
+
+
+def _kept_by_a_restart(spec: RunSpec) -> Iterator[Problem]:
+    """Return what a restart takes from the old run and cannot have otherwise."""
+    if spec.restart_from is None:
+        return
+    for field, given in (
+        ("group", spec.group),
+        ("cacheGroup", spec.cache_group),
+        ("staticEnvironment", spec.static_environment),
+        ("pod", spec.pod),
+    ):
+        if given:
+            yield Problem(f"spec.{field}", "a restart keeps the old run's: remove it, or create a new run")
 
 
 def _variant(name: str, tasks: Iterable[TaskSpec]) -> bool:
@@ -131,6 +148,8 @@ def _steps(task: TaskSpec, where: str) -> Iterator[Problem]:
             )
         seen.setdefault(name, place)
         yield from _variables(step.environment, f"{where}.steps[{place}].environment")
+        yield from clone_rules(step, f"{where}.steps[{place}]")
+        yield from archive_rules(step, f"{where}.steps[{place}]")
     steps = [step.model_dump(mode="json", by_alias=True, exclude_unset=True) for step in task.steps]
     size = len(orjson.dumps(steps))
     if size > MAX_PLAN - PLAN_ROOM:

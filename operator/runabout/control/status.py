@@ -226,13 +226,24 @@ def _succeeded(state: State, *, wait: tuple[str, str, str, str]) -> tuple[str, s
     if run.phase in (Phase.SETUPERROR, Phase.CANCELLED):
         count = _error_count(state)
         many = f"{count} setup errors, the first: " if count > 1 else "setup error: "
-        message = f"{many}{short(state.config.setup_errors[0])}" if count else ""
-        return ("Succeeded", "False", _word(run.phase.value), message)
+        message = f"{many}{short(state.config.setup_errors[0])}" if count else _ended_by(state)
+        return ("Succeeded", "False", run.reason.value if run.reason is not None else _word(run.phase.value), message)
     if run.result is Result.UNKNOWN:
         _, waits, reason, _ = wait
         return ("Succeeded", "Unknown", reason if waits == "True" else _word(run.phase.value), _summary(state))
     reason = run.reason.value if run.reason is not None else _word(run.result.value)
-    return ("Succeeded", "False", reason, _summary(state))
+    why = _ended_by(state)
+    return ("Succeeded", "False", reason, f"{why}; {_summary(state)}" if why else _summary(state))
+
+
+def _ended_by(state: State) -> str:
+    """Return what has ended a run before its tasks were done, if nobody asked for it."""
+    run = state.run
+    if run.reason is Reason.REPLACED:
+        return f"replaced by run {run.replaced_by}"
+    if run.reason is Reason.TIMEOUT:
+        return f"took longer than its timeoutSeconds ({state.config.timeout_seconds} s)"
+    return ""
 
 
 def _error_count(state: State) -> int:

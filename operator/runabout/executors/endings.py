@@ -50,6 +50,7 @@ _STEP_ERRORS = frozenset(
         EndReason.CANNOT_START,
     },
 )
+_SAME_WORD = {EndReason.TIMEOUT: Reason.TIMEOUT, EndReason.MISSING_RESULT: Reason.MISSING_RESULT}
 _TOOLBOX_ERRORS = frozenset({EndReason.BAD_PLAN, EndReason.INTERNAL})
 
 
@@ -137,8 +138,8 @@ def _said(
     """Judge an ending by what the toolbox says of it."""
     if summary.reason is EndReason.COMPLETED:
         return replace(known, outcome=Outcome.SUCCESS, message=summary.message)
-    if summary.reason is EndReason.TIMEOUT:
-        return replace(known, reason=Reason.TIMEOUT, message=summary.message)
+    if summary.reason in _SAME_WORD:
+        return replace(known, reason=_SAME_WORD[summary.reason], message=summary.message)
     if summary.reason in _STEP_ERRORS:
         return replace(known, reason=Reason.STEP_ERROR, message=f"{summary.reason}: {summary.message}")
     if summary.reason in _TOOLBOX_ERRORS:

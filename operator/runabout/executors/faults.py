@@ -56,12 +56,14 @@ def past_fault(view: PodView, services: Sequence[Service], limits: Limits) -> Fa
     Of a service that died in the second in which the main container ended nobody can say which was first: it is none.
     """
     main = view.main
+    failed_by_itself = view.phase == "Failed" and not view.reason and view.deleted is None
+    unbegun = failed_by_itself and main.state in (None, "waiting")
     for service, container in _both(view, services):
         death = container.died
         if death is None or death.reason in _LOST:
             continue
         again = container.restarts > 0 or container.state != "terminated"
-        if again or (main.ended is not None and death.ended is not None and death.ended < main.ended):
+        if again or unbegun or (main.ended is not None and death.ended is not None and death.ended < main.ended):
             return _died(service, death, begun=main.started is not None)
     if (
         view.reason == ENDED_FOR_A_FAULT

@@ -7,6 +7,7 @@ is in it; the same arguments give the same pod. What toolbox and pod agree on is
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from runabout.executors import cloning
 from runabout.executors.containers import (
     MAIN_CONTAINER,
     MOUNT,
@@ -114,7 +115,11 @@ def pod_manifest(
     )
     asked = task.body.get("user")
     user = container_user(container.get("user") if asked is None or asked == "" else asked)
-    made = plan(key, task, user=user.text, grace_seconds=settings.grace_seconds)
+    environments = [
+        _variables(config, task, item, place, attempt=attempt, counter=counter) for place, item in enumerate(containers)
+    ]
+    made = plan(key, task, user=user.text, grace_seconds=settings.grace_seconds, environment=environments[0])
+    logins = cloning.credentials(task)
     size = len(made.body.encode())
     if size > MAX_PLAN:
         raise InvalidPodError(
@@ -136,9 +141,6 @@ def pod_manifest(
         },
         "ownerReferences": [_owner(config)],
     }
-    environments = [
-        _variables(config, task, item, place, attempt=attempt, counter=counter) for place, item in enumerate(containers)
-    ]
     privileged = [
         is_privileged(
             item,
@@ -153,7 +155,7 @@ def pod_manifest(
         "image": container["image"],
         "command": [f"{_BIN}/toolbox", "run", "--plan", f"{_PLAN}/{PLAN_FILE}"],
         "env": [*environments[0], *made.variables],
-        "volumeMounts": [*user_mounts(container, f"{where}.containers[0]"), *_own_mounts()],
+        "volumeMounts": [*user_mounts(container, f"{where}.containers[0]"), *_own_mounts(), *cloning.mounts(logins)],
         "securityContext": container_security(
             privileged=privileged[0],
             restricted=settings.restricted,
@@ -176,7 +178,7 @@ def pod_manifest(
             "terminationGracePeriodSeconds": settings.grace_seconds + TOOLBOX_GRACE_SECONDS,
             "securityContext": pod_security(own.get("securityContext"), restricted=settings.restricted),
             "initContainers": [
-                _toolbox_container(container, settings),
+                _toolbox_container(container, settings, clone=cloning.clones(task)),
                 *service_containers(
                     containers,
                     where,
@@ -187,7 +189,7 @@ def pod_manifest(
                 ),
             ],
             "containers": [first],
-            "volumes": _volumes(own, name if not in_annotation else None, where),
+            "volumes": [*_volumes(own, name if not in_annotation else None, where), *cloning.volumes(logins)],
         },
     }
     return PodManifest(
@@ -279,7 +281,7 @@ def _volumes(own: Mapping[str, object], config_map: str | None, where: str) -> l
     return [*volumes, {"name": BIN_VOLUME, "emptyDir": {}}, {"name": PLAN_VOLUME, **plan_source}]
 
 
-def _toolbox_container(container: Mapping[str, object], settings: PodSettings) -> dict[str, object]:
+def _toolbox_container(container: Mapping[str, object], settings: PodSettings, *, clone: bool) -> dict[str, object]:
     """Return the init container; it asks for what the main one asks for, which a pod has to have anyway.
 
     So it never makes a pod larger, and a quota that demands requests and limits is met where the task meets it.
@@ -288,7 +290,7 @@ def _toolbox_container(container: Mapping[str, object], settings: PodSettings) -
         "name": TOOLBOX_CONTAINER,
         "image": settings.toolbox_image,
         "imagePullPolicy": settings.toolbox_pull_policy,
-        "command": ["/toolbox", "install", _BIN],
+        "command": ["/toolbox", "install", _BIN, *([cloning.INSTALL] if clone else [])],
         "volumeMounts": [{"name": BIN_VOLUME, "mountPath": _BIN}],
         "securityContext": container_security(
             privileged=False, restricted=True, user=container_user("65532:65532"), add=(), other_users=False

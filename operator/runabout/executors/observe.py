@@ -81,9 +81,11 @@ def observe(
 def _of_pod(view: PodView, known: Fault | None, told: Fault | None) -> Fault | None:
     """Return the fault for which a pod was ended before its main container was seen to end.
 
-    One that it tells of by itself may not be the reason, unless it was ended in the way in which we end pods.
+    One that it tells of by itself may not be the reason, unless it was ended in the way in which we end pods, or nobody
+    ended it.
     """
-    return known or (told if view.reason == ENDED_FOR_A_FAULT else None)
+    by_itself = view.phase == "Failed" and not view.reason and view.deleted is None
+    return known or (told if by_itself or view.reason == ENDED_FOR_A_FAULT else None)
 
 
 def _after(start: int | None, seconds: int) -> int | None:

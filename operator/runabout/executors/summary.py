@@ -28,6 +28,7 @@ class EndReason(StrEnum):
     USER_NOT_PERMITTED = "UserNotPermitted"
     WORKING_DIR = "WorkingDir"
     CANNOT_START = "CannotStart"
+    MISSING_RESULT = "MissingResult"
     INTERNAL = "Internal"
 
 

@@ -25,7 +25,7 @@ from runabout.control.variables import read_settings
 from runabout.datamanager import Refused, StoreError
 from runabout.handlers.shell import WatchError, watch
 from runabout.kube.connection import NoClusterError, connect
-from runabout.ost import ObservedStore, OstError, Waits, open_ost
+from runabout.ost import ObjectStore, ObservedStore, OstError, Waits, open_ost
 
 EXIT_SETTINGS = 2
 EXIT_STORE = 3
@@ -89,7 +89,9 @@ async def _main(settings: Settings) -> None:
     connection = connect()
     await connect_etcd(settings).close()  # its settings are refused before anything begins
     metrics = Metrics()
-    ost = await open_ost(ost_settings(settings), waits=Waits(_wait))
+    ost = await _open_ost(settings, stop)
+    if ost is None:
+        return
     try:
         settings.scratch_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -105,6 +107,18 @@ async def _main(settings: Settings) -> None:
         await operator.run(stop)
     finally:
         await ost.close()
+
+
+async def _open_ost(settings: Settings, stop: asyncio.Event) -> ObjectStore | None:
+    """Return the object storage, None if `stop` was set while it was waited for; raises what `open_ost` does."""
+    opening = asyncio.create_task(open_ost(ost_settings(settings), waits=Waits(_wait)))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return opening.result() if opening.done() else None
+    finally:
+        opening.cancel()
+        stopping.cancel()
 
 
 def _wait(what: str) -> None:

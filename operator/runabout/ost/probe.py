@@ -1,5 +1,6 @@
 """What every store must show before it is trusted: it is tried, not believed."""
 
+import asyncio
 import contextlib
 import uuid
 from datetime import datetime, timedelta
@@ -41,7 +42,7 @@ async def probe_store(store: ObjectStore, name: str) -> datetime:
             raise UnsuitableError(f"{name} still has an object that was deleted")
         now = found[0].modified
         await _remove_leftovers(store, now)
-    except UnavailableError:
+    except (UnavailableError, asyncio.CancelledError):
         made = ()  # each would be waited for as long again; a later probe finds them
         raise
     else:

@@ -83,6 +83,8 @@ class Run:
     restarted_from: RunId | None = None
     submitted: int = 0
     """as in its configuration"""
+    replaced_by: RunId | None = None
+    """the newer run of its group that has it stopped"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ SERVES = (
     "mkdir /tmp/www && echo served > /tmp/www/index.html && echo starting && sleep 2 || exit 1; "
     "trap 'echo bye; exit 0' TERM; httpd -f -p 8080 -h /tmp/www & wait"
 )
+DIES_AT_A_TOUCH = "nc -l -p 8081; echo out of luck >&2; exit 3"
+TOUCHES = "until echo x | nc 127.0.0.1 8081; do sleep 1; done"
 WAITS = "trap 'exit 0' TERM; echo waiting; sleep 600 & wait"
 
 
@@ -36,7 +38,7 @@ def test_steps_begin_when_their_service_is_ready_and_its_log_is_stored_to_its_en
 
 
 def test_a_service_that_dies_fails_its_task_with_its_last_lines_and_ends_the_steps(runs: Runs) -> None:
-    name = runs.create(beside("a", "echo begun; sleep 600", "sleep 4; echo out of luck >&2; exit 3"))
+    name = runs.create(beside("a", f"echo begun; {TOUCHES}; sleep 600", DIES_AT_A_TOUCH))
     assert runs.end(name) == ("finished", "failed")
     reason, message = told(runs, name)
     assert reason == "ServiceFailed"

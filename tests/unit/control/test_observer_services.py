@@ -107,6 +107,22 @@ async def test_a_stop_while_services_start_stores_what_they_wrote() -> None:
 
 
 @virtual
+async def test_a_task_whose_steps_never_began_waits_for_the_logs_of_its_services_and_for_no_other() -> None:
+    async with scene(services={"db": [b"starting\n"]}) as here:
+        here.look(waiting(STARTING))
+        here.attempt.stop_sent = NOW
+        service = {"name": "db", "state": {"terminated": TERMINATED}}
+        main = {"waiting": {"reason": "PodInitializing"}}
+        over = pod("Failed", main, initContainerStatuses=[service], reason="DeadlineExceeded", **PLACED)
+        first = here.look(over, at=NOW + 5000, stop=True)
+        assert (first.ended["build"].status, first.stored) == (Status.STOPPED, {})
+        here.task_ended()
+        assert here.look(at=NOW + 5000, stop=True).stored == {}
+        await here.services_read()
+        assert here.look(at=NOW + 5000, stop=True).stored == {"build": ()}
+
+
+@virtual
 async def test_a_task_ends_with_its_steps_and_is_stored_when_its_services_logs_are_or_their_time_is_over() -> None:
     async with scene(services={"db": [None]}) as here:
         over = ended(initContainerStatuses=[UP])

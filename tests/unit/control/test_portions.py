@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fixtures.states import NOW, created, task_spec
-from runabout.control.ledger import Change, Ledger
+from runabout.control.ledger import SHARING, Change, Ledger
 from runabout.control.portions import PORTION, portions
 from runabout.datamanager import Store, open_store
 from runabout.engine.decide import Assignment, Decision, Facts, TaskEnd, decide
@@ -139,6 +139,7 @@ async def test_a_restart_keeps_its_tasks_also_if_its_process_ended_between_two_p
         found = await Ledger(store).state(config.id)
         assert found is not None
         assert found.tasks == decision.state.tasks
+        assert await store.get(SHARING, config.id) == old.run.id.encode()
         await store.close()
 
 

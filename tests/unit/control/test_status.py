@@ -12,7 +12,7 @@ from fixtures.openapi import Structural
 from fixtures.states import NOW, a_task, created, finished, running, state_of, task_spec, with_run, with_task
 from runabout.control.status import MAX_NOTABLE, Wait, rfc3339, run_status, short, without_record
 from runabout.engine.state import State
-from runabout.records import TERMINAL_PHASES, Approval, Phase, Reason, Result, Status
+from runabout.records import TERMINAL_PHASES, Approval, Phase, Reason, Result, RunId, Status
 from runabout.resources.definitions import RUN
 from runabout.resources.schema import structural
 
@@ -61,6 +61,7 @@ def size(status: object) -> int:
 # what it says
 
 ONE = created(task_spec("a"))
+NEWER = RunId("1il7g1c000009")
 STARTED = running(ONE)
 STORED = with_task(STARTED, "a", status=Status.SUCCESS)
 ENDS: list[tuple[str, State, dict[str, tuple[str, str]]]] = [
@@ -100,6 +101,16 @@ ENDS: list[tuple[str, State, dict[str, tuple[str, str]]]] = [
         {"Succeeded": ("False", "Timeout"), "Completed": ("True", "Failed")},
     ),
     (
+        "replaced while it ran",
+        with_run(finished(STORED, Result.STOPPED), reason=Reason.REPLACED, replaced_by=NEWER),
+        {"Succeeded": ("False", "Replaced"), "Completed": ("True", "Stopped")},
+    ),
+    (
+        "replaced in the queue",
+        with_run(ONE, phase=Phase.CANCELLED, reason=Reason.REPLACED, replaced_by=NEWER),
+        {"Succeeded": ("False", "Replaced"), "Completed": ("True", "Cancelled")},
+    ),
+    (
         "stopped",
         finished(STORED, Result.STOPPED),
         {"Succeeded": ("False", "Stopped"), "Completed": ("True", "Stopped")},
@@ -131,6 +142,25 @@ def test_conditions_say_how_far_a_run_is(state: State, expected: dict[str, tuple
     assert {kind: condition(status, kind)[:2] for kind in expected} == expected
     assert condition(status, "Completed")[0] == ("True" if state.run.phase in TERMINAL_PHASES else "False")
     assert ("Stored" in times(status)) is (state.run.started is not None)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (with_run(ONE, phase=Phase.CANCELLED, reason=Reason.REPLACED, replaced_by=NEWER), f"replaced by run {NEWER}"),
+        (
+            with_run(finished(STORED, Result.STOPPED), reason=Reason.REPLACED, replaced_by=NEWER),
+            f"replaced by run {NEWER}; 1 task: 1 success",
+        ),
+        (
+            with_run(finished(created(task_spec("a"), timeoutSeconds=90), Result.FAILED), reason=Reason.TIMEOUT),
+            "took longer than its timeoutSeconds (90 s); 1 task: 1 notstarted",
+        ),
+    ],
+    ids=["replaced in the queue", "replaced while it ran", "timed out"],
+)
+def test_a_run_that_was_ended_says_by_whom_or_after_what_time(state: State, message: str) -> None:
+    assert condition(report(state), "Succeeded")[2] == message
 
 
 def test_the_head_of_a_status_names_the_run_and_its_times() -> None:

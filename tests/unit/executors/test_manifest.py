@@ -313,7 +313,7 @@ def test_the_pod_gets_more_time_to_end_than_its_steps() -> None:
         ({"pod": {"annotations": {"runabout.dev/plan": "x"}}}, "annotations: runabout.dev/plan is set by Runabout"),
         ({"pod": {"annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"}}}, "is set by Runabout"),
         ({"pod": {"hostNetwork": True}}, r"tasks\[build\].pod.hostNetwork: there is no such pod setting"),
-        ({"steps": [{"clone": {"url": "x"}}]}, r"steps\[0\].clone: steps of this kind cannot be run yet"),
+        ({"steps": [{"clone": {}}]}, r"steps\[0\].clone.url: an address is needed"),
         ({"steps": [{"name": "x"}]}, r"steps\[0\]: expected exactly one of run, clone"),
         ({"steps": [{"run": ["x"]}]}, r"steps\[0\].run: expected a text, found list"),
         ({"steps": "x"}, "steps: expected a list, found str"),

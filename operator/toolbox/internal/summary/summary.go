@@ -30,6 +30,7 @@ const (
 	UserNotPermitted Reason = "UserNotPermitted"
 	WorkingDir       Reason = "WorkingDir"
 	CannotStart      Reason = "CannotStart"
+	MissingResult    Reason = "MissingResult"
 	Internal         Reason = "Internal"
 )
 
