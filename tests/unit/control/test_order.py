@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from time import process_time
 from typing import Any
 
 import pytest
@@ -377,3 +378,22 @@ def assigned(state: State, given_out: dict[str, Assignment]) -> State:
         for name, to in given_out.items()
     }
     return replace(state, tasks={**state.tasks, **tasks})
+
+
+def test_what_a_pass_costs_grows_with_the_tasks_that_wait_and_not_with_their_square() -> None:
+    def seconds(number: int) -> float:
+        where = cluster(paused=True)
+        values = [str(value) for value in range(100)]
+        tasks = task_spec("a", matrix={"A": values, "B": values[: number // 100]})
+        what = live(created(tasks))
+        names = [task.name for task in what.state.config.tasks]
+        assert len(names) == number
+        times = []
+        for _ in range(3):
+            begin = process_time()
+            where.order.place(what, names, what.state, priority=0)
+            assert len(where.order.waits(what)) == number
+            times.append(process_time() - begin)
+        return min(times)
+
+    assert seconds(10_000) < 40 * max(seconds(1_000), 0.001)
