@@ -15,7 +15,6 @@ import hashlib
 import re
 from urllib.parse import quote
 
-from runabout.engine.groups import covers
 from runabout.executors.names import PodKey
 from runabout.records import RunId
 
@@ -91,7 +90,11 @@ def cache_parts(group: str, upload: str) -> str:
     return f"{cache_place(group)}/parts/{upload}"
 
 
-def in_group(stored: str, group: str) -> bool:
-    """Whether an object of caches belongs to a group or to one below it."""
-    head, divider, _ = stored.removeprefix("caches").partition(f"{_DIVIDER}/")
-    return bool(divider) and covers(group, head)
+def parse_cache_object(stored: str) -> tuple[str, str, str] | None:
+    """Return of an object of caches its group's place, `keys` or `parts`, and what follows, None if it is none."""
+    place, divider, rest = stored.partition(f"{_DIVIDER}/keys/")
+    kind = "keys"
+    if not divider:
+        place, divider, rest = stored.partition(f"{_DIVIDER}/parts/")
+        kind = "parts"
+    return (place + _DIVIDER, kind, rest) if divider and rest else None
