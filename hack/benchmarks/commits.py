@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,7 @@ from benchmarks.figures import Figure
 from benchmarks.places import new_place
 from benchmarks.rawetcd import RawEtcd
 from benchmarks.replaced import Replaced
+from benchmarks.shares import Shares
 from runabout.datamanager import Conflict, Put, Store, Transaction, open_store
 from runabout.datamanager.batch import NO_CHAIN, PUT, Entry, encode_batch, next_chain
 
@@ -29,6 +31,8 @@ KEYS = 100
 STEP = 37
 """From the first document of a writer to that of the next."""
 KIND = "document"
+FILE_BYTES = 64 * 1024 * 1024
+"""As large as a file of etcd's log."""
 
 
 @dataclass
@@ -74,6 +78,9 @@ class Compared:
     store: Load = field(default_factory=Load)
     puts: Load = field(default_factory=Load)
     encoding: Load = field(default_factory=Load)
+    syncs: Load = field(default_factory=Load)
+    """Writes of a batch's size to a file, each with its fdatasync: the disk without etcd."""
+    shares: Shares = field(default_factory=Shares)
     replaced: Load = field(default_factory=Load)
     batches: int = 0
     batch_bytes: int = 0
@@ -105,7 +112,7 @@ async def measure(folder: Path, seconds: float, say: Callable[[str], None]) -> l
     many = await _compared(folder / "many", writers=WRITERS, size=SMALL, seconds=seconds)
     say(f"{WRITERS} writers of {LARGE // 1024} KB …")
     large = await _compared(folder / "large", writers=WRITERS, size=LARGE, seconds=seconds, encoding=True)
-    return [*_lone(lone), *_many(many), *_replaced(lone, many), _large(large)]
+    return [*_lone(lone), *_many(many), *_replaced(lone, many), *_large(large)]
 
 
 def _lone(found: Compared) -> list[Figure]:
@@ -122,6 +129,7 @@ def _lone(found: Compared) -> list[Figure]:
             beside=f"{store.milliseconds(50):.2f} ms beside {puts.milliseconds(50):.2f} ms",
         ),
         Figure(f"{name}, objects per 1,000 transactions", found.objects_per_thousand, "", 2.0),
+        _answers(name, found),
     ]
 
 
@@ -133,6 +141,7 @@ def _many(found: Compared) -> list[Figure]:
         Figure(f"{name}, p99", store.milliseconds(99), "ms", 10.0, beside=f"p50 {store.milliseconds(50):.2f}"),
         Figure(f"{name}, objects per 1,000 transactions", found.objects_per_thousand, "", 2.0),
         Figure(f"{name}, conflicts between unrelated groups", store.conflicts, "", 0.0),
+        _answers(name, found),
     ]
 
 
@@ -159,15 +168,24 @@ def _replaced(lone: Compared, many: Compared) -> list[Figure]:
     ]
 
 
-def _large(found: Compared) -> Figure:
-    return Figure(
-        f"{WRITERS} writers, {LARGE // 1024} KB",
-        found.store.rate,
-        "tx/s",
-        5_000,
-        at_least=True,
-        beside=f"{_limit(found)}; encode and compress alone: {found.encoding.rate:,.0f} tx/s",
+def _large(found: Compared) -> list[Figure]:
+    store, each = found.store, found.each
+    name = f"{WRITERS} writers, {LARGE // 1024} KB"
+    alone = (
+        f"{_limit(found)}; a file on the same disk, written and synced like them: {found.syncs.rate * each:,.0f} tx/s; "
+        f"encode and compress alone: {found.encoding.rate:,.0f} tx/s"
     )
+    return [
+        Figure(name, store.rate, "tx/s", 5_000, at_least=True, beside=alone),
+        Figure(f"{name}, of the puts' rate", store.rate / max(1e-9, found.puts.rate * each), ""),
+        Figure(f"{name}, p99", store.milliseconds(99), "ms", beside=f"p50 {store.milliseconds(50):.2f}"),
+        _answers(name, found),
+    ]
+
+
+def _answers(name: str, found: Compared) -> Figure:
+    """Say where the time went."""
+    return Figure(f"{name}, time in etcd's answers", 100 * found.shares.answers, "%", beside=found.shares.text())
 
 
 def _limit(found: Compared) -> str:
@@ -180,18 +198,21 @@ async def _compared(folder: Path, *, writers: int, size: int, seconds: float, en
     """Measure a store, and in turn with it raw puts of its batches, and the replaced design or `encoding` alone."""
     found = Compared()
     async with new_place(folder) as place, RawEtcd(place.endpoint) as raw:
-        store = await open_store(place.etcd, ost=place.ost)
+        store = await open_store(place.etcd, ost=place.ost, observer=found.shares)
         replaced = Replaced(raw, place.ost)
         bodies = [document(size) for _ in range(DOCUMENTS)]
         try:
             for _ in range(SLICES):
                 before = place.calls.counts["ost write"]
-                await _store_slice(found, store, bodies, writers=writers, seconds=seconds / SLICES)
+                with found.shares.watch(place):
+                    await _store_slice(found, store, bodies, writers=writers, seconds=seconds / SLICES)
+                await _sealed(found, store)
                 found.objects += place.calls.counts["ost write"] - before
                 value = secrets.token_bytes(found.batch_bytes // max(1, found.batches) if writers > 1 else size)
                 await found.puts.run(_putting(raw, value), writers=1, seconds=seconds / SLICES)
                 if encoding:
                     _encode_slice(found, bodies, seconds / SLICES)
+                    await _sync_slice(found.syncs, folder / "file", value, seconds / SLICES)
                 else:
                     await found.replaced.run(_replacing(replaced, bodies), writers=writers, seconds=seconds / SLICES)
         finally:
@@ -200,7 +221,7 @@ async def _compared(folder: Path, *, writers: int, size: int, seconds: float, en
 
 
 async def _store_slice(found: Compared, store: Store, bodies: list[bytes], *, writers: int, seconds: float) -> None:
-    """Let writers commit, each in a group of its own, then let all of it be sealed."""
+    """Let writers commit, each in a group of its own."""
 
     async def commit(writer: int, number: int) -> bool:
         put = Put(KIND, f"{writer}/{number % KEYS}", bodies[(writer * STEP + number) % DOCUMENTS])
@@ -213,9 +234,15 @@ async def _store_slice(found: Compared, store: Store, bodies: list[bytes], *, wr
     assert store.sealer is not None  # noqa: S101 - the store was opened with an object storage
     sequence, size = store.sequence, store.sealer.sealed_bytes
     await found.store.run(commit, writers=writers, seconds=seconds)
-    await store.sealer.seal()
     found.batches += store.sequence - sequence
-    found.batch_bytes += store.sealer.sealed_bytes - size
+    found.batch_bytes -= size
+
+
+async def _sealed(found: Compared, store: Store) -> None:
+    """Let all that was committed be sealed."""
+    assert store.sealer is not None  # noqa: S101 - as above
+    await store.sealer.seal()
+    found.batch_bytes += store.sealer.sealed_bytes
 
 
 def _encode_slice(found: Compared, bodies: list[bytes], seconds: float) -> None:
@@ -230,6 +257,22 @@ def _encode_slice(found: Compared, bodies: list[bytes], seconds: float) -> None:
         found.encoding.times += [(now - start) / each] * each
         start = now
     found.encoding.seconds += start - begin
+
+
+async def _sync_slice(syncs: Load, path: Path, value: bytes, seconds: float) -> None:
+    """Write values to a file that has its room already, as etcd does to its log, one after the other."""
+    with path.open("wb", buffering=0) as file:
+        os.posix_fallocate(file.fileno(), 0, FILE_BYTES)
+        os.fsync(file.fileno())
+
+        async def write(_writer: int, _number: int) -> bool:
+            if file.tell() + len(value) > FILE_BYTES:
+                file.seek(0)
+            file.write(value)
+            os.fdatasync(file.fileno())
+            return True
+
+        await syncs.run(write, writers=1, seconds=seconds)
 
 
 def _putting(raw: RawEtcd, value: bytes) -> Callable[[int, int], Awaitable[bool]]:

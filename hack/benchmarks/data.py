@@ -26,7 +26,8 @@ class Sizes:
     seconds: float = 6.0
     """of each load, and of each that stands beside it"""
     entries: int = reopening.ENTRIES
-    runs: int = reopening.RUNS
+    runs: tuple[int, ...] = (reopening.RUNS,)
+    """archived runs, of a store for each"""
     idle: float = 15.0
     """seconds"""
     kills: int = 3
@@ -49,8 +50,9 @@ async def _measure(folder: Path, sizes: Sizes, say: Callable[[str], None]) -> li
     figures = await commits.measure(folder, sizes.seconds, say)
     say(f"recovery of {sizes.entries:,} log entries …")
     figures += await reopening.recovery(folder / "recovery", sizes.entries)
-    say(f"a store of {sizes.runs:,} runs …")
-    figures += await reopening.cold_open(folder / "runs", sizes.runs)
+    for runs in sizes.runs:
+        say(f"a store of {runs:,} runs …")
+        figures += await reopening.cold_open(folder / f"runs-{runs}", runs)
     say(f"an idle store, {sizes.idle:g} s …")
     figures += await idle(folder / "idle", sizes.idle)
     say(f"{sizes.kills} writers killed, {sizes.kills} ended …")

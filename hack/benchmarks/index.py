@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,9 +18,10 @@ import numpy as np
 
 from benchmarks.figures import Figure
 from benchmarks.synthetic import History
+from runabout.datamanager.indexed import Runs
 from runabout.engine.groups import root_group
 from runabout.records import Phase, Result
-from runabout.runindex import Archive, FileInfo, Query, RunIndex, Segment, load
+from runabout.runindex import Archive, FileInfo, IndexRow, Query, RunIndex, Segment, load
 from runabout.runindex.columns import TIME_SHIFT
 from runabout.runindex.files import read_file
 from runabout.runindex.query import Cursor, Direction
@@ -67,10 +68,13 @@ def measure(rows: int = ROWS) -> list[Figure]:
     return sizes + [Figure(**each) for each in json.loads(answer.stdout)]
 
 
-def questions(index: RunIndex) -> dict[str, tuple[Callable[[int], object], float | None]]:
-    """Return each kind of question with the milliseconds it may take, as a function of the question's number."""
+def questions(index: Runs, archive: Archive) -> dict[str, tuple[Callable[[int], object], float | None]]:
+    """Return each kind of question with the milliseconds it may take, as a function of the question's number.
+
+    They are about runs in `archive`, which the index has.
+    """
     source = np.random.default_rng(_SEED)
-    segments = index.archive.segments
+    segments = archive.segments
     drawn = [segments[int(source.integers(len(segments)))] for _ in range(QUESTIONS)]
     runs = [segment.row(int(source.integers(len(segment)))) for segment in drawn]
     prefixes = ["/".join(run.group.split("/")[: int(source.integers(2, 5))]) for run in runs]
@@ -94,7 +98,7 @@ def questions(index: RunIndex) -> dict[str, tuple[Callable[[int], object], float
 
 def _ask(folder: Path) -> list[dict[str, object]]:
     """Open the files in a folder and return the figures, as the arguments of :class:`Figure`."""
-    bare = _anonymous()
+    bare = anonymous()
     infos = [
         FileInfo(**each | {"sha256": bytes.fromhex(each["sha256"])})
         for each in json.loads((folder / "infos.json").read_text())
@@ -118,28 +122,19 @@ def _ask(folder: Path) -> list[dict[str, object]]:
         },
         {
             "name": f"index of {of}, anonymous memory",
-            "value": _anonymous(),
+            "value": anonymous(),
             "unit": "MiB",
             "target": ANONYMOUS_MIB,
             "beside": f"bare imports {bare:.0f}, highest while opening {peak:.0f}",
         },
     ]
-    _live(index)
-    for name, (question, limit) in questions(index).items():
-        half, worst = _times(question)
-        figures.append(
-            {
-                "name": f"index of {of}, {name}, p99",
-                "value": worst,
-                "unit": "ms",
-                "target": limit,
-                "beside": f"p50 {half:.2f}",
-            }
-        )
+    for sequence, row in enumerate(changes(index.archive)):
+        index.put(row, sequence=sequence)
+    figures += asked(f"index of {of}", index, index.archive)
     figures.append(
         {
             "name": f"index of {of}, anonymous memory after {LIVE:,} changes and all questions",
-            "value": _anonymous(),
+            "value": anonymous(),
             "unit": "MiB",
             "target": ANONYMOUS_MIB,
         }
@@ -154,22 +149,32 @@ def _open(folder: Path, infos: list[FileInfo]) -> tuple[RunIndex, float, float]:
     segments: list[Segment] = []
     for info in infos:
         segments.append(load(info, (folder / info.name).read_bytes(), labels=(), scratch=folder))
-        peak = max(peak, _anonymous())
+        peak = max(peak, anonymous())
     index = RunIndex()
     index.install(Archive(segments), covers=0)
-    return index, time.perf_counter() - begin, max(peak, _anonymous())
+    return index, time.perf_counter() - begin, max(peak, anonymous())
 
 
-def _live(index: RunIndex) -> None:
-    """Let runs change after the last checkpoint."""
+def changes(archive: Archive) -> Iterator[IndexRow]:
+    """Yield what may have changed since the last checkpoint: rows of new runs, and a few of archived ones."""
     source = np.random.default_rng(_SEED)
-    segments = index.archive.segments
-    for sequence in range(LIVE):
+    segments = archive.segments
+    for number in range(LIVE):
         segment = segments[int(source.integers(len(segments)))]
         row = segment.row(int(source.integers(len(segment))))
-        if sequence % ARCHIVED:
-            row = replace(row, id=id_of(segments[-1].last + (sequence << int(TIME_SHIFT))), phase=Phase.RUNNING)
-        index.put(row, sequence=sequence)
+        if number % ARCHIVED:
+            row = replace(row, id=id_of(segments[-1].last + (number << int(TIME_SHIFT))), phase=Phase.RUNNING)
+        yield row
+
+
+def asked(of: str, index: Runs, archive: Archive) -> list[dict[str, object]]:
+    """Return what each kind of question takes, as the arguments of :class:`Figure`; `of` begins their names."""
+    found: list[dict[str, object]] = []
+    for name, (question, limit) in questions(index, archive).items():
+        half, worst = _times(question)
+        about = {"name": f"{of}, {name}, p99", "value": worst, "unit": "ms", "target": limit}
+        found.append(about | {"beside": f"p50 {half:.2f}"})
+    return found
 
 
 def _times(question: Callable[[int], object]) -> tuple[float, float]:
@@ -185,7 +190,7 @@ def _times(question: Callable[[int], object]) -> tuple[float, float]:
     return float(np.percentile(times, 50)), float(np.percentile(times, 99))
 
 
-def _anonymous() -> float:
+def anonymous() -> float:
     """Return this process's anonymous memory in MiB."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon:"))
     return int(line.split()[1]) / _KIB

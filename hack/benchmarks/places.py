@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fixtures.etcd_server import EtcdServer
@@ -36,6 +36,8 @@ class Place:
     etcd: FaultyEtcd
     ost: FaultyOst
     calls: Calls
+    server: int = 0
+    """The process of etcd; 0: another one started it."""
 
 
 @asynccontextmanager
@@ -43,7 +45,7 @@ async def new_place(folder: Path) -> AsyncIterator[Place]:
     """Yield a place in a folder that does not exist yet; etcd is gone afterwards."""
     with EtcdServer(folder / "etcd", options=[f"--quota-backend-bytes={QUOTA}"]) as server:
         async with clients(server.endpoint, folder / "objects") as place:
-            yield place
+            yield replace(place, server=server.pid)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Opening a store again: after many log entries without a checkpoint, and with many runs in one.
+"""Opening a store again: after many log entries without a checkpoint, and with many archived runs.
 
 The store is opened by a process that is new: so the figures are those of an operator that has just started.
 """
@@ -10,16 +10,19 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from benchmarks import archived
 from benchmarks.commits import KIND, SMALL, document
 from benchmarks.figures import Figure
-from benchmarks.index import OPEN_SECONDS
+from benchmarks.index import ANONYMOUS_MIB, BYTES_PER_ROW, LIVE, OPEN_SECONDS, anonymous, asked, changes
 from benchmarks.places import Place, clients, new_place
 from lab.faulty_ost import FaultyOst
 from runabout.control.ledger import RUN
@@ -28,12 +31,13 @@ from runabout.control.tables import TABLES
 from runabout.datamanager import Put, Store, Transaction, open_store
 from runabout.datamanager.batch import PUT, Entry, decode_batch, encode_batch, next_chain
 from runabout.datamanager.head import Head, Keys, Meta, Sealed, decode_head, decode_meta, decode_sealed
-from runabout.datamanager.manifest import decode_manifest
+from runabout.datamanager.manifest import DataFile, decode_manifest
 from runabout.datamanager.segment import decode_segment, encode_segment
 from runabout.etcd import Put as EtcdPut
 from runabout.ost import WHOLE, ByteRange, ObjectStore
-from runabout.records import IdGenerator, Phase, Result, Run
+from runabout.records import Run
 from runabout.records.encoding import encode
+from runabout.runindex import Archive
 
 ENTRIES = 100_000
 RUNS = 1_000_000
@@ -43,15 +47,13 @@ IN_ETCD = 1000
 IN_A_SEGMENT = 1000
 AT_ONCE = 100
 """Puts in one call to etcd."""
-MEMORY_MIB = 120.0
 READS = 1000
 """Records of runs here and there."""
 RUNS_AT_ONCE = 500
-"""Runs in a transaction."""
-_KIB = 1024
-_BEGIN_MS = 1_750_000_000_000
-_GAP_MS = 3_000
-_RUN_MS = 90_000
+"""Changed runs in a transaction."""
+FULL_FILES = 100_000
+"""Of so many runs or more, the ends of files do not count."""
+WATCH_SECONDS = 0.02
 _SEED = 5
 
 
@@ -86,26 +88,32 @@ async def recovery(folder: Path, entries: int) -> list[Figure]:
 
 
 async def cold_open(folder: Path, runs: int) -> list[Figure]:
-    """Return how long an opening takes with so many runs in a checkpoint, and what memory and reads take then."""
+    """Return what an opening takes with so many archived runs, and what reads, questions and memory take then."""
     async with new_place(folder) as place:
         begin = time.perf_counter()
         await _child("runs", place, runs)
         built = time.perf_counter() - begin
         found = await _child("open", place, runs)
+    of = f"store of {runs:,} runs"
     beside = (
         f"CPU {found['cpu']:.2f} s; decode of the {found['bytes'] / 1e6:,.1f} MB that it read {found['decode']:.2f} s; "
         f"{found['objects']:.0f} objects, made in {built:.0f} s"
     )
-    bare = f"bare imports {found['bare']:.0f}; after opening {found['memory']:.0f}"
+    bare = f"bare imports {found['bare']:.0f}, highest while opening {found['peak']:.0f}"
     reads = f"p99 {found['p99'] * 1000:.1f} ms; from what is kept {found['kept'] * 1000:.3f} ms"
+    whole = BYTES_PER_ROW if runs >= FULL_FILES else None
     return [
-        Figure(f"cold open of a store of {runs:,} runs", found["seconds"], "s", OPEN_SECONDS.get(runs), beside=beside),
-        Figure(f"its anonymous memory after {READS:,} reads", found["after"], "MiB", MEMORY_MIB, beside=bare),
-        Figure("its read of a record, of any run, p50", found["p50"] * 1000, "ms", beside=reads),
+        Figure(f"{of}, its index, a row", found["row"], "B", whole, beside=f"a record {found['record']:.0f} B"),
+        Figure(f"{of}, cold open", found["seconds"], "s", OPEN_SECONDS.get(runs), beside=beside),
+        Figure(f"{of}, anonymous memory", found["memory"], "MiB", ANONYMOUS_MIB, beside=bare),
+        Figure(f"{of}, a record of any run, p50", found["p50"] * 1000, "ms", beside=reads),
+        Figure(f"{of}, anonymous memory after {READS:,} records", found["read"], "MiB", ANONYMOUS_MIB),
+        *(Figure(**each) for each in found["questions"]),
+        Figure(f"{of}, the same after {LIVE:,} changes and all questions", found["after"], "MiB", ANONYMOUS_MIB),
     ]
 
 
-async def _child(what: str, place: Place, number: int) -> dict[str, float]:
+async def _child(what: str, place: Place, number: int) -> dict[str, Any]:
     """Do something in a process of its own; return what it found."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.reopening", what, place.endpoint, str(place.objects), str(number)),
@@ -119,7 +127,7 @@ async def _child(what: str, place: Place, number: int) -> dict[str, float]:
         raise
     if process.returncode:
         raise RuntimeError(f"python -m benchmarks.reopening {what} failed; what it says stands above")
-    found: dict[str, float] = json.loads(answer)
+    found: dict[str, Any] = json.loads(answer)
     return found
 
 
@@ -170,90 +178,81 @@ async def _store_segment(
 # the processes
 
 
-async def _build_runs(place: Place, runs: int) -> dict[str, float]:
-    """Make a store with so many runs, all of them in checkpoints."""
-    store = await _opened(place, place.ost)
-    if store.sealer is None or store.checkpointer is None:
-        raise RuntimeError("a store on an object storage has a sealer and a checkpointer")
-    made: list[Put] = []
-    for put in _runs(runs):
-        made.append(put)
-        if len(made) == RUNS_AT_ONCE:
-            await store.commit(Transaction(tuple(made)))
-            made.clear()
-    await store.commit(Transaction(tuple(made)))
-    await store.sealer.seal()
-    await store.checkpointer.checkpoint()
-    await store.close()
+async def _build_runs(place: Place, runs: int) -> dict[str, Any]:
+    """Make a store with so many runs, all of them archived."""
+    await archived.build(place, runs, lambda text: print(text, file=sys.stderr, flush=True))
     return {}
 
 
-def _runs(number: int) -> Iterator[Put]:
-    """Return finished runs of two thousand services, one every three seconds."""
-    source = np.random.default_rng(_SEED)
-    ids = IdGenerator(store=0)
-    counters: dict[int, int] = {}
-    for at in range(number):
-        created = _BEGIN_MS + at * _GAP_MS
-        service = min(int(source.pareto(1.1) * 5), 1999)
-        counters[service] = counters.get(service, 0) + 1
-        group = f"/team-{service % 40}/project/service-{service}/branch/main"
-        run = Run(
-            ids.next(created),
-            f"team-{service % 40}",
-            f"service-{service}-{counters[service]}",
-            f"{source.bytes(16).hex()}",
-            group,
-            counters[service],
-            Phase.FINISHED,
-            Result.SUCCESS,
-            created=created,
-            started=created + 100,
-            ended=created + 100 + int(source.exponential(_RUN_MS)),
-        )
-        yield Put(RUN, run.id, encode(run))
-
-
-async def _open(place: Place, _number: int) -> dict[str, float]:
+async def _open(place: Place, _number: int) -> dict[str, Any]:
     """Open the store and say how long it took, then decode all that was read for it once more."""
     keys, ost = Keys(0), RecordingOst(place.ost)
     pointer = await place.etcd.get(keys.sealed)
     sealed = 0 if pointer is None else decode_sealed(pointer, where="sealed").last
     log = await place.etcd.range(keys.wal(sealed + 1), keys.wal_end)
-    bare = _anonymous()
+    bare = anonymous()
+    peaks: list[float] = []
+    watching = asyncio.create_task(_watch(peaks))
     cpu, begin = time.process_time(), time.perf_counter()
     store = await _opened(place, ost)
     seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
-    memory = _anonymous()
+    watching.cancel()
+    memory = anonymous()
     if store.damage or store.recovery is not None:
         raise RuntimeError(f"the store that was made is not whole: {store.damage}, {store.recovery}")
     opened = dict(ost.sizes)
-    times, kept = await _read(store)
-    after = _anonymous()
+    index, manifest = store.documents.index, store.documents.manifest
+    asking: list[dict[str, object]] = []
+    times, kept, read = [0.0], 0.0, memory
+    if index is not None and index.archive.rows:
+        times, kept = await _read(store, index.archive)
+        read = anonymous()
+        await _change(store, index.archive)
+        asking = asked(f"store of {index.archive.rows:,} runs", store.runs, index.archive)
+    after = anonymous()
     await store.close()
+    return {
+        "seconds": seconds,
+        "cpu": cpu,
+        "decode": await _decoded(place, keys, opened, [(item.key, item.value) for item in log.items]),
+        "objects": len(opened),
+        "bytes": sum(opened.values()),
+        "row": 0.0 if index is None or not index.archive.rows else index.archive.stored / index.archive.rows,
+        "record": _record_bytes(() if manifest is None else manifest.of(RUN)),
+        "bare": bare,
+        "peak": max(peaks, default=memory),
+        "memory": memory,
+        "read": read,
+        "after": after,
+        "p50": times[len(times) // 2],
+        "p99": times[len(times) * 99 // 100],
+        "kept": kept,
+        "questions": asking,
+    }
+
+
+async def _watch(peaks: list[float]) -> None:
+    while True:
+        peaks.append(anonymous())
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+def _record_bytes(files: Sequence[DataFile]) -> float:
+    return sum(file.size for file in files) / max(1, sum(file.count for file in files))
+
+
+async def _decoded(place: Place, keys: Keys, objects: Iterable[str], log: Iterable[tuple[bytes, bytes]]) -> float:
+    """Return the seconds of decoding objects and batches, one after the other."""
     decoded = 0.0
-    for key in opened:
+    for key in objects:
         data = await place.ost.read(key)
         begin = time.perf_counter()
         _decode(keys, key, data)
         decoded += time.perf_counter() - begin
     begin = time.perf_counter()
-    for item in log.items:
-        decode_batch(item.value, where=item.key.decode())
-    decoded += time.perf_counter() - begin
-    return {
-        "seconds": seconds,
-        "cpu": cpu,
-        "decode": decoded,
-        "objects": len(opened),
-        "bytes": sum(opened.values()),
-        "bare": bare,
-        "memory": memory,
-        "after": after,
-        "p50": times[len(times) // 2],
-        "p99": times[len(times) * 99 // 100],
-        "kept": kept,
-    }
+    for where, value in log:
+        decode_batch(value, where=where.decode())
+    return decoded + time.perf_counter() - begin
 
 
 async def _opened(place: Place, ost: ObjectStore) -> Store:
@@ -263,13 +262,14 @@ async def _opened(place: Place, ost: ObjectStore) -> Store:
     return await open_store(place.etcd, ost=ost, tables=TABLES, index=run_index(scratch))
 
 
-async def _read(store: Store) -> tuple[list[float], float]:
+async def _read(store: Store, archive: Archive) -> tuple[list[float], float]:
     """Return the seconds of reads of any runs, sorted, and those of one that was just read."""
-    count, source = store.runs.count(), np.random.default_rng(_SEED)
+    source = np.random.default_rng(_SEED)
     times: list[float] = []
     last = 0.0
-    for at in source.integers(0, count, READS) if count else ():
-        run = IdGenerator(store=0).next(_BEGIN_MS + int(at) * _GAP_MS)
+    for _ in range(READS):
+        segment = archive.segments[int(source.integers(len(archive.segments)))]
+        run = segment.row(int(source.integers(len(segment)))).id
         for again in (False, True):
             begin = time.perf_counter()
             if await store.get(RUN, run) is None:
@@ -277,7 +277,19 @@ async def _read(store: Store) -> tuple[list[float], float]:
             last = time.perf_counter() - begin
             if not again:
                 times.append(last)
-    return sorted(times) or [0.0], last
+    return sorted(times), last
+
+
+async def _change(store: Store, archive: Archive) -> None:
+    """Let runs change after the last checkpoint, as an operator commits them."""
+    made: list[Put] = []
+    for row in changes(archive):
+        run = Run(row.id, row.namespace, "run", "", row.group, row.counter, row.phase, row.result)
+        made.append(Put(RUN, row.id, encode(replace(run, started=row.start, ended=row.end))))
+        if len(made) == RUNS_AT_ONCE:
+            await store.commit(Transaction(tuple(made)))
+            made.clear()
+    await store.commit(Transaction(tuple(made)))
 
 
 def _decode(keys: Keys, key: str, data: bytes) -> None:
@@ -290,12 +302,7 @@ def _decode(keys: Keys, key: str, data: bytes) -> None:
         pq.read_table(BytesIO(data), use_threads=False)
 
 
-def _anonymous() -> float:
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon:"))
-    return int(line.split()[1]) / _KIB
-
-
-async def _main(what: str, endpoint: str, objects: str, number: str) -> dict[str, float]:
+async def _main(what: str, endpoint: str, objects: str, number: str) -> dict[str, Any]:
     async with clients(endpoint, Path(objects)) as place:
         work = {"runs": _build_runs, "open": _open}[what]
         return await work(place, int(number))

@@ -36,7 +36,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass
 class History:
-    """Index files of runs, the oldest first; the same seed gives the same ones."""
+    """Runs as index files or as their columns, the oldest first; the same seed gives the same ones."""
 
     seed: int = 1
     labels: tuple[str, ...] = ()
@@ -45,10 +45,14 @@ class History:
 
     def files(self, rows: int) -> Iterator[NewFile]:
         """Yield files with so many rows in all."""
+        return map(write_file, self.columns(rows))
+
+    def columns(self, rows: int) -> Iterator[Columns]:
+        """Yield what these files are made of: up to 65,536 rows by id."""
         source = np.random.default_rng(self.seed)
         while rows > 0:
             count = min(rows, MAX_ROWS)
-            yield write_file(self._columns(source, count))
+            yield self._columns(source, count)
             rows -= count
 
     def _columns(self, source: np.random.Generator, count: int) -> Columns:

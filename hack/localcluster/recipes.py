@@ -35,6 +35,8 @@ NONROOT = 65532
 PYTHON_HOME = "opt/runabout/python"
 PACKAGE_HOME = "opt/runabout/package"
 TOOLBOX_HOME = "opt/runabout/toolbox"
+TOOLBOX_PROGRAMS = {"toolbox": ".", "runabout-clone": "clone"}
+"""The programs of the toolbox's image, and the folders of their modules in the toolbox's."""
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/tmp:/bin/sh\n"
 GROUP = b"root:x:0:\nnogroup:x:65534:\n"
 # Nothing in a container reads these.
@@ -199,7 +201,7 @@ def package_layer(store: Store) -> Blob:
 
 
 def toolbox(store: Store) -> Image:
-    """`runabout/toolbox:dev`: nothing but /toolbox, which the first container of every task's pod copies."""
+    """`runabout/toolbox:dev`: /toolbox, which every task's first container copies, and the program that clones."""
     layers = _toolbox_layers(store, at="", architectures=(archive.architecture(),))
     return archive.assemble(store, "runabout/toolbox:dev", layers, Recipe(entrypoint=("/toolbox",)))
 
@@ -211,13 +213,15 @@ def _toolbox_layers(store: Store, *, at: str, architectures: tuple[str, ...]) ->
         return []
     digest = source_digest(source, leave_out=lambda path: path.endswith("_test.go"))
     folder = cache_root() / "toolbox" / digest[:20]
-    missing = [name for name in architectures if not (folder / name / "toolbox").exists()]
+    missing = [
+        name for name in architectures if not all((folder / name / program).exists() for program in TOOLBOX_PROGRAMS)
+    ]
     if missing:
         with step(f"building the toolbox for {', '.join(missing)}"):
             for name in missing:
                 _build_toolbox(source, folder / name, name)
     own = archive.architecture()
-    entries = [Entry(path="toolbox", mode=0o755, content=folder / own / "toolbox")]
+    entries = [Entry(path=program, mode=0o755, content=folder / own / program) for program in TOOLBOX_PROGRAMS]
     if at:
         entries += [
             Entry(path=f"{at}/{name}/toolbox", mode=0o755, content=folder / name / "toolbox") for name in architectures
@@ -227,14 +231,15 @@ def _toolbox_layers(store: Store, *, at: str, architectures: tuple[str, ...]) ->
 
 def _build_toolbox(source: Path, target: Path, architecture: str) -> None:
     target.mkdir(parents=True, exist_ok=True)
-    draft = target / ".toolbox"
     environment = gobuild.go_environment() | {"GOARCH": architecture, "GOOS": "linux"}
-    argv = [gobuild.go_binary(), "build", "-trimpath", "-ldflags", "-s -w", "-o", str(draft), "."]
-    result = subprocess.run(argv, cwd=source, env=environment, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise LocalClusterError(f"building the toolbox for {architecture} failed:\n{result.stderr.strip()[-2000:]}")
-    draft.replace(target / "toolbox")
-    # One build is about 10 MB; the ten latest are kept.
+    for program, module in TOOLBOX_PROGRAMS.items():
+        draft = target / f".{program}"
+        argv = [gobuild.go_binary(), "build", "-trimpath", "-ldflags", "-s -w", "-o", str(draft), "."]
+        result = subprocess.run(argv, cwd=source / module, env=environment, capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise LocalClusterError(f"building {program} for {architecture} failed:\n{result.stderr.strip()[-2000:]}")
+        draft.replace(target / program)
+    # One build is about 50 MB; the ten latest are kept.
     builds = sorted(target.parent.parent.iterdir(), key=lambda path: path.stat().st_mtime)
     for old in builds[:-10]:
         shutil.rmtree(old, ignore_errors=True)

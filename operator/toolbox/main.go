@@ -12,15 +12,17 @@ import (
 	"os"
 	"runtime"
 
+	"runabout.dev/toolbox/internal/files"
 	"runabout.dev/toolbox/internal/install"
 	"runabout.dev/toolbox/internal/runner"
+	"runabout.dev/toolbox/internal/transfer"
 )
 
 const version = "0.1.0"
 
 const usage = `toolbox runs the steps of a task.
 
-  toolbox install DIR        copy this program to DIR/toolbox
+  toolbox install DIR        copy this program to DIR/toolbox; with the word clone behind it, runabout-clone too
   toolbox run --plan FILE    run a plan, as the main process of a container
   toolbox version            say which version this is
 `
@@ -39,17 +41,13 @@ func command(arguments []string, stdout, stderr io.Writer) int {
 	}
 	switch verb, rest := arguments[0], arguments[1:]; verb {
 	case "install":
-		if len(rest) != 1 {
-			fmt.Fprint(stderr, "toolbox install takes one folder\n")
-			return exitUsage
-		}
-		if err := install.To(rest[0]); err != nil {
-			fmt.Fprintf(stderr, "toolbox install: %v\n", err)
-			return 1
-		}
-		return 0
+		return installTo(rest, stderr)
 	case "run":
 		return run(rest, stderr)
+	case "transfer":
+		return transferStep(rest, stdout, stderr)
+	case "files":
+		return files.Run(os.Stdin, stdout)
 	case "version":
 		fmt.Fprintf(stdout, "toolbox %s %s/%s\n", version, runtime.GOOS, runtime.GOARCH)
 		return 0
@@ -60,6 +58,23 @@ func command(arguments []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "toolbox: unknown command %q\n\n%s", verb, usage)
 		return exitUsage
 	}
+}
+
+func installTo(arguments []string, stderr io.Writer) int {
+	clone := len(arguments) == 2 && arguments[1] == "clone"
+	if len(arguments) != 1 && !clone {
+		fmt.Fprint(stderr, "toolbox install takes one folder, and clone behind it or nothing\n")
+		return exitUsage
+	}
+	err := install.To(arguments[0])
+	if err == nil && clone {
+		err = install.Beside(arguments[0], install.Clone)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "toolbox install: %v\n", err)
+		return 1
+	}
+	return 0
 }
 
 func run(arguments []string, stderr io.Writer) int {
@@ -79,4 +94,14 @@ func run(arguments []string, stderr io.Writer) int {
 		PlanFile:       *planFile,
 		TerminationLog: *terminationLog,
 	})
+}
+
+// transferStep is how a run executes a step that saves or restores; nobody else needs it.
+func transferStep(arguments []string, stdout, stderr io.Writer) int {
+	options, err := transfer.Parse(arguments)
+	if err != nil {
+		fmt.Fprintf(stderr, "toolbox transfer is started by toolbox run: %v\n", err)
+		return exitUsage
+	}
+	return transfer.Run(options, stdout)
 }

@@ -83,11 +83,10 @@ def operator_kubeconfig(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFacto
         kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
 
-@pytest.fixture(scope="session")
-def no_other_operator(kubectl: Kubectl) -> None:
-    """The demo's installations go, data apart: `hack/demo` makes them again."""
+def uninstall_demos(kubeconfig: str) -> None:
+    """Remove what `hack/demo` installs, data apart."""
     for namespace in ("runabout", "runabout-s3"):
-        helm = [tool("helm"), "--kubeconfig", kubectl.kubeconfig, "--namespace", namespace]
+        helm = [tool("helm"), "--kubeconfig", kubeconfig, "--namespace", namespace]
         answer = subprocess.run(
             [*helm, "uninstall", "runabout", "--ignore-not-found", "--wait"],
             capture_output=True,
@@ -96,6 +95,12 @@ def no_other_operator(kubectl: Kubectl) -> None:
             check=False,
         )
         assert answer.returncode == 0, f"the installation in namespace {namespace} cannot be removed: {answer.stderr}"
+
+
+@pytest.fixture(scope="session")
+def no_other_operator(kubectl: Kubectl) -> None:
+    """The demo's installations go, data apart: `hack/demo` makes them again."""
+    uninstall_demos(kubectl.kubeconfig)
 
 
 @pytest.fixture(scope="module")

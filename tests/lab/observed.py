@@ -1,12 +1,14 @@
 """One run with one task on an executor, its pod in each state, and an observer with a log collector at work."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
-from fixtures.logs import Collecting, Container, collecting
+from fixtures.logs import Collecting, Container, ServiceContainers, collecting
 from fixtures.states import NOW, RUN, created, live, running, task_spec, with_task
 from models.container_log import toolbox_log
 from runabout.control.attempts import Attempt, Creation
@@ -16,6 +18,7 @@ from runabout.control.observer import (
     Observation,
     Observer,
 )
+from runabout.control.servicelogs import ServiceLogs
 from runabout.ost import MemoryObjectStore
 from runabout.records import Attempt as PastAttempt
 from runabout.records import Reason, Status
@@ -80,6 +83,7 @@ class Scene:
     live: LiveRun
     work: Collecting
     observer: Observer
+    services: ServiceLogs
     pods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def look(self, shown: dict[str, Any] | None = None, *, at: int = NOW, stop: bool = False) -> Observation:
@@ -94,6 +98,9 @@ class Scene:
     def attempt(self) -> Attempt:
         return self.live.attempts["build"]
 
+    async def services_read(self) -> None:
+        await self.work.until(lambda: not self.services.waits(POD))
+
     async def stored(self) -> None:
         await self.work.until(lambda: self.work.collector.stored(POD) is not None)
 
@@ -104,24 +111,46 @@ class Scene:
 
 @asynccontextmanager
 async def scene(
-    *, creation: Creation = Creation.DONE, lost: int = 0, ost: MemoryObjectStore | None = None, log: bytes = LOG
+    *,
+    creation: Creation = Creation.DONE,
+    lost: int = 0,
+    failed: int = 0,
+    ost: MemoryObjectStore | None = None,
+    log: bytes = LOG,
+    services: Mapping[str, Sequence[bytes | None]] = MappingProxyType({}),
+    **task: object,
 ) -> AsyncIterator[Scene]:
+    """Set it up; `services` has what each service writes, the last of its containers first.
+
+    The machinery has `lost` attempts of the task, and so many more have `failed` by themselves.
+    """
     steps = [{"name": "compile", "run": "go build"}, {"name": "test", "run": "go test"}]
-    state = running(created(task_spec("build") | {"steps": steps}))
-    past = tuple(PastAttempt(number, "p", "linux", Reason.EVICTED) for number in range(lost))
+    containers = [{"image": "a"}, *({"name": name, "image": "b"} for name in services)]
+    state = running(created(task_spec("build") | {"steps": steps, "containers": containers, **task}))
+    reasons = [Reason.EVICTED] * lost + [Reason.EXIT_CODE] * failed
+    past = tuple(PastAttempt(number, "p", "linux", reason) for number, reason in enumerate(reasons))
+    number = len(past) + 1
     state = with_task(
-        state, "build", status=Status.RUNNING, attempt=lost + 1, executor="linux", pod=POD, attempts=past, stored=False
+        state, "build", status=Status.RUNNING, attempt=number, executor="linux", pod=POD, attempts=past, stored=False
     )
     what = live(state)
-    what.attempts["build"] = Attempt(POD, "build", lost + 1, creation, NOW)
+    what.attempts["build"] = Attempt(POD, "build", number, creation, NOW)
     executors = Executors(toolbox_image="toolbox", toolbox_pull_policy="Never")
     executors.put(executor_object({"metadata": {"name": "linux"}, "spec": {"archs": ["amd64"]}}))
     async with collecting(Container(log), ost) as work:
         pods: dict[str, dict[str, Any]] = {}
+        beside = ServiceLogs(source=ServiceContainers(services), ost=work.ost, on_change=work.changed)
+        stop = asyncio.Event()
         observer = Observer(
             pod=lambda namespace, name: pods.get(name) if namespace == "ci" else None,
             logs=work.collector,
+            services=beside,
             executors=executors,
             storage_late_ms=LATE_MS,
         )
-        yield Scene(what, work, observer, pods)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(beside.run(stop))
+            try:
+                yield Scene(what, work, observer, beside, pods)
+            finally:
+                stop.set()

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from fixtures.fake_kube import FakeKube, Fault, Kind
 from fixtures.fake_objects import now
 from fixtures.operator_process import OperatorProcess
 from models.container_log import toolbox_log
-from runabout.executors.names import parse_labels
+from runabout.executors.names import PodKey, parse_labels
 
 Obj = dict[str, Any]
 NAMESPACE, NODE = "ci", "n1"
@@ -21,8 +21,8 @@ OUTPUT = b"hello\n"
 """of every task"""
 TURN_SECONDS = 0.02
 """of the kubelet"""
-ExitCodes = Mapping[str, int | None]
-"""By task, 0 for all others; None: it runs until it is stopped."""
+ExitCodes = Mapping[str, int | Sequence[int | None] | None]
+"""By task, 0 for all others; None: it runs until it is stopped; several: of its attempts, 0 for those after them."""
 TERMINATED = 143
 """Exit code of what SIGTERM has ended."""
 Answer = tuple[int, str, int]
@@ -98,13 +98,45 @@ class Bench:
         body["metadata"]["generation"] += 1
         await self.fake.put("runs", body)
 
-    def log(self, run: str, task: str, attempt: int) -> bytes:
+    def log(self, run: str, task: str, attempt: int, name: str = "0") -> bytes:
         folder = self.folder / "ost" / "objects" / "logs+" / f"{run}+" / f"{task}+" / f"{attempt}+"
-        return (folder / "0").read_bytes()
+        return (folder / name).read_bytes()
 
 
-async def play_kubelet(fake: FakeKube, exit_codes: ExitCodes, turn_seconds: float) -> None:
-    """Let every pod run, and end with the exit code of its task; one without waits for its deadline."""
+def code_of(exit_codes: ExitCodes, key: PodKey) -> int | None:
+    """Return the exit code of an attempt, None if it runs until it is stopped."""
+    codes = exit_codes.get(key.task, 0)
+    if codes is None or isinstance(codes, int):
+        return codes
+    return codes[key.attempt - 1] if key.attempt <= len(codes) else 0
+
+
+def died(service: Obj) -> bool:
+    """Whether a service has died before."""
+    return "lastState" in service
+
+
+LAST_WORDS = "out of luck"
+"""of a service that dies"""
+
+
+def services(pod: Obj, *, dead: bool, over: Obj | None) -> list[Obj]:
+    """Return the states of a pod's services; with `over` they have ended with it."""
+    state = {"terminated": over} if over else {"running": {"startedAt": now()}}
+    died = {"terminated": {"exitCode": 3, "reason": "Error", "finishedAt": now(), "message": LAST_WORDS}}
+    more = {"restartCount": 1, "lastState": died} if dead else {}
+    return [
+        {"name": each["name"], "started": not over, "state": state, **more}
+        for each in pod["spec"].get("initContainers", ())
+        if each.get("restartPolicy") == "Always"
+    ]
+
+
+async def play_kubelet(fake: FakeKube, exit_codes: ExitCodes, turn_seconds: float, dying: Collection[str] = ()) -> None:
+    """Let every pod run, and end with the exit code of its task; one without waits for its deadline.
+
+    The services of tasks in `dying` die once their steps run.
+    """
     while True:
         for pod in fake.items("pods"):
             phase = pod.get("status", {}).get("phase", "Pending")
@@ -112,9 +144,12 @@ async def play_kubelet(fake: FakeKube, exit_codes: ExitCodes, turn_seconds: floa
             if key is None or phase in ("Succeeded", "Failed"):
                 continue
             started = {"startedAt": now()}
-            code = exit_codes.get(key.task, 0)
+            code = code_of(exit_codes, key)
             if code is None:
                 if phase == "Running" and "activeDeadlineSeconds" not in pod["spec"]:
+                    if key.task in dying and not any(map(died, pod["status"]["initContainerStatuses"])):
+                        pod["status"]["initContainerStatuses"] = services(pod, dead=True, over=None)
+                        await fake.put("pods", pod)
                     continue
                 code = TERMINATED
             over = {**started, "finishedAt": now(), "exitCode": code, "reason": "Completed"}
@@ -125,6 +160,7 @@ async def play_kubelet(fake: FakeKube, exit_codes: ExitCodes, turn_seconds: floa
             pod["status"] = {
                 "phase": ("Failed" if code else "Succeeded") if ended else "Running",
                 "containerStatuses": [{"name": name, "state": state}],
+                "initContainerStatuses": services(pod, dead=ended and key.task in dying, over=over if ended else None),
             }
             if (pod["metadata"]["namespace"], pod["metadata"]["name"]) in fake.stores["pods"].objects:
                 await fake.put("pods", pod)
@@ -139,6 +175,7 @@ async def played(
     executor: Obj | None = None,
     environment: Mapping[str, str] | None = None,
     turn_seconds: float = TURN_SECONDS,
+    dying: Collection[str] = (),
 ) -> AsyncIterator[Bench]:
     """Play a cluster with one node and one Executor, on which an operator works."""
     with EtcdServer(folder / "etcd", fsync=False) as etcd:
@@ -161,7 +198,7 @@ async def played(
             await asyncio.to_thread(process.start)
             bench = Bench(fake, process, etcd, folder)
             await bench.reached("runabout_active", 1)  # a standby is ready, too
-            kubelet = asyncio.create_task(play_kubelet(fake, exit_codes or {}, turn_seconds))
+            kubelet = asyncio.create_task(play_kubelet(fake, exit_codes or {}, turn_seconds, dying))
             try:
                 yield bench
             finally:

@@ -17,6 +17,7 @@ from runabout.executors.manifest import PodManifest, PodSettings, pod_manifest
 from runabout.executors.observe import observe
 from runabout.executors.plan import step_names
 from runabout.executors.pods import PodDriver
+from runabout.executors.services import services_of
 from runabout.executors.state import Limits, PodState
 from runabout.executors.steplog import StepLogSplitter
 from runabout.executors.trim import trim_pod
@@ -59,6 +60,7 @@ class Attempt:
             now=round(time.time() * 1000),
             limits=limits,
             steps=step_names(self.task),
+            services=services_of(self.task),
             stopped_at=self.stopped_at,
             gone=self.gone,
         )

@@ -36,6 +36,18 @@ COMMANDS: Mapping[str, Command] = {
     "logs": Command(
         "runabout.client.logs", "logs", "Print the stored logs of a run; RUNABOUT_OST says where they are."
     ),
+    "restart": Command("runabout.client.verbs", "restart", "Run a run again, or what failed of it: creates a new Run."),
+    "stop": Command(
+        "runabout.client.verbs",
+        "stop",
+        "Stop a run for good: what runs is told to end, what waits does not start.",
+    ),
+    "approve": Command("runabout.client.verbs", "approve", "Approve a task that waits for it, in your own name."),
+    "refuse": Command(
+        "runabout.client.verbs",
+        "refuse",
+        "Refuse a task that waits for its approval, in your own name: it fails without having started.",
+    ),
     "apply-crds": Command(
         "runabout.client.maintenance",
         "apply_crds",

@@ -30,7 +30,7 @@ from runabout.datamanager.head import Keys
 from runabout.datamanager.importing import import_store
 from runabout.datamanager.inventory import Inventory, take_inventory
 from runabout.etcd import Etcd, EtcdError
-from runabout.ost import ObjectStore, OstError, open_ost
+from runabout.ost import ObjectStore, OstError, Waits, open_ost
 
 T = TypeVar("T")
 EXIT_DAMAGE = 1
@@ -127,7 +127,8 @@ def _with_store(work: Work[T]) -> T:
         async with AsyncExitStack() as stack:
             etcd = _connect(settings)
             stack.push_async_callback(etcd.close)
-            ost = await open_ost(replace(ost_settings(settings), retry_seconds=RETRY_SECONDS), probe=False)
+            place = replace(ost_settings(settings), retry_seconds=RETRY_SECONDS)
+            ost = await open_ost(place, probe=False, waits=Waits(lambda what: typer.echo(what, err=True)))
             stack.push_async_callback(ost.close)
             return await work(etcd, ost, Keys(settings.store))
 

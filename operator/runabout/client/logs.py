@@ -1,5 +1,6 @@
-"""`runabout logs`: the stored output of a run, straight from the object storage, each step under its name.
+"""`runabout logs`: the stored output of a run, straight from the object storage, each step and service under its name.
 
+Tasks that a restart has kept come last, with the output of the run that executed them.
 Nothing is ever written or made. Names are in the run's record; where that cannot be read steps keep their numbers.
 """
 
@@ -33,7 +34,9 @@ RETRY_SECONDS = 15.0
 RECORD_SECONDS = 10.0
 """For which the record is waited for: it only tells the steps' names."""
 SETUP = "setup"
-_KEY = re.compile(r"logs/[^/]+/([^/]+)/(\d+)/(setup|\d+)")
+_KEY = re.compile(r"logs/[^/]+/([^/]+)/(\d+)/(?:(setup|\d+)|service-([a-z0-9-]+))")
+_AFTER_STEPS = 1 << 16
+"""In place of a step's number for a service, whose log comes after those of the steps."""
 IN_THE_POD = (
     "set it to the object storage that the operator uses, or call this in the operator's pod, where it is set: "
     "kubectl -n runabout exec deploy/runabout-operator -- python3 -m runabout logs RUN"
@@ -46,11 +49,12 @@ class _PlaceError(Exception):
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Log:
-    """One stored log: of one step of one attempt, or of its setup, which comes first."""
+    """One stored log of one attempt: of its setup, which comes first, of a step, or of a service, which comes last."""
 
     attempt: int
     step: int
     """-1: the setup."""
+    service: str
     key: str
 
 
@@ -87,21 +91,39 @@ async def _print(settings: Settings, run: str, task: str, out: BinaryIO) -> bool
         try:
             store = await open_ost(replace(ost_settings(settings), retry_seconds=RETRY_SECONDS), probe=False)
             stack.push_async_callback(store.close)
-            if not await store.list(prefix, limit=1):
-                return False
+            await store.list(prefix, limit=1)
         except OstError as error:
             raise _PlaceError(unusable(settings, error)) from error
         record = await _record(settings, store, stack)
-        async for name, stored in _by_task(store, prefix):
-            steps = await _steps(record, run, name)
-            attempt = 0
-            for each in stored:
-                if each.attempt != attempt:
-                    attempt = each.attempt
-                    out.write(f"== task {name}, attempt {attempt}\n".encode())
-                out.write(f"== {_title(each.step, steps)}\n".encode())
-                await _copy(store, each.key, out)
-    return True
+        found = False
+        kept = await _kept(record, run, task)
+        for folder in (prefix, *(f"logs/{other}/{name}/" for name, other in kept.items())):
+            async for name, stored in _by_task(store, folder):
+                found = True
+                steps = await _steps(record, run, name)
+                await _print_task(store, name, stored, steps, out, executed_by=kept.get(name))
+    return found
+
+
+async def _print_task(
+    store: ObjectStore,
+    name: str,
+    stored: Sequence[_Log],
+    steps: Sequence[str],
+    out: BinaryIO,
+    *,
+    executed_by: str | None,
+) -> None:
+    """Print the logs of one task; `executed_by` is the run that executed one which a restart has kept."""
+    attempt = 0
+    for each in stored:
+        if each.attempt != attempt:
+            attempt = each.attempt
+            where = f", of run {executed_by}" if executed_by is not None else ""
+            out.write(f"== task {name}, attempt {attempt}{where}\n".encode())
+        title = f"service {each.service}" if each.service else _title(each.step, steps)
+        out.write(f"== {title}\n".encode())
+        await _copy(store, each.key, out)
 
 
 def unusable(settings: Settings, error: OstError) -> str:
@@ -118,12 +140,13 @@ async def _by_task(store: ObjectStore, prefix: str) -> AsyncIterator[tuple[str, 
         parts = _KEY.fullmatch(item.key)
         if parts is None:
             continue  # somebody else's
-        task, attempt, step = parts.groups()
+        task, attempt, step, service = parts.groups()
         if task != name and stored:
             yield name, sorted(stored)
             stored = []
         name = task
-        stored.append(_Log(int(attempt), -1 if step == SETUP else int(step), item.key))
+        number = -1 if step == SETUP else _AFTER_STEPS if step is None else int(step)
+        stored.append(_Log(int(attempt), number, service or "", item.key))
     if stored:
         yield name, sorted(stored)
 
@@ -158,6 +181,18 @@ async def _record(settings: Settings, store: ObjectStore, stack: AsyncExitStack)
         return None
     stack.push_async_callback(record.close)
     return record
+
+
+async def _kept(record: Follower | None, run: str, task: str) -> dict[str, str]:
+    """Return which tasks a restart has kept, and the runs that executed them; none where that is not known."""
+    if record is None:
+        return {}
+    try:
+        bodies = await record.scan(TASK, prefix=f"{run}/{task}")
+        tasks = [decode(Task, body) for _, body in bodies]
+    except (StoreError, RecordError):
+        return {}
+    return {each.name: each.executed_by for each in tasks if each.executed_by is not None and task in ("", each.name)}
 
 
 async def _steps(record: Follower | None, run: str, task: str) -> Sequence[str]:

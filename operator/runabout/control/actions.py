@@ -25,6 +25,8 @@ FORCE_MARGIN_MS = 30_000
 """Beyond the grace period, after which a pod that does not end is removed by force."""
 
 
+UNBEGUN_GRACE_SECONDS = 5
+"""What services have to end where no step has begun; the whole grace is for steps."""
 BEGUN_MS = 3_000
 """After a stop, in which a pod that a node has may still turn out to have begun: then its log is kept."""
 
@@ -103,7 +105,10 @@ class Actions:
         )
 
     async def stop(self, live: LiveRun, tasks: Iterable[str]) -> int | None:
-        """Stop the pods of `tasks`, gracefully, then by force; return when to look again (ms since 1970)."""
+        """Stop the pods of `tasks`, gracefully, then by force; return when to look again (ms since 1970).
+
+        Why does not matter here: because of a stop, or of a fault of theirs.
+        """
         now = self._now()
         again: int | None = None
         for name in tasks:
@@ -125,7 +130,9 @@ class Actions:
             elif now < force_at and not _has_begun(attempt) and not _is_going(attempt):
                 delete_at = attempt.stop_sent + BEGUN_MS
                 if now >= delete_at:  # it waits for its image, perhaps: only its deletion ends that at once
-                    answer = await self._driver.stop(ref, started=False, grace_seconds=grace)
+                    answer = await self._driver.stop(
+                        ref, started=False, grace_seconds=min(grace, UNBEGUN_GRACE_SECONDS)
+                    )
                     delete_at = now + _patience(answer, RETRY_MS[0])
                 force_at = min(delete_at, force_at)
             elif now >= force_at and attempt.force_sent is None:

@@ -8,7 +8,7 @@ is lost, and a new attempt takes its place. So no attempt is executed twice, wha
 from dataclasses import dataclass
 from enum import Enum
 
-from runabout.executors.state import Machinery
+from runabout.executors.state import Ended, Fault, Machinery
 from runabout.records.json import JsonObject
 
 
@@ -45,13 +45,15 @@ class Attempt:
     tries: int = 0
     invalid: str = ""
     stop_sent: int | None = None
+    fault: Fault | None = None
+    """why it has to be ended, or was, for a failure of its own: then that is its end, and not a stop"""
     force_sent: int | None = None
     cleanup_due: int | None = None
     """when a pod whose main container has ended is deleted, if it has not ended by then"""
     force: bool = False
     removed: bool = False
-    lost: Machinery | None = None
-    """why the machinery lost it, while its pod is being removed: what becomes of the pod then is our own doing"""
+    lost: Ended | Machinery | None = None
+    """how it ended that another one follows, while its pod is being removed: what becomes of that is our own doing"""
 
     @property
     def known(self) -> bool:

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from runabout.control.objects import RunObject
+from runabout.control.resultrules import result_rules
 from runabout.control.rules import own_rules
 from runabout.control.size import bare, shortened, too_large
 from runabout.engine.groups import check_group, default_group, effective_group, root_group
 from runabout.engine.matrix import Expansion, Template, expand
 from runabout.executors.gatewayaccess import ADVICE, needing_steps
+from runabout.executors.results import marked
 from runabout.records import (
     Approvers,
     Condition,
@@ -28,7 +30,7 @@ from runabout.records import (
     parse_run_id,
 )
 from runabout.records.encoding import encode
-from runabout.resources import CheckedRun, EnvironmentVariable, Problem, RunSpec, TaskSpec, not_yet
+from runabout.resources import CheckedRun, EnvironmentVariable, Problem, RunSpec, TaskSpec
 from runabout.resources.check import run_spec
 from runabout.resources.salvage import sound_part
 
@@ -38,7 +40,7 @@ MAX_ERROR = 4096
 """Characters of one of them."""
 MAX_ERROR_BYTES = 512 * 1024
 """Bytes of all of them together, as they are stored: half of what a transaction takes."""
-_BODY = {"containers", "steps", "environment", "working_dir", "shell", "user", "pod"}
+_BODY = {"containers", "steps", "environment", "working_dir", "shell", "user", "pod", "skip_rest_on_exit_codes"}
 """Fields of a task that only an executor's driver looks at; they go into the record as they are."""
 
 
@@ -111,7 +113,7 @@ def run_config(
         cache_group=root_group(effective) if cache_group is None else effective_group(namespace, cache_group),
         created=created,
         submitted=submitted,
-        tasks=() if refused else tuple(template.task for template in plain) if errors else expansion.tasks,
+        tasks=() if refused else tuple(template.task for template in plain) if errors else marked(expansion.tasks),
         setup_errors=_bounded(errors),
         setup_error_count=len(errors),
         environment=_environment(spec.environment),
@@ -174,6 +176,8 @@ def _errors(spec: RunSpec, expansion: Expansion) -> Iterator[str]:
     yield from spec.setup_errors
     yield from _group_errors(spec)
     yield from expansion.errors
+    if not expansion.errors:
+        yield from map(str, result_rules(spec, expansion.tasks))
     yield from _own_errors(spec)
 
 
@@ -196,7 +200,6 @@ def _needs_gateway(spec: RunSpec) -> Iterator[str]:
 
 def _own_errors(spec: RunSpec) -> Iterator[str]:
     yield from map(str, own_rules(spec))
-    yield from not_yet(spec)
 
 
 def _client_errors(spec: Mapping[str, object]) -> tuple[str, ...]:

@@ -3,14 +3,18 @@
 Every change of a run is one transaction: the few small documents that changed and the events of the change. Document
 types and their keys: `runconfig` and `run` by run id, `task` by `<run id>/<task>`, `counter` by root group, `byuid` by
 the time and uid of the Run (`uid_key`), `event` by its sequence; by run id also `trash` (has objects that are to be
-deleted) and `nologs` (its logs were).
+deleted) and `nologs` (its logs were). Of a restart that keeps tasks `sharing` names the runs that executed them, and
+`sharedby` has `<their id>/<its id>`: those runs' output is needed as long as that is there.
 """
 
-from collections.abc import Iterable, Sequence
+import asyncio
+import contextlib
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from runabout.control.objects import Uid
-from runabout.datamanager import Append, Committed, Delete, Put, Store, Transaction
+from runabout.datamanager import Append, Committed, Damaged, Delete, Put, Sequence, Store, Transaction
+from runabout.engine.create import untouched
 from runabout.engine.state import State
 from runabout.records import TERMINAL_PHASES, Counter, Event, Phase, Run, RunConfig, RunId, Task
 from runabout.records.encoding import RecordError, decode, encode
@@ -24,20 +28,28 @@ COUNTER = "counter"
 BY_UID = "byuid"
 TRASH = "trash"
 NO_LOGS = "nologs"
+SHARING = "sharing"
+SHARED_BY = "sharedby"
 LIVE = Query(phases=frozenset(Phase) - frozenset(TERMINAL_PHASES))
+STEP = 200
+"""Runs whose records are read without a pause."""
 PAGE = 1000
 """Runs that are asked for at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one pass changed; `config`, `counter` only when the run is created."""
+    """What one pass changed; `config`, `counter` only when the run is created.
+
+    With `read_at` it is a restart, and a conflict if the run that it restarts was removed after that.
+    """
 
     run: Run
-    tasks: Sequence[Task] = ()
-    events: Sequence[Event] = ()
+    tasks: Collection[Task] = ()
+    events: Collection[Event] = ()
     config: RunConfig | None = None
     counter: Counter | None = None
+    read_at: Sequence | None = None
 
 
 class Ledger:
@@ -49,6 +61,11 @@ class Ledger:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    @property
+    def sequence(self) -> Sequence:
+        """What the store has so far."""
+        return self._store.sequence
 
     async def run_of(self, uid: Uid, *, submitted: int) -> RunId | None:
         """Return the id of the run that a Run was given, None if it has no record.
@@ -72,17 +89,20 @@ class Ledger:
         return None if body is None else decode(Task, body)
 
     async def state(self, run: RunId) -> State | None:
-        """Return a run with its configuration and all its tasks; of a run that nobody changes meanwhile."""
+        """Return a run with its configuration and all its tasks; of a run that nobody changes meanwhile.
+
+        A task without a record is as it was created: its process ended between two portions of a large change.
+        """
         body = await self._store.get(RUN, run)
         config = await self._store.get(RUN_CONFIG, run)
         if body is None or config is None:
             return None
-        tasks = [decode(Task, item) for _, item in await self._store.scan(TASK, prefix=f"{run}/")]
-        return State(
-            config=decode(RunConfig, config),
-            run=decode(Run, body),
-            tasks={task.name: task for task in tasks},
-        )
+        found = [decode(Task, item) for _, item in await self._store.scan(TASK, prefix=f"{run}/")]
+        whole, tasks = decode(RunConfig, config), {task.name: task for task in found}
+        for each in whole.tasks:
+            if each.name not in tasks:
+                tasks[each.name] = untouched(whole, each)
+        return State(config=whole, run=decode(Run, body), tasks=tasks)
 
     def live(self) -> list[RunId]:
         """Return the ids of all runs that are not over, oldest first; also of those whose record cannot be read."""
@@ -108,6 +128,22 @@ class Ledger:
         """Return what the index says of some runs, the newest first; of records that cannot be read it says nothing."""
         return self._store.runs.page(limit=limit, cursor=cursor)
 
+    async def newest_named(self, namespace: str, name: str, *, among: int) -> RunId | None:
+        """Return the newest run of a name among the newest ones of its namespace; unreadable records have no name."""
+        query, cursor = Query(namespace=namespace), None
+        for _ in range(max(1, among // STEP)):
+            page = self._store.runs.page(query, limit=STEP, cursor=cursor)
+            for row in page.rows:
+                with contextlib.suppress(RecordError, Damaged):
+                    run = await self.run(row.id)
+                    if run is not None and run.name == name:
+                        return run.id
+            if page.older is None:
+                return None
+            cursor = page.older
+            await asyncio.sleep(0)  # records in memory are read without a pause
+        return None
+
     async def has_logs(self, run: RunId) -> bool:
         """Whether a run's logs were not removed."""
         return await self._store.get(NO_LOGS, run) is None
@@ -124,16 +160,53 @@ class Ledger:
         """Whether a run has no record any more. Errors as for any read."""
         return await self._store.get(RUN, run) is None
 
+    async def needs_no_logs(self, run: RunId) -> bool:
+        """Whether the logs of a run may be deleted: its own or its record's are gone, and those of all that share them.
+
+        Errors as for any read.
+        """
+        if await self.has_logs(run) and not await self.was_removed(run):
+            return False
+        return not any([await self.has_logs(other) for other in await self._sharers(run)])
+
+    async def needs_no_archives(self, run: RunId) -> bool:
+        """Whether the archives of a run may be deleted: it has no record, and nobody shares them. Errors as above."""
+        return await self.was_removed(run) and not await self._sharers(run)
+
+    async def _sharers(self, run: RunId) -> list[RunId]:
+        """Return the restarts that have kept tasks of a run."""
+        return [RunId(key.split("/")[1]) for key, _ in await self._store.scan(SHARED_BY, prefix=f"{run}/")]
+
+    async def _shared(self, run: RunId) -> list[RunId]:
+        """Return the runs that have executed the tasks that a restart keeps."""
+        body = await self._store.get(SHARING, run)
+        return [] if body is None else [RunId(item) for item in body.decode().split()]
+
+    async def _left_to(self, run: RunId) -> list[Put]:
+        """Return that there is something to look for where a run was, perhaps, the last that needed it."""
+        shared = await self._shared(run)
+        return [
+            Put(TRASH, other, b"")
+            for other in shared
+            if await self.was_removed(other) or not await self.has_logs(other)
+        ]
+
     async def remove(self, run: Run) -> None:
         """Remove the records of a run; its objects are trash from then on. Errors as for `commit`."""
+        left = await self._left_to(run.id)
+        shared = [Delete(SHARED_BY, f"{other}/{run.id}") for other in await self._shared(run.id)]
         tasks = [Delete(TASK, key) for key, _ in await self._store.scan(TASK, prefix=f"{run.id}/")]
         by_uid = Delete(BY_UID, uid_key(run.uid, run.submitted))
         documents = (Delete(RUN, run.id), Delete(RUN_CONFIG, run.id), by_uid, Delete(NO_LOGS, run.id))
-        await self._store.commit(Transaction((*documents, *tasks, Put(TRASH, run.id, b""))))
+        sharing: tuple[Put | Delete, ...] = (Delete(SHARING, run.id), *shared, *left)
+        actions = (*documents, *tasks, *sharing, Put(TRASH, run.id, b""))
+        await self._store.commit(Transaction(actions, frozenset({_output(run.id)})))
 
     async def remove_logs(self, run: RunId) -> None:
         """Make the logs of a run trash. Errors as for `commit`."""
-        await self._store.commit(Transaction((Put(NO_LOGS, run, b""), Put(TRASH, run, b""))))
+        left = await self._left_to(run)
+        actions = (Put(NO_LOGS, run, b""), *left, Put(TRASH, run, b""))
+        await self._store.commit(Transaction(actions, frozenset({_output(run)})))
 
     async def emptied(self, run: RunId) -> None:
         """Forget that there were objects to delete. Errors as for `commit`."""
@@ -167,7 +240,9 @@ class Ledger:
         Raises:
             datamanager errors, see `Store.commit`; after `Unknown` only the store knows what is true.
         """
-        return await self._store.commit(Transaction(actions=tuple(_actions(change)), groups=frozenset()))
+        old = change.config.restarted_from if change.config is not None and change.read_at is not None else None
+        groups = frozenset({_output(old)} if old is not None else ())
+        return await self._store.commit(Transaction(tuple(_actions(change)), groups, change.read_at if old else None))
 
 
 def uid_key(uid: str, submitted: int) -> str:
@@ -176,6 +251,11 @@ def uid_key(uid: str, submitted: int) -> str:
     Of a Run whose time is not known, and in records of an older version, it is the uid alone.
     """
     return f"{submitted:012x}/{uid}" if submitted else uid
+
+
+def _output(run: RunId) -> str:
+    """Return the change group of a run's logs and archives: written by whoever lets them go."""
+    return f"output/{run}"
 
 
 def _time_of(body: bytes) -> int:
@@ -191,6 +271,11 @@ def _actions(change: Change) -> Iterable[Put | Append]:
     if change.config is not None:
         yield Put(RUN_CONFIG, run.id, encode(change.config))
         yield Put(BY_UID, uid_key(run.uid, run.submitted), run.id.encode())
+        executed = sorted({task.executed_by for task in change.tasks if task.executed_by is not None})
+        if executed:
+            yield Put(SHARING, run.id, " ".join(executed).encode())
+        for other in executed:
+            yield Put(SHARED_BY, f"{other}/{run.id}", b"")
     if change.counter is not None:
         yield Put(COUNTER, change.counter.root_group, encode(change.counter))
     yield Put(RUN, run.id, encode(run))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from runabout.control.attempts import Attempt, Creation
 from runabout.control.objects import Uid
 from runabout.control.status import JsonDict, Wait
+from runabout.datamanager import Sequence
 from runabout.engine.graph import Graph
 from runabout.engine.state import State
 from runabout.records import TERMINAL_PHASES, Event, RunId
@@ -36,6 +37,8 @@ class LiveRun:
     """when the news came that led to the pass under way; seconds of the monotonic clock"""
     released: bool = False
     """whether our finalizer was taken off, or never needed"""
+    read_at: Sequence | None = None
+    """what the store had when a new restart read its old run"""
 
     @property
     def id(self) -> RunId:

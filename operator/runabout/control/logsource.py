@@ -10,18 +10,20 @@ from runabout.kube.session import Session
 
 
 class PodLogs:
-    """See :class:`runabout.control.logs.LogSource`."""
+    """See :class:`runabout.control.logs.LogSource` and :class:`runabout.control.servicelogs.ServiceLogSource`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
     @asynccontextmanager
     async def read(
-        self, namespace: str, pod: str, container: str, *, follow: bool
+        self, namespace: str, pod: str, container: str, *, follow: bool, previous: bool = False
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open the log at its beginning."""
         try:
-            async with container_log(self._session, namespace, pod, container, follow=follow) as pieces:
+            async with container_log(
+                self._session, namespace, pod, container, follow=follow, previous=previous
+            ) as pieces:
                 yield pieces
         except NotFoundError as error:
             raise LogGoneError(f"the pod is gone: {error}") from error

@@ -40,6 +40,12 @@ class Metrics:
         self.attempts_lost = Counter(
             "runabout_attempts_lost", "Attempts that the machinery lost, by reason.", ["reason"], registry=registry
         )
+        self.attempts_failed = Counter(
+            "runabout_attempts_failed",
+            "Attempts that failed by themselves and are tried again, by reason.",
+            ["reason"],
+            registry=registry,
+        )
         self.strays_removed = Counter(
             "runabout_strays_removed",
             "Pods removed because their attempt was over before they appeared.",

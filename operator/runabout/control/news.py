@@ -13,6 +13,7 @@ from runabout.control.objects import RunObject, RunObjects, Uid, run_object
 from runabout.control.order import Order
 from runabout.control.queue import Lane, WorkQueue
 from runabout.control.reconciler import Reconciler
+from runabout.control.servicelogs import ServiceJob
 from runabout.control.strays import Strays
 from runabout.executors.names import parse_labels
 from runabout.kube.objects import JsonObject, metadata, text
@@ -149,7 +150,7 @@ class News:
 
     # our own work
 
-    def log_changed(self, job: LogJob) -> None:
+    def log_changed(self, job: LogJob | ServiceJob) -> None:
         """Have the run of a log looked at that is stored, or in trouble."""
         uid = self._reconciler.uid_of(job.run) if self._reconciler is not None else None
         if uid is not None:

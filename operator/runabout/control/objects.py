@@ -5,10 +5,12 @@ down to the few fields that a pass still looks at, for as long as the Run exists
 that is deleted and created again under the same name is another one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NewType
+
+from runabout.records import Approval, Verdict
 
 Uid = NewType("Uid", str)
 
@@ -47,10 +49,10 @@ class RunObject:
         return FINALIZER in self.finalizers
 
     @property
-    def judged(self) -> tuple[str, ...]:
-        """Names of the tasks that its approvals are about, whether the run has such tasks or not."""
+    def approvals(self) -> tuple[Approval, ...]:
+        """What people said, of tasks that the run has or not; the API server has checked who it was."""
         rows = self.spec.get("approvals")
-        return tuple(str(_mapping(row).get("task", "")) for row in rows) if isinstance(rows, list | tuple) else ()
+        return tuple(_approvals(rows)) if isinstance(rows, list | tuple) else ()
 
 
 def milliseconds(text: object) -> int | None:
@@ -78,6 +80,18 @@ def _spec(body: Mapping[str, object]) -> Mapping[str, object]:
         return spec
     found = "Required value" if spec is None else f"Invalid value: must be of type object, not {type(spec).__name__}"
     return {"setupErrors": [f"spec: {found}"]}
+
+
+def _approvals(rows: Iterable[object]) -> Iterator[Approval]:
+    for row in map(_mapping, rows):
+        verdict, groups = row.get("verdict", Verdict.APPROVED.value), row.get("groups")
+        if row and verdict in [known.value for known in Verdict]:
+            yield Approval(
+                task=str(row.get("task", "")),
+                by=str(row.get("by", "")),
+                verdict=Verdict(str(verdict)),
+                groups=tuple(map(str, groups)) if isinstance(groups, list | tuple) else (),
+            )
 
 
 def run_object(body: Mapping[str, object]) -> RunObject:
@@ -110,6 +124,7 @@ class RunObjects:
 
     def __init__(self) -> None:
         self._by_uid: dict[Uid, RunObject] = {}
+        self._by_name: dict[tuple[str, str], Uid] = {}
         self._over: set[Uid] = set()
         self._leaving: set[Uid] = set()
 
@@ -120,12 +135,18 @@ class RunObjects:
         """Return the Run, or None if it is not known to exist."""
         return self._by_uid.get(uid)
 
+    def named(self, namespace: str, name: str) -> RunObject | None:
+        """Return the Run that has a name now, or None if none is known."""
+        uid = self._by_name.get((namespace, name))
+        return None if uid is None else self._by_uid.get(uid)
+
     def put(self, run: RunObject) -> None:
         """Take what the API server showed; an older version than the known one is ignored."""
         known = self._by_uid.get(run.uid)
         if known is not None and _older(run.resource_version, known.resource_version):
             return
         self._by_uid[run.uid] = _small(run) if run.uid in self._over else run
+        self._by_name[run.namespace, run.name] = run.uid
         if run.deleted is not None:
             self._leaving.add(run.uid)
 
@@ -138,7 +159,9 @@ class RunObjects:
 
     def remove(self, uid: Uid) -> None:
         """Forget a Run that is gone."""
-        self._by_uid.pop(uid, None)
+        run = self._by_uid.pop(uid, None)
+        if run is not None and self._by_name.get((run.namespace, run.name)) == uid:
+            del self._by_name[run.namespace, run.name]
         self._over.discard(uid)
         self._leaving.discard(uid)
 

@@ -7,19 +7,22 @@ from runabout.control.attempts import Attempt, Creation
 from runabout.control.executors import Executors
 from runabout.control.live import LiveRun
 from runabout.control.logs import LogCollector, LogJob
+from runabout.control.servicelogs import ServiceJob, ServiceLogs
 from runabout.control.status import Wait
+from runabout.engine.attempts import MACHINERY_ATTEMPTS, is_machinery, tries_again
 from runabout.engine.decide import TaskEnd
+from runabout.executors.faults import with_last_lines
 from runabout.executors.observe import observe
 from runabout.executors.plan import step_names
 from runabout.executors.podview import main_container, pod_view
+from runabout.executors.services import services_of
 from runabout.executors.state import Absent, Cleanup, Ended, Limits, Machinery, Outcome, Pending, PodState, Running
 from runabout.records import Attempt as PastAttempt
 from runabout.records import Reason, Status, StepState, Task
 from runabout.records.json import JsonObject
 
-MACHINERY_ATTEMPTS = 3
-"""Attempts that the machinery may lose before a task fails with the machinery's reason."""
-
+MAX_PAST_MESSAGE = 200
+"""Characters that a record keeps of the message of an attempt that another one followed; there may be 100 of them."""
 UNSEEN_MS = 30_000
 """How long a pod that was created may stay unseen before the API server is asked for it."""
 CLEANUP_MS = 15_000
@@ -42,6 +45,8 @@ class Observation:
     retry: dict[str, PastAttempt] = field(default_factory=dict)
     stored: dict[str, tuple[StepState, ...]] = field(default_factory=dict)
     waits: dict[str, Wait] = field(default_factory=dict)
+    end: list[str] = field(default_factory=list)
+    """tasks whose attempts have to be ended because of a fault of their own"""
     remove: list[Attempt] = field(default_factory=list)
     check: list[Attempt] = field(default_factory=list)
     storage_late: bool = False
@@ -67,11 +72,13 @@ class Observer:
         *,
         pod: Callable[[str, str], JsonObject | None],
         logs: LogCollector,
+        services: ServiceLogs,
         executors: Executors,
         storage_late_ms: int,
     ) -> None:
         self._pod = pod
         self._logs = logs
+        self._services = services
         self._executors = executors
         self._storage_late = storage_late_ms
 
@@ -92,6 +99,7 @@ class Observer:
     def forget(self, attempt: Attempt) -> None:
         """Drop what is kept of an attempt whose end is committed and whose log is stored."""
         self._logs.forget(attempt.pod)
+        self._services.forget(attempt.pod)
 
     def _look(self, live: LiveRun, attempt: Attempt) -> None:
         pod = self._pod(live.state.run.namespace, attempt.pod)
@@ -110,16 +118,28 @@ class Observer:
         limits = self._limits(live, task)
         state = self._verdict(attempt, self._state(live, task, attempt, limits, now=now))
         if isinstance(state, Absent):
-            self._absent(task, attempt, found, now=now, stop=stop, limits=limits)
+            self._absent(live, task, attempt, found, now=now, stop=stop, limits=limits)
         elif isinstance(state, Pending):
             self._pending(task, state, found, now=now)
+            self._condemn(task, attempt, state, found, stop=stop)
+            if stop or attempt.stop_sent is not None or attempt.fault is not None:
+                self._collect_services(live, task, attempt)  # no step begins any more, and their pod may go soon
         elif isinstance(state, Running):
             self._logs.follow(self._job(live, task, attempt))
             if state.reason is not None:
                 found.waits[task.name] = Wait(state.reason, state.message, state.since)
             found.again(state.look_again)
+            self._condemn(task, attempt, state, found, stop=stop)
         else:
             self._over(live, task, attempt, state, found, now=now, stop=stop)
+
+    def _condemn(
+        self, task: Task, attempt: Attempt, state: Pending | Running, found: Observation, *, stop: bool
+    ) -> None:
+        """Have an attempt ended that cannot come to a good end; one that is being stopped is ended anyway."""
+        if state.fault is not None and (attempt.fault is not None or not stop):
+            attempt.fault = attempt.fault or state.fault
+            found.end.append(task.name)
 
     def _verdict(self, attempt: Attempt, state: PodState) -> PodState:
         """Return why an attempt was lost, whatever becomes of its pod since: that is our own doing.
@@ -139,7 +159,9 @@ class Observer:
             now=now,
             limits=limits,
             steps=step_names(live.graph.task(task.name)),
+            services=services_of(live.graph.task(task.name)),
             stopped_at=attempt.stop_sent,
+            fault=attempt.fault,
             gone=attempt.gone,
             nonce=self._logs.nonce(attempt.pod),
         )
@@ -154,7 +176,7 @@ class Observer:
         found.again(state.look_again)
 
     def _absent(
-        self, task: Task, attempt: Attempt, found: Observation, *, now: int, stop: bool, limits: Limits
+        self, live: LiveRun, task: Task, attempt: Attempt, found: Observation, *, now: int, stop: bool, limits: Limits
     ) -> None:
         """Judge an attempt whose pod was never seen."""
         if attempt.invalid:
@@ -164,7 +186,8 @@ class Observer:
         elif stop and attempt.creation in (Creation.WANTED, Creation.FOREIGN):
             found.ended[task.name] = TaskEnd(Status.STOPPED, reason=Reason.STOPPED, ended=now)
         elif attempt.creation is Creation.FOREIGN:
-            self._lost(task, found, Reason.POD_LOST, f"pod {attempt.pod} is not there", now=now, attempt=attempt)
+            message = f"pod {attempt.pod} is not there"
+            self._lost(live, task, found, Reason.POD_LOST, message, now=now, attempt=attempt)
         elif attempt.refused:
             since = attempt.refused_since or now
             found.waits[task.name] = Wait(Reason.CREATION_REFUSED, attempt.refused, since)
@@ -193,21 +216,46 @@ class Observer:
         stop: bool,
     ) -> None:
         ran = self._collect(live, task, attempt, state)
-        settled = not ran or self._is_settled(attempt, now)
-        if isinstance(state, Machinery) and not stop:
+        self._collect_services(live, task, attempt)
+        settled = self._is_settled(attempt, now) if ran else not self._services.waits(attempt.pod)
+        fault = state.fault if isinstance(state, Ended) else None
+        if fault is not None and fault.service is not None and not fault.told:
+            if self._services.waits(attempt.pod):
+                found.waits[task.name] = Wait(fault.reason, fault.message, state.ended or now)
+                return
+            lines = self._services.last_lines(attempt.pod, fault.service)
+            state = replace(state, message=with_last_lines(state.message, lines))
+        reason = state.reason
+        if reason is not None and not stop and self._is_followed(live, task, state):
             if not settled or not self._is_cleared(attempt, state, now=now):
-                found.waits[task.name] = Wait(state.reason, state.message, state.ended or now)
+                found.waits[task.name] = Wait(reason, state.message, state.ended or now)
                 found.again(None if settled else now + self._storage_late)
                 return
-            self._lost(task, found, state.reason, state.message, now=now, attempt=attempt, state=state)
+            self._lost(live, task, found, reason, state.message, now=now, attempt=attempt, state=state)
         else:
             if settled:
                 self._tidy(attempt, state, due=now if not ran or state.cleanup is Cleanup.FORCE else now + CLEANUP_MS)
             found.ended[task.name] = _end(live, task, state, now=now)
-        if not ran:
+        if self._services.waits(attempt.pod):
+            pass
+        elif not ran:
             found.stored[task.name] = ()
         elif (stored := self._logs.stored(attempt.pod)) is not None:
             found.stored[task.name] = _with_sizes(state.steps or _steps(live, task), stored.sizes)
+
+    def _is_followed(self, live: LiveRun, task: Task, state: Ended | Machinery) -> bool:
+        """Whether an attempt is one of the machinery's failures, or a failure of the user that is tried again.
+
+        A node that does not answer may still execute the attempt: that is the end of the task.
+        """
+        if isinstance(state, Machinery):
+            return True
+        return (
+            state.outcome is Outcome.FAILED
+            and state.reason is not None
+            and not is_machinery(state.reason)
+            and tries_again(live.graph.task(task.name), task, reason=state.reason, exit_code=state.exit_code)
+        )
 
     def _tidy(self, attempt: Attempt, state: Ended | Machinery, *, due: int) -> None:
         """Have the pod of an attempt that is over deleted at `due`, if it does not end by itself."""
@@ -216,8 +264,8 @@ class Observer:
         attempt.force = state.cleanup is Cleanup.FORCE
         attempt.cleanup_due = due
 
-    def _is_cleared(self, attempt: Attempt, state: Machinery, *, now: int) -> bool:
-        """Whether nothing of a lost attempt can run any more; until then its pod is being removed.
+    def _is_cleared(self, attempt: Attempt, state: Ended | Machinery, *, now: int) -> bool:
+        """Whether nothing of an attempt that another one follows can run any more; until then its pod is being removed.
 
         Two attempts of a task are never executed side by side: a pod that waited for its image may still begin.
         """
@@ -227,7 +275,8 @@ class Observer:
         if attempt.lost is None:
             attempt.lost = state
             attempt.force = state.cleanup is Cleanup.FORCE
-            attempt.cleanup_due = now
+            ends = isinstance(state, Ended) and state.started is not None  # by itself, unless something goes on in it
+            attempt.cleanup_due = now + CLEANUP_MS if ends else now
         return False
 
     def _cleanup(self, attempt: Attempt, found: Observation, *, now: int) -> None:
@@ -242,6 +291,7 @@ class Observer:
 
     def _lost(
         self,
+        live: LiveRun,
         task: Task,
         found: Observation,
         reason: Reason,
@@ -249,20 +299,23 @@ class Observer:
         *,
         now: int,
         attempt: Attempt,
-        state: Machinery | None = None,
+        state: Ended | Machinery | None = None,
     ) -> None:
-        """Open a new attempt from the machinery's budget, or fail the task where that is used up."""
+        """Have a new attempt follow, or fail the task where the machinery's budget is used up.
+
+        An attempt ends when its pod says so, but not later than now: a node's clock does not make a pause longer.
+        """
         past = PastAttempt(
             number=attempt.number,
             pod=attempt.pod,
             executor=task.executor or "",
             reason=reason,
-            message=message,
+            message=message if len(message) <= MAX_PAST_MESSAGE else f"{message[: MAX_PAST_MESSAGE - 1]}…",
             exit_code=state.exit_code if state else None,
             started=state.started if state else None,
-            ended=(state.ended if state else None) or now,
+            ended=min((state.ended if state else None) or now, now),
         )
-        if len(task.attempts) + 1 < MACHINERY_ATTEMPTS:
+        if tries_again(live.graph.task(task.name), task, reason=reason, exit_code=past.exit_code):
             found.retry[task.name] = past
         else:
             found.ended[task.name] = TaskEnd(
@@ -274,23 +327,46 @@ class Observer:
 
     def _collect(self, live: LiveRun, task: Task, attempt: Attempt, state: Ended | Machinery) -> bool:
         """Have the log of an attempt that is over collected; return False if there never was one."""
-        if attempt.last is None or (state.started is None and not self._logs.knows(attempt.pod)):
+        if self._has_no_log(attempt, state):
             return False
         self._logs.follow(self._job(live, task, attempt))
         self._logs.ended(attempt.pod, _last_words(state), state.summary.sizes if state.summary else None)
         return True
 
+    def _has_no_log(self, attempt: Attempt, state: Ended | Machinery) -> bool:
+        """Whether the steps of an attempt that is over never began, as far as its pod was seen."""
+        return attempt.last is None or (state.started is None and not self._logs.knows(attempt.pod))
+
+    def _collect_services(self, live: LiveRun, task: Task, attempt: Attempt) -> None:
+        """Have the logs of the services read that have begun, as far as the kubelet still has them."""
+        services = services_of(live.graph.task(task.name))
+        if not services or attempt.last is None:
+            return
+        view = pod_view(attempt.last)
+        begun = tuple(
+            (service.name, container.restarts > 0 and container.state != "waiting")
+            for service in services
+            if (container := view.init(service.name)).died is not None or container.state in ("running", "terminated")
+        )
+        run = live.state.run
+        if begun:
+            self._services.collect(ServiceJob(run.id, task.name, attempt.number, run.namespace, attempt.pod, begun))
+
     def _storing(self, live: LiveRun, task: Task, attempt: Attempt, found: Observation, *, now: int) -> None:
-        """Judge the log of a task that has ended."""
+        """Judge the logs of a task that has ended."""
+        self._collect_services(live, task, attempt)
+        state = self._state(live, task, attempt, self._limits(live, task), now=now)
         stored = self._logs.stored(attempt.pod)
-        if stored is not None:
+        if isinstance(state, Ended | Machinery) and self._has_no_log(attempt, state):
+            if not self._services.waits(attempt.pod):
+                found.stored[task.name] = ()
+        elif stored is not None and not self._services.waits(attempt.pod):
             found.stored[task.name] = _with_sizes(task.steps or _steps(live, task), stored.sizes)
         elif not self._logs.knows(attempt.pod):
             self._logs.follow(self._job(live, task, attempt))
             self._logs.ended(attempt.pod, task.reason.value if task.reason else None, None)
         elif self._is_late(attempt, now):
             found.storage_late = True
-        state = self._state(live, task, attempt, self._limits(live, task), now=now)
         if isinstance(state, Pending | Running):
             # Its creation was given up, and yet it was carried out: nobody waits for this pod.
             if attempt.stop_sent is None and attempt.cleanup_due is None and not attempt.removed:
@@ -305,7 +381,8 @@ class Observer:
 
     def _is_settled(self, attempt: Attempt, now: int) -> bool:
         """Whether nothing is kept by a pod any more: its log is stored, or is not waited for."""
-        return self._logs.stored(attempt.pod) is not None or self._is_late(attempt, now)
+        kept = self._logs.stored(attempt.pod) is not None or self._is_late(attempt, now)
+        return kept and not self._services.waits(attempt.pod)
 
     def _is_late(self, attempt: Attempt, now: int) -> bool:
         trouble = self._logs.trouble(attempt.pod)

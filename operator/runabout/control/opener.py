@@ -8,6 +8,7 @@ from runabout.control.config import checked_config, refused_config
 from runabout.control.ledger import Ledger
 from runabout.control.live import LiveRun
 from runabout.control.objects import RunObject, Uid
+from runabout.control.restarts import Restarts, first_decision, restarted
 from runabout.engine.create import create_run
 from runabout.engine.graph import Graph
 from runabout.engine.groups import root_group
@@ -25,9 +26,12 @@ class _Given:
 class Opener:
     """Opens runs; ids and counters are given here, in the order of the calls."""
 
-    def __init__(self, *, ledger: Ledger, store: int, now: Callable[[], int], gateway: bool = True) -> None:
+    def __init__(
+        self, *, ledger: Ledger, restarts: Restarts, store: int, now: Callable[[], int], gateway: bool = True
+    ) -> None:
         self._gateway = gateway
         self._ledger = ledger
+        self._restarts = restarts
         self._ids = IdGenerator(store=store, last=ledger.last_id())
         self._given: dict[str, _Given] = {}
         """by root group; only of groups of which some number is not in the store yet"""
@@ -60,11 +64,17 @@ class Opener:
 
         Errors as those of the ledger's reads.
         """
+        restart = await self._restarts.find(run)
         async with self._creating:
             now = self._now()
             config = checked_config(run, id=self._ids.next(now), created=now, gateway=self._gateway)
-            decision = create_run(config, counter=await self._next_counter(config.group), now=now)
-        return LiveRun(run.uid, decision.state, Graph(config.tasks), new=True, first_events=decision.events)
+            if restart is not None:
+                config = restarted(config, restart)
+            counter = await self._next_counter(config.group)
+            decision = first_decision(config, restart, counter=counter, now=now)
+        live = LiveRun(run.uid, decision.state, Graph(config.tasks), new=True, first_events=decision.events)
+        live.read_at = restart.read_at if restart is not None else None
+        return live
 
     def refused(self, live: LiveRun, problem: str) -> LiveRun:
         """Return a new run in place of one that the store does not take: over, with its setup errors and this one."""
@@ -84,6 +94,10 @@ class Opener:
         given.waiting -= 1
         if not given.waiting:
             del self._given[root]
+
+    def abandoned(self, group: str) -> None:
+        """Take note that a new run is given up; its number is nobody's, or the next one's."""
+        self.committed(group)
 
     async def _next_counter(self, group: str) -> int:
         """Return the next number of a group's root group; numbers are unique, gaps allowed."""

@@ -193,6 +193,7 @@ class Operator:
         """Watch and reconcile until `stop` is set or the shell has ended; what is under way then comes to its end."""
         ending = asyncio.Event()
         collector = group.create_task(parts.logs.run(ending))
+        services = group.create_task(parts.service_logs.run(ending))
         watch = group.create_task(self._watch(parts.news, ending))
         passes = group.create_task(
             parts.queue.work(parts.reconciler.reconcile, workers=self._settings.workers, on_error=self._failed)
@@ -206,7 +207,7 @@ class Operator:
         parts.queue.close()
         ending.set()
         watch.cancel()
-        _, late = await asyncio.wait((passes, collector), timeout=SHUTDOWN_SECONDS)
+        _, late = await asyncio.wait((passes, collector, services), timeout=SHUTDOWN_SECONDS)
         for task in late:
             task.cancel()
 

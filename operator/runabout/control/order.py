@@ -58,6 +58,15 @@ class Order:
         if after is not None and after not in (before, live.id):
             self._wake_run(after)
 
+    def claim(self, live: LiveRun) -> None:
+        """Have a run that is committed end the older ones of its group, if its concurrency says so; they are woken."""
+        for older in self._groups.claim(live.id, live.state.config.concurrency):
+            self._wake_run(older)
+
+    def replaced_by(self, live: LiveRun) -> RunId | None:
+        """Return the newer run of its group that ends this one, None if nobody does."""
+        return self._groups.replaced_by(live.id)
+
     def may_start(self, live: LiveRun) -> bool:
         """Whether a queued run's turn has come."""
         return live.state.run.phase is Phase.QUEUED and self._groups.may_start(live.id)
@@ -100,9 +109,10 @@ class Order:
         changed_priority = self._priorities.get(run.id) != priority
         self._priorities[run.id] = priority
         granted = self._granted.pop(run.id, {})
-        for name in [name for name in known if name not in names]:
+        wanted = set(names)
+        for name in [name for name in known if name not in wanted]:
             del known[name]
-        for name in [name for name in granted if name not in names]:
+        for name in [name for name in granted if name not in wanted]:
             self._placement.release(run.id, name)
             del granted[name]
         self._placement.withdraw(run.id, keep=names)
@@ -123,6 +133,10 @@ class Order:
             name: Assignment(executor, pod_name(PodKey(run.id, name, state.tasks[name].attempt + 1)))
             for name, executor in granted.items()
         }
+
+    def is_asked(self, live: LiveRun) -> bool:
+        """Whether tasks of a run wait for a place, or have got one that they did not take yet."""
+        return bool(self._asked.get(live.id) or self._granted.get(live.id))
 
     def _grant(self, working: RunId | None = None) -> None:
         """Give out all free places; runs other than the one being worked on are woken to take theirs."""
@@ -148,10 +162,12 @@ class Order:
 
     def waits(self, live: LiveRun) -> dict[str, Wait]:
         """Return why tasks of a run are on no executor."""
-        waits = {}
+        waits, answers = {}, dict[tuple[object, ...], tuple[Reason, str]]()
         for name, (ask, since) in self._asked.get(live.id, {}).items():
-            reason, message = self._placement.why(ask)
-            waits[name] = Wait(reason, message, since)
+            kind = (ask.arch, ask.privileged, id(ask.selector))  # the same for all variants of a task
+            if kind not in answers:
+                answers[kind] = self._placement.why(ask)
+            waits[name] = Wait(*answers[kind], since)
         return waits
 
     def _ask(self, live: LiveRun, name: str, priority: int) -> Ask:

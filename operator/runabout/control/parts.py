@@ -20,8 +20,10 @@ from runabout.control.order import Order
 from runabout.control.queue import WorkQueue
 from runabout.control.reconciler import Reconciler
 from runabout.control.reporter import Reporter
+from runabout.control.restarts import Restarts
 from runabout.control.retention import Retention
 from runabout.control.runs_api import RunsApi
+from runabout.control.servicelogs import ServiceLogs
 from runabout.control.settings import Settings
 from runabout.control.strays import Strays
 from runabout.control.upkeep import Upkeep
@@ -52,6 +54,7 @@ class Parts:
     news: News
     listing: Listing
     logs: LogCollector
+    service_logs: ServiceLogs
     reconciler: Reconciler
     strays: Strays
     upkeep: Upkeep
@@ -91,6 +94,7 @@ def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectSt
         max_bytes=settings.max_log_bytes,
         scratch_bytes=settings.scratch_bytes,
     )
+    service_logs = ServiceLogs(source=PodLogs(session), ost=ost, on_change=news.log_changed)
     reporter = Reporter(
         api=api,
         metrics=metrics,
@@ -104,9 +108,19 @@ def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectSt
         objects=objects,
         queue=queue,
         order=order,
-        opener=Opener(ledger=ledger, store=settings.store, now=now_ms, gateway=bool(settings.gateway_url)),
+        opener=Opener(
+            ledger=ledger,
+            restarts=Restarts(ledger=ledger, objects=objects),
+            store=settings.store,
+            now=now_ms,
+            gateway=bool(settings.gateway_url),
+        ),
         observer=Observer(
-            pod=pods.get, logs=logs, executors=executors, storage_late_ms=settings.storage_late_seconds * 1000
+            pod=pods.get,
+            logs=logs,
+            services=service_logs,
+            executors=executors,
+            storage_late_ms=settings.storage_late_seconds * 1000,
         ),
         actions=Actions(driver=driver, executors=executors, metrics=metrics, now=now_ms),
         reporter=reporter,
@@ -125,6 +139,7 @@ def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectSt
         news=news,
         listing=Listing(session, news=news, objects=objects, queue=queue, relist_seconds=settings.relist_seconds),
         logs=logs,
+        service_logs=service_logs,
         reconciler=reconciler,
         strays=strays,
         upkeep=Upkeep(api=api, objects=objects, executors=executors, order=order, reporter=reporter, now=now_ms),

@@ -5,7 +5,7 @@ committed before anything is done about it, and only this process (the store's o
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -19,14 +19,17 @@ from runabout.control.objects import RunObject, RunObjects, Uid
 from runabout.control.observer import Observation, Observer
 from runabout.control.opener import Opener
 from runabout.control.order import Order
+from runabout.control.portions import portions
 from runabout.control.queue import WorkQueue
 from runabout.control.reporter import Reporter
 from runabout.control.status import Wait
-from runabout.datamanager import Damaged, TooLarge
+from runabout.control.waiting import task_waits
+from runabout.datamanager import Conflict, Damaged, TooLarge
+from runabout.engine.attempts import is_machinery
 from runabout.engine.decide import Assignment, Decision, Facts, decide
 from runabout.engine.state import State
 from runabout.executors.names import PodKey
-from runabout.records import TERMINAL_PHASES, Approval, Event, Phase, Reason, RunId, Task, Verdict
+from runabout.records import TERMINAL_PHASES, Event, Phase, Reason, Run, RunId, Task
 from runabout.records.encoding import RecordError
 
 log = structlog.get_logger(__name__)
@@ -45,12 +48,15 @@ class _Pass:
     changed: dict[str, Task]
     assigned: dict[str, Assignment]
     stop: tuple[str, ...] = ()
+    wake: int | None = None
+    """when time alone changes something; milliseconds since 1970"""
 
     def take(self, decision: Decision) -> None:
         self.state = decision.state
         self.events.extend(decision.events)
         self.changed.update({task.name: task for task in decision.changed})
         self.stop = decision.stop
+        self.wake = decision.wake
 
 
 class Reconciler:
@@ -156,6 +162,9 @@ class Reconciler:
             live.changed_at = changed_at
             try:
                 await self._advance(live, run)
+            except Conflict as error:
+                self._give_up(live, error)
+                return
             except TooLarge as error:
                 if live.new:
                     live = self._refuse(live, error)
@@ -193,6 +202,15 @@ class Reconciler:
         refused = self._opener.refused(live, f"the run cannot be stored: {error}")
         self.lives[live.uid] = refused
         return refused
+
+    def _give_up(self, live: LiveRun, error: Conflict) -> None:
+        """Forget a new run that is not what the store has any more, for the next pass to make it anew."""
+        log.info("what is restarted is being removed, looking again", error=str(error))
+        self._order.leave(live)
+        self._opener.abandoned(live.state.config.group)
+        del self.lives[live.uid], self._uids[live.id]
+        self._metrics.live_runs.set(len(self.lives))
+        self._queue.add(live.uid)
 
     def _leave(self, live: LiveRun, run: RunObject | None) -> None:
         """Let go of a run that is over and reported; its Run, if it still exists, is looked at again at its end."""
@@ -232,11 +250,14 @@ class Reconciler:
         if most is not None:
             found.narrow(most)
         done = self._decide(live, run, found, now=now, stop=stop)
-        before = live.state.run
-        if done.events or done.changed or done.state.run != before or live.new:
+        before = live.state
+        if done.events or done.changed or done.state.run != before.run or live.new:
             await self._commit(live, done)
-        self._after(live, done, found)
+        self._after(live, done, found, before)
+        if done.state.run.stop and not stop:  # what was observed was observed of a run that goes on
+            self._queue.add(live.uid)
         await self._act(live, run, done, found)
+        found.again(done.wake)
         live.waits = self._waits(live, found)
         live.run_wait = self._run_wait(live, run)
         if found.look_again is not None:
@@ -248,16 +269,17 @@ class Reconciler:
             now=now,
             start=self._order.may_start(live),
             stop=stop,
+            replaced_by=self._order.replaced_by(live),
             ended=found.ended,
             retry=found.retry,
-            approvals=_approvals(run),
+            approvals=run.approvals if run is not None else (),
             stored=found.stored,
             storage_late=found.storage_late,
         )
         done = _Pass(live.state, [], {}, {})
         decision = decide(live.graph, live.state, facts)
         done.take(decision)
-        if decision.ready:
+        if decision.ready or self._order.is_asked(live):  # what is not ready any more, as after a stop, waits no more
             priority = run.spec.get("priority") if run is not None else 0
             done.assigned = self._order.place(
                 live, decision.ready, done.state, priority=priority if isinstance(priority, int) else 0
@@ -281,21 +303,29 @@ class Reconciler:
             events=done.events,
             config=config if live.new else None,
             counter=counter,
+            read_at=live.read_at if live.new else None,
         )
         try:
-            with self._metrics.commit_seconds.time():
-                await self._ledger.commit(change)
+            for portion in portions(change, before=live.state.run):
+                with self._metrics.commit_seconds.time():
+                    await self._ledger.commit(portion)
+                self._metrics.commits.inc()
+                self._committed(live, portion.run)
         except BaseException:
             self._order.withdraw(live, done.assigned)
             raise
-        self._metrics.commits.inc()
-        if live.new:
-            self._opener.committed(config.group)
-        live.new = False
 
-    def _after(self, live: LiveRun, done: _Pass, found: Observation) -> None:
+    def _committed(self, live: LiveRun, run: Run) -> None:
+        """Take what a portion of a change says of the run itself; its tasks count once all of them are committed."""
+        if live.new:
+            self._opener.committed(live.state.config.group)
+        live.new = False
+        if run.phase is Phase.RUNNING and live.state.run.phase is Phase.QUEUED:
+            self._order.started(live)
+        live.state = replace(live.state, run=run)
+
+    def _after(self, live: LiveRun, done: _Pass, found: Observation, before: State) -> None:
         """Take what was committed into memory: attempts that began, attempts that are over, the run's end."""
-        before = live.state
         live.state = done.state
         self._after_attempts(live, done, found, before)
         for task in done.changed.values():
@@ -316,8 +346,8 @@ class Reconciler:
             run = live.state.run
             self._metrics.runs_ended.labels(phase=run.phase.value, result=run.result.value).inc()
             self._order.leave(live)
-        elif live.state.run.phase is Phase.RUNNING and before.run.phase is Phase.QUEUED:
-            self._order.started(live)
+        if not live.over and not live.state.run.stop:
+            self._order.claim(live)
 
     def _after_attempts(self, live: LiveRun, done: _Pass, found: Observation, before: State) -> None:
         now = self._now()
@@ -326,7 +356,8 @@ class Reconciler:
             if attempt is not None:
                 self._observer.forget(attempt)
                 self._queue.add(live.uid)
-                self._metrics.attempts_lost.labels(reason=past.reason.value).inc()
+                counter = self._metrics.attempts_lost if is_machinery(past.reason) else self._metrics.attempts_failed
+                counter.labels(reason=past.reason.value).inc()
         for name, task in done.changed.items():
             if before.tasks[name].executor is not None and name not in done.assigned and task.executor is None:
                 self._order.release(live, name)
@@ -343,8 +374,9 @@ class Reconciler:
             await self._reporter.hold(run)
         if not live.over:
             await self._actions.create(live)
-        if done.stop:
-            found.again(await self._actions.stop(live, done.stop))
+        to_end = tuple(dict.fromkeys((*done.stop, *found.end)))
+        if to_end:
+            found.again(await self._actions.stop(live, to_end))
         if found.remove:
             await self._actions.remove(live, found.remove)
         for attempt in found.check:
@@ -356,15 +388,7 @@ class Reconciler:
                 found.again(attempt.next_try)
 
     def _waits(self, live: LiveRun, found: Observation) -> dict[str, Wait]:
-        waits = {
-            name: Wait(
-                Reason.AWAITING_APPROVAL,
-                _awaited(task, live.graph.task(name).approvers.min),
-                task.waiting_since,
-            )
-            for name, task in live.state.tasks.items()
-            if task.waiting_since is not None and not task.finished
-        }
+        waits = task_waits(live.graph, live.state.tasks)
         waits.update(self._order.waits(live))
         tasks = live.state.tasks
         waits.update(
@@ -392,29 +416,3 @@ class Reconciler:
             again = await self._reporter.expire(live, self._objects.get(run.uid) or run)
         if again is not None:
             self._queue.add_after(live.uid, again)
-
-
-def _approvals(run: RunObject | None) -> tuple[Approval, ...]:
-    """Return the approvals of a Run's spec; the API server has checked who gave them."""
-    rows = run.spec.get("approvals") if run is not None else None
-    if not isinstance(rows, list | tuple):
-        return ()
-    found = []
-    for row in rows:
-        verdict = row.get("verdict", Verdict.APPROVED.value) if isinstance(row, dict) else None
-        if isinstance(row, dict) and verdict in [known.value for known in Verdict]:
-            groups = row.get("groups")
-            found.append(
-                Approval(
-                    task=str(row.get("task", "")),
-                    by=str(row.get("by", "")),
-                    verdict=Verdict(verdict),
-                    groups=tuple(str(group) for group in groups) if isinstance(groups, list | tuple) else (),
-                )
-            )
-    return tuple(found)
-
-
-def _awaited(task: Task, needed: int) -> str:
-    given = len({approval.by for approval in task.approvals})
-    return f"{given} of {needed} approvals given" if needed > 1 else "waits for an approval"

@@ -58,7 +58,7 @@ class Reporter:
             generation=run.generation,
             waits=live.waits,
             run_wait=live.run_wait,
-            judged=run.judged,
+            judged=run.approvals,
             previous=previous,
             now=self._now(),
         )

@@ -2,9 +2,10 @@
 
 A rule is of a group and all below it; the one of the longest group counts. Removing is a transaction like any other; a
 run's objects are deleted after it, by whoever works then: the store knows whose until they are. Logs may go before
-their run, archives go with it. The history is walked from the newest run to the oldest, a few at a time, again and
-again, by the run index: records are read of those runs alone that are about to go. So it costs little, and a rule is
-kept within minutes, for very long histories within hours. Live runs are never touched, nor is what cannot be read.
+their run, archives go with it; what restarts share stays until the last of them needs it no more. The history is walked
+from the newest run to the oldest, a few at a time, again and again, by the run index: records are read of those runs
+alone that are about to go. So it costs little, and a rule is kept within minutes, for very long histories within hours.
+Live runs are never touched, nor is what cannot be read.
 """
 
 import asyncio
@@ -148,7 +149,11 @@ class Retention:
     async def _empty_trash(self) -> int:
         runs = await self._ledger.trash(TRASH)
         for run in runs:
-            for folder in ("logs", "archives") if await self._ledger.was_removed(run) else ("logs",):
+            free = {
+                "logs": await self._ledger.needs_no_logs(run),
+                "archives": await self._ledger.needs_no_archives(run),
+            }
+            for folder in (folder for folder, is_free in free.items() if is_free):
                 async for item in iterate(self._ost, f"{folder}/{run}/"):
                     await self._ost.delete(item.key)
             await self._ledger.emptied(run)

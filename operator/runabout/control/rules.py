@@ -10,8 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import orjson
 from pydantic import BaseModel
 
+from runabout.control.archiverules import archive_rules
+from runabout.control.clonerules import clone_rules
 from runabout.executors.environment import RESERVED_PREFIX
 from runabout.executors.manifest import MAIN_CONTAINER, MAX_PLAN
+from runabout.executors.security import container_user
 from runabout.resources import (
     Container,
     EnvironmentVariable,
@@ -45,6 +48,7 @@ def own_rules(spec: RunSpec) -> Iterator[Problem]:
     if spec.pod is not None:
         yield from _pod(spec.pod, "spec.pod")
         yield from _nul(spec.pod, "spec.pod")
+    yield from _kept_by_a_restart(spec)
     known = {task.name for task in spec.tasks}
     for place, approval in enumerate(spec.approvals):
         if spec.tasks and approval.task not in known and not _variant(approval.task, spec.tasks):
@@ -61,6 +65,20 @@ def executor_rules(spec: ExecutorSpec) -> Iterator[Problem]:
         yield from _nul(spec.pod, "spec.pod")
 
 
+def _kept_by_a_restart(spec: RunSpec) -> Iterator[Problem]:
+    """Return what a restart takes from the old run and cannot have otherwise."""
+    if spec.restart_from is None:
+        return
+    for field, given in (
+        ("group", spec.group),
+        ("cacheGroup", spec.cache_group),
+        ("staticEnvironment", spec.static_environment),
+        ("pod", spec.pod),
+    ):
+        if given:
+            yield Problem(f"spec.{field}", "a restart keeps the old run's: remove it, or create a new run")
+
+
 def _variant(name: str, tasks: Iterable[TaskSpec]) -> bool:
     """Whether a name may be that of a task's variant."""
     return any(task.matrix is not None and name.startswith(f"{task.name}-") for task in tasks)
@@ -70,6 +88,7 @@ def _task(task: TaskSpec, where: str) -> Iterator[Problem]:
     yield from _variables(task.environment, f"{where}.environment")
     yield from _containers(task.containers, where)
     yield from _steps(task, where)
+    yield from _exit_codes(task, where)
     if task.pod is not None:
         yield from _pod(task.pod, f"{where}.pod")
     for key in task.matrix or {}:
@@ -78,6 +97,12 @@ def _task(task: TaskSpec, where: str) -> Iterator[Problem]:
             yield from _variable_name(key, path)
         else:
             yield Problem(path, f"no name of a variable: expected {MEANINGS[VARIABLE]}")
+    for place, variable in enumerate(task.environment):
+        if variable.name in (task.matrix or {}):
+            yield Problem(
+                f"{where}.environment[{place}].name",
+                f"{variable.name} is also a key of the matrix, whose values are variables, too; leave one of them",
+            )
     yield from _nul(task, where)
 
 
@@ -97,6 +122,11 @@ def _containers(containers: Sequence[Container], where: str) -> Iterator[Problem
         elif name in seen:
             yield Problem(f"{path}.name", f'duplicate container "{name}", also containers[{seen[name]}]')
         seen.setdefault(name, place)
+        if place > 0 and container.user and container_user(container.user).uid is None:
+            yield Problem(
+                f"{path}.user",
+                f"{container.user} is a name, which only the image knows: give UID or UID:GID for a service",
+            )
         yield from _variables(container.environment, f"{path}.environment")
         for number, mount in enumerate(container.volume_mounts):
             parts = [part for part in mount.mount_path.split("/") if part not in {"", "."}]
@@ -118,6 +148,8 @@ def _steps(task: TaskSpec, where: str) -> Iterator[Problem]:
             )
         seen.setdefault(name, place)
         yield from _variables(step.environment, f"{where}.steps[{place}].environment")
+        yield from clone_rules(step, f"{where}.steps[{place}]")
+        yield from archive_rules(step, f"{where}.steps[{place}]")
     steps = [step.model_dump(mode="json", by_alias=True, exclude_unset=True) for step in task.steps]
     size = len(orjson.dumps(steps))
     if size > MAX_PLAN - PLAN_ROOM:
@@ -126,6 +158,17 @@ def _steps(task: TaskSpec, where: str) -> Iterator[Problem]:
             f"together with their environments they take {size} bytes, more than the {MAX_PLAN - PLAN_ROOM} a pod can "
             "be given: move long scripts into the repository or the image",
         )
+
+
+def _exit_codes(task: TaskSpec, where: str) -> Iterator[Problem]:
+    """Return the exit codes that would mean both success and another attempt."""
+    retries = task.retries.on_exit_codes if task.retries is not None else ()
+    for place, code in enumerate(retries):
+        if code in task.skip_rest_on_exit_codes:
+            yield Problem(
+                f"{where}.retries.onExitCodes[{place}]",
+                f"exit code {code} is also in skipRestOnExitCodes, which make the task successful; leave one of them",
+            )
 
 
 def _pod(pod: PodDefaults, where: str) -> Iterator[Problem]:

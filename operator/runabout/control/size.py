@@ -1,8 +1,8 @@
 """How much a new run takes in the store, and what is left of one that takes too much.
 
-A run is created in one transaction, and the datamanager bounds those. So the size is found out before: as a setup
-error, by the operator and by `runabout check` alike. Names that only the API server gives are not counted but have
-room of their own, so that both find the same number.
+The configuration of a run is one document, and the datamanager bounds those. So the size is found out before: as
+a setup error, by the operator and by `runabout check` alike. Names that only the API server gives are not counted but
+have room of their own, so that both find the same number.
 """
 
 from dataclasses import replace
@@ -11,9 +11,8 @@ from runabout.records import RunConfig, RunId, TaskConfig
 from runabout.records.encoding import encode
 
 MAX_RUN = 1000 * 1024
-"""Bytes of a new run; with 24 KiB for its names and groups it is what the datamanager takes at once."""
-TASK_ROOM = 256
-"""Bytes that the record of a task has in it or around it, whatever its name: most are for what its first pass adds."""
+"""Bytes of a new run's configuration; with 24 KiB for its names and groups it is what the datamanager takes at once.
+Its tasks come after it, in transactions of their own if there is no room."""
 _ROOT = "/n/n/n"
 
 
@@ -30,7 +29,7 @@ def stored_size(config: RunConfig) -> int:
         created=0,
         submitted=0,
     )
-    return len(encode(nameless)) + sum(TASK_ROOM + 2 * len(task.name) for task in config.tasks)
+    return len(encode(nameless))
 
 
 def too_large(config: RunConfig) -> str | None:

@@ -1,8 +1,8 @@
 """The status of a Run: a small window on its progress, below 16 KB whatever the run's size.
 
-A pure function of the run's state, of what is being waited for, and of the tasks that approvals name. `phase` and
+A pure function of the run's state, of what is being waited for, and of the Run's approvals. `phase` and
 `result` are for people; programs read the conditions: `Succeeded` (Unknown until the end), `Completed` (True for any
-end), `Started`, `Waiting` and `Stored`; where an approval names no task of the run, also `ApprovalsValid`.
+end), `Started`, `Waiting` and `Stored`; where an approval has no effect, also `ApprovalsValid`.
 A condition's lastTransitionTime changes only when its status does.
 """
 
@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from runabout.control.approvals import ineffective
 from runabout.engine.state import State
-from runabout.records import TERMINAL_PHASES, Phase, Reason, Result, Run, Status, Task
+from runabout.records import MACHINERY_REASONS, TERMINAL_PHASES, Approval, Phase, Reason, Result, Run, Status, Task
 
 MAX_NOTABLE = 20
 MAX_ERRORS = 20
-MAX_NAMED = 3
-"""Tasks that one message names."""
 MAX_MESSAGE = 256
 """Characters of any message in the status; the record has the whole text."""
 MAX_WRITTEN = 400
@@ -79,7 +78,7 @@ def run_status(
     generation: int,
     waits: Mapping[str, Wait],
     run_wait: Wait | None,
-    judged: Sequence[str] = (),
+    judged: Sequence[Approval] = (),
     previous: Mapping[str, object],
     now: int,
 ) -> JsonDict:
@@ -90,7 +89,7 @@ def run_status(
         generation: the generation of the spec that the state takes into account.
         waits: what keeps each waiting or troubled task, by its name.
         run_wait: what keeps the run itself.
-        judged: names that the Run's approvals give as those of their tasks.
+        judged: the Run's approvals, whether they count or not.
         previous: the status before, for the times of conditions that did not flip.
         now: milliseconds since 1970.
     """
@@ -143,7 +142,7 @@ def _notable(state: State, waits: Mapping[str, Wait]) -> list[JsonDict]:
     """Return the tasks worth a look: what failed first, then what waits, each with the reason and since when."""
     failed = [task for task in state.tasks.values() if task.status is Status.FAILED]
     rows: list[JsonDict] = [
-        _row(task, task.reason, task.message, task.ended)
+        _row(task, task.reason, _failure(task), task.ended)
         for task in sorted(failed, key=lambda task: (task.ended or 0, task.name))[:MAX_NOTABLE]
     ]
     for name, wait in sorted(waits.items(), key=lambda item: (item[1].since or 0, item[0])):
@@ -151,6 +150,13 @@ def _notable(state: State, waits: Mapping[str, Wait]) -> list[JsonDict]:
             break
         rows.append(_row(state.tasks[name], wait.reason, wait.message, wait.since))
     return rows
+
+
+def _failure(task: Task) -> str:
+    """Return why a task failed, and that it was tried more than once."""
+    if not task.attempts or task.reason in MACHINERY_REASONS:
+        return task.message
+    return f"{task.message} (attempt {task.attempt}, the last one)"
 
 
 def _row(task: Task, reason: Reason | None, message: str, since: int | None) -> JsonDict:
@@ -168,7 +174,7 @@ def _conditions(
     state: State,
     waits: Mapping[str, Wait],
     run_wait: Wait | None,
-    judged: Sequence[str],
+    judged: Sequence[Approval],
     previous: Mapping[str, object],
     now: int,
 ) -> list[JsonDict]:
@@ -196,23 +202,15 @@ def _conditions(
             rows.append(("Stored", "False", "InProgress", ""))
         else:
             rows.append(("Stored", "True", "Stored", ""))
-    unknown = [name for name in dict.fromkeys(judged) if name not in state.tasks]
-    if unknown and run.phase is not Phase.SETUPERROR:  # there it is one of the errors
-        rows.append(("ApprovalsValid", "False", "UnknownTask", _ineffective(unknown, waits)))
+    awaited = [name for name, wait in waits.items() if wait.reason is Reason.AWAITING_APPROVAL]
+    useless = ineffective(state, judged, awaited)
+    if useless is not None and run.phase is not Phase.SETUPERROR:  # there it is one of the errors
+        rows.append(("ApprovalsValid", "False", useless[0], short(useless[1])))
     before = _by_type(previous)
     return [
         _condition(kind, status, reason, message, before=before.get(kind), generation_time=now)
         for kind, status, reason, message in rows
     ]
-
-
-def _ineffective(unknown: Sequence[str], waits: Mapping[str, Wait]) -> str:
-    """Return what to say of approvals of tasks that the run does not have, and for which tasks one is awaited."""
-    names = ", ".join(f'"{name}"' for name in unknown[:MAX_NAMED])
-    more = f" and {len(unknown) - MAX_NAMED} more" if len(unknown) > MAX_NAMED else ""
-    awaited = sorted(name for name, wait in waits.items() if wait.reason is Reason.AWAITING_APPROVAL)
-    todo = f"one is awaited for {', '.join(awaited[:MAX_NAMED])}" if awaited else "add one with the task's full name"
-    return short(f"approvals without effect, the run has no task {names}{more}: {todo}")
 
 
 def _stage(run: Run) -> str:
@@ -228,13 +226,24 @@ def _succeeded(state: State, *, wait: tuple[str, str, str, str]) -> tuple[str, s
     if run.phase in (Phase.SETUPERROR, Phase.CANCELLED):
         count = _error_count(state)
         many = f"{count} setup errors, the first: " if count > 1 else "setup error: "
-        message = f"{many}{short(state.config.setup_errors[0])}" if count else ""
-        return ("Succeeded", "False", _word(run.phase.value), message)
+        message = f"{many}{short(state.config.setup_errors[0])}" if count else _ended_by(state)
+        return ("Succeeded", "False", run.reason.value if run.reason is not None else _word(run.phase.value), message)
     if run.result is Result.UNKNOWN:
         _, waits, reason, _ = wait
         return ("Succeeded", "Unknown", reason if waits == "True" else _word(run.phase.value), _summary(state))
     reason = run.reason.value if run.reason is not None else _word(run.result.value)
-    return ("Succeeded", "False", reason, _summary(state))
+    why = _ended_by(state)
+    return ("Succeeded", "False", reason, f"{why}; {_summary(state)}" if why else _summary(state))
+
+
+def _ended_by(state: State) -> str:
+    """Return what has ended a run before its tasks were done, if nobody asked for it."""
+    run = state.run
+    if run.reason is Reason.REPLACED:
+        return f"replaced by run {run.replaced_by}"
+    if run.reason is Reason.TIMEOUT:
+        return f"took longer than its timeoutSeconds ({state.config.timeout_seconds} s)"
+    return ""
 
 
 def _error_count(state: State) -> int:

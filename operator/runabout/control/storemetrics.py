@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from runabout.datamanager import CacheUse, Recovery, Vitals, Work
+from runabout.datamanager.progress import Step
 from runabout.etcd import MemberSpace
 from runabout.ost import InvalidKeyError, Operation, OstError, SizeMismatchError
 
@@ -25,6 +26,8 @@ KINDS = frozenset(
     {"wal", "data", "index", "manifest", "epochs", "identity", "quarantine", "logs", "archives", "caches", "probe"}
 )
 """What objects are for, as the beginnings of their keys say."""
+OPENING_SECONDS = 5.0
+"""Between two lines of the log about an opening, and before the first."""
 _OWN = (InvalidKeyError, SizeMismatchError)
 """Errors that say nothing about the object storage."""
 
@@ -36,6 +39,8 @@ class StoreMetrics:
         self._clock = clock
         self._words = ""
         self._caches: dict[str, CacheUse] = {}
+        self._opening_said: float | None = None
+        self._opening_done = 0
         self._failing: tuple[float, OstError] | None = None
         counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
         self.transactions = counter("runabout_store_transactions", "Transactions in batches that etcd has.")
@@ -153,6 +158,16 @@ class StoreMetrics:
     def recovers(self, recovery: Recovery) -> None:
         """See `Observer.recovers`."""
         log.warning("the store goes on from the object storage", why=str(recovery))
+
+    def opening(self, step: Step) -> None:
+        """See `Observer.opening`; logged now and then, if it takes long."""
+        now = self._clock()
+        if self._opening_said is None or step.done < self._opening_done:
+            self._opening_said = now
+        elif now - self._opening_said >= OPENING_SECONDS:
+            self._opening_said = now
+            log.info("opening the store", step=step.what, done=step.done, total=step.total or None, unit=step.unit)
+        self._opening_done = step.done
 
     def space_seen(self, space: MemberSpace, quota: int | None, words: str) -> None:
         """See `Observer.space_seen`; what there is to say is logged once."""

@@ -65,23 +65,10 @@ class DataWriter:
 
     def __init__(self, table: Table, *, most: int = MAX_FILE, group: int = ROW_GROUP) -> None:
         self._table = table
-        self._most = most
-        self._group = min(group, _GROUP_OF_COLUMN * (len(table.columns) + len(OWN_COLUMNS)))
-        self._schema = pa.schema(
-            [
-                pa.field("key", pa.string(), nullable=False),
-                *(pa.field(column.name, _TYPES[column.kind]) for column in table.columns),
-                pa.field("body", pa.binary(), nullable=False),
-            ]
-        )
-        self._columns: list[list[Value | bytes]] = [[] for _ in self._schema.names]
+        self._group = group_bytes(table, group)
+        self._file = GroupWriter(table, most=most)
+        self._columns: list[list[Value | bytes]] = [[] for _ in self._file.schema.names]
         self._bytes = 0
-        self._sink = io.BytesIO()
-        self._writer: Any = None
-        self._first = self._last = ""
-        self._count = 0
-        self._groups: list[Group] = []
-        self._footer = 0
 
     def add(self, key: str, body: bytes) -> Written | None:
         """Take a document; return a file if one is full."""
@@ -98,43 +85,76 @@ class DataWriter:
     def close(self) -> list[Written]:
         """Return the files that are left."""
         found = [self._write_group()] if self._columns[0] else []
-        if self._writer is not None:
-            found.append(self._finish())
-        return [each for each in found if each is not None]
+        return [each for each in (*found, self._file.close()) if each is not None]
 
     def _write_group(self) -> Written | None:
-        full = None
-        keys = self._columns[0]
-        footer = len(self._schema) * _COLUMN + 3 * (len(str(keys[0]).encode()) + len(str(keys[-1]).encode()))
-        if self._writer is not None and self._sink.tell() + self._bytes + self._footer + footer > self._most:
-            full = self._finish()
-        if self._writer is None:
-            self._sink = io.BytesIO()
-            self._writer = pq.ParquetWriter(
-                self._sink,
-                self._schema,
-                compression="zstd",
-                compression_level=3,
-                use_dictionary=[column.name for column in self._table.columns if column.kind is Kind.TEXT],
-                write_statistics=[name for name in self._schema.names if name != "body"],
-                sorting_columns=[pq.SortingColumn(0)],
-            )
-            self._first, self._count = str(keys[0]), 0
-            self._groups, self._footer = [], _FOOTER
-        self._footer += footer
-        arrays = [pa.array(values, field.type) for values, field in zip(self._columns, self._schema, strict=True)]
-        start = self._sink.tell()
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=len(keys))
-        size = self._sink.tell() - start
-        crc = google_crc32c.value(bytes(self._sink.getbuffer()[start:]))
-        self._groups.append(Group(str(keys[0]), start, size, len(keys), crc))
-        self._last, self._count = str(keys[-1]), self._count + len(keys)
+        schema = self._file.schema
+        arrays = [pa.array(values, field.type) for values, field in zip(self._columns, schema, strict=True)]
+        full = self._file.add(pa.Table.from_arrays(arrays, schema=schema), self._bytes)
         for column in self._columns:
             column.clear()
         self._bytes = 0
         return full
 
-    def _finish(self) -> Written:
+
+def group_bytes(table: Table, most: int = ROW_GROUP) -> int:
+    """Return after how many bytes of documents and texts a row group of a type ends."""
+    return min(most, _GROUP_OF_COLUMN * (len(table.columns) + len(OWN_COLUMNS)))
+
+
+class GroupWriter:
+    """Makes data files of row groups that come in the order of their keys, as columns; holds one file."""
+
+    def __init__(self, table: Table, *, most: int = MAX_FILE) -> None:
+        self._table = table
+        self._most = most
+        self.schema: Any = pa.schema(
+            [
+                pa.field("key", pa.string(), nullable=False),
+                *(pa.field(column.name, _TYPES[column.kind]) for column in table.columns),
+                pa.field("body", pa.binary(), nullable=False),
+            ]
+        )
+        self._sink = io.BytesIO()
+        self._writer: Any = None
+        self._first = self._last = ""
+        self._count = 0
+        self._groups: list[Group] = []
+        self._footer = 0
+
+    def add(self, rows: Any, size: int) -> Written | None:  # noqa: ANN401  # pyarrow has no types
+        """Take the rows of one group, at least one, of about `size` bytes; return the file before if it is full."""
+        full = None
+        first, last = rows["key"][0].as_py(), rows["key"][-1].as_py()
+        footer = len(self.schema) * _COLUMN + 3 * (len(first.encode()) + len(last.encode()))
+        if self._writer is not None and self._sink.tell() + size + self._footer + footer > self._most:
+            full = self.close()
+        if self._writer is None:
+            self._sink = io.BytesIO()
+            self._writer = pq.ParquetWriter(
+                self._sink,
+                self.schema,
+                compression="zstd",
+                compression_level=3,
+                use_dictionary=[column.name for column in self._table.columns if column.kind is Kind.TEXT],
+                write_statistics=[name for name in self.schema.names if name != "body"],
+                sorting_columns=[pq.SortingColumn(0)],
+            )
+            self._first, self._count = first, 0
+            self._groups, self._footer = [], _FOOTER
+        self._footer += footer
+        start = self._sink.tell()
+        self._writer.write_table(rows, row_group_size=len(rows))
+        written = self._sink.tell() - start
+        crc = google_crc32c.value(bytes(self._sink.getbuffer()[start:]))
+        self._groups.append(Group(first, start, written, len(rows), crc))
+        self._last, self._count = last, self._count + len(rows)
+        return full
+
+    def close(self) -> Written | None:
+        """Return the file that is left, None if there is none."""
+        if self._writer is None:
+            return None
         self._writer.add_key_value_metadata({GROUPS: encode_groups(self._groups)})
         self._writer.close()
         self._writer = None

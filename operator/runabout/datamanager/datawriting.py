@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import islice
 
 from runabout.datamanager.datafile import DataWriter, Written, read_rows
 from runabout.datamanager.datafiles import read_files
@@ -17,6 +18,9 @@ from runabout.datamanager.manifest import DataFile, Manifest, folder_of
 from runabout.datamanager.merge import Changes, Part, plan
 from runabout.datamanager.tables import PLAIN, Tables
 from runabout.ost import ObjectStore
+
+_NEW_AT_ONCE = 256
+"""Documents, which are in memory already, that are given to a thread at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +62,16 @@ class DataFilesWriter:
 
         async def store(written: Written) -> None:
             name = f"{self._covers:016x}-{self._epoch:016x}-{uuid.uuid4().hex}.parquet"
-            file = written.described(f"{self._keys.data}{folder_of(kind)}/{name}", kind)
+            file = await asyncio.to_thread(written.described, f"{self._keys.data}{folder_of(kind)}/{name}", kind)
             await self._ost.write(file.object, written.data, size=file.size, persist=True, create_only=True)
             found.append(file)
 
         async with aclosing(self._merged(part, changes)) as groups:
             async for rows in groups:
-                for key, body in rows:
-                    full = writer.add(key, body)
-                    if full is not None:
-                        await store(full)
-                await asyncio.sleep(0)
-        for rest in writer.close():
+                # In a thread: compressing a row group takes longer than a commit may wait.
+                for full in await asyncio.to_thread(_added, writer, rows):
+                    await store(full)
+        for rest in await asyncio.to_thread(writer.close):
             await store(rest)
         return found
 
@@ -87,8 +89,14 @@ class DataFilesWriter:
                         else:
                             merged.append((key, body))
                     yield merged
-        for key in keys.rest():
-            yield list(_present((key,), changes))
+        new = _present(keys.rest(), changes)
+        while rows := list(islice(new, _NEW_AT_ONCE)):
+            yield rows
+
+
+def _added(writer: DataWriter, rows: Sequence[tuple[str, bytes]]) -> list[Written]:
+    """Give documents to a writer; return the files that got full."""
+    return [full for key, body in rows if (full := writer.add(key, body)) is not None]
 
 
 class _Cursor:

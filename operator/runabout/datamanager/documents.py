@@ -210,8 +210,9 @@ class Documents:
 
     async def before_first(self, kind: str) -> int:
         """Return the number before the oldest appended document of a type; if there is none, the last one given."""
+        last = self.number(kind)  # before reading: one that is given meanwhile is not passed over
         oldest = await self.scan(kind, limit=1)
-        return int(oldest[0][0], 16) - 1 if oldest else self.number(kind)
+        return int(oldest[0][0], 16) - 1 if oldest else last
 
     async def numbered(self, kind: str, *, after: int) -> list[tuple[int, bytes]]:
         """Return some appended documents of a type from number `after` + 1 on, none if there are none yet.

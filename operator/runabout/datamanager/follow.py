@@ -7,6 +7,7 @@ a reason (:attr:`Follower.failed`), never a repair; the caller may then open ano
 """
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
 from runabout.datamanager.batch import NO_CHAIN, Batch, decode_batch
@@ -19,6 +20,7 @@ from runabout.datamanager.indexloading import newer_index
 from runabout.datamanager.loading import load_history, read_manifest
 from runabout.datamanager.manifest import decode_pointer
 from runabout.datamanager.memory import give_back, use_plain_memory
+from runabout.datamanager.numbered import numbered_from
 from runabout.datamanager.objects import read_history
 from runabout.datamanager.opening import read_state
 from runabout.datamanager.transaction import Sequence
@@ -99,9 +101,20 @@ class Follower:
         """Return documents by key, all as of one batch; as `Store.scan`."""
         return await self._documents.scan(kind, prefix=prefix, after=after, limit=limit)
 
+    async def scan_back(self, kind: str, *, before: str | None = None, limit: int | None = None) -> list[Row]:
+        """Return documents by key, the highest first; as `Store.scan_back`."""
+        return await self._documents.scan_back(kind, before=before, limit=limit)
+
     async def last_key(self, kind: str) -> str | None:
         """Return the highest key of a type; errors as for `get`."""
         return await self._documents.last_key(kind)
+
+    def numbered(self, kind: str, *, after: int | None = None) -> AsyncGenerator[tuple[int, bytes], None]:
+        """Return the appended documents of a type from number `after` + 1 on, then new ones as they are seen here.
+
+        As `Store.numbered`; it ends when this reader has stopped, and another one can go on behind the last number.
+        """
+        return numbered_from(self._documents, self._news, lambda: self._failed is not None, kind, after=after)
 
     @property
     def runs(self) -> Runs:

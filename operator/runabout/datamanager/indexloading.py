@@ -15,6 +15,7 @@ from runabout.datamanager.errors import BrokenLog, Unavailable
 from runabout.datamanager.indexed import NO_LABELS, Indexed, IndexSource, number_in
 from runabout.datamanager.manifest import IndexFile, IndexFiles, Manifest
 from runabout.datamanager.objects import read_object
+from runabout.datamanager.progress import Progress, Step, silent
 from runabout.ost import ObjectStore
 from runabout.records import RunId
 from runabout.runindex import (
@@ -32,6 +33,8 @@ from runabout.runindex import (
 
 AHEAD = 4
 """Index files that are fetched and decoded at once; each is about half a MiB."""
+TOLD_EVERY = 1000
+"""Rows that are made again between two words about it."""
 Rows = Mapping[int, IndexRow]
 """By the number of the id."""
 
@@ -51,8 +54,10 @@ class _Found:
         self.unstored[file.info] = file.body
 
 
-async def load_index(ost: ObjectStore, source: IndexSource, manifest: Manifest) -> tuple[Indexed, list[str]]:
-    """Return the index of a manifest, and what of it did not hold.
+async def load_index(
+    ost: ObjectStore, source: IndexSource, manifest: Manifest, progress: Progress = silent
+) -> tuple[Indexed, list[str]]:
+    """Return the index of a manifest, and what of it did not hold; `progress` is told of rows that are made again.
 
     Raises:
         Damaged: a data file is, from which a part of it had to be made again.
@@ -60,7 +65,7 @@ async def load_index(ost: ObjectStore, source: IndexSource, manifest: Manifest) 
     """
     index, found, damage = usable(manifest, source), _Found(), []
     if index is None:
-        await _again(ost, source, manifest, None, found)
+        await _again(ost, source, manifest, None, found, progress)
     else:
         found.unreadable |= index.unreadable or frozenset()
         async with aclosing(read_segments_of(ost, source, index.files)) as segments:
@@ -70,7 +75,7 @@ async def load_index(ost: ObjectStore, source: IndexSource, manifest: Manifest) 
                     found.objects[file.info] = file.object
                 else:
                     damage.append(f"{segment}; the part of the index was made again from the documents")
-                    await _again(ost, source, manifest, file.info, found)
+                    await _again(ost, source, manifest, file.info, found, progress)
     archive = await asyncio.to_thread(Archive, found.segments)
     return Indexed(archive, found.objects, found.unstored, frozenset(found.unreadable)), damage
 
@@ -185,11 +190,17 @@ def scratching(source: IndexSource) -> Iterator[None]:
 
 
 async def _again(
-    ost: ObjectStore, source: IndexSource, manifest: Manifest, like: FileInfo | None, found: _Found
+    ost: ObjectStore,
+    source: IndexSource,
+    manifest: Manifest,
+    like: FileInfo | None,
+    found: _Found,
+    progress: Progress,
 ) -> None:
     """Add the rows between the first and last run of a file, or all rows, made from the data files of a manifest."""
     first, last = ("", None) if like is None else (str(like.first), str(like.last))
     rows: dict[int, IndexRow] = {}
+    made = 0
     records = read_between(ost, manifest.of(source.type), first, last)
     labels = read_between(ost, manifest.of(source.labels_type) if source.labels else (), first, last)
     async with aclosing(records), aclosing(labels):
@@ -203,6 +214,9 @@ async def _again(
                 found.unreadable.add(RunId(key))
                 continue
             rows[number] = row
+            made += 1
+            if made % TOLD_EVERY == 0:
+                progress(Step("making the index again", made, 0, "documents"))
             if len(rows) == MAX_ROWS:
                 await _add(source, rows, found)
                 rows = {}

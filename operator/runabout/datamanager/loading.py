@@ -27,6 +27,7 @@ from runabout.datamanager.manifest import (
     parse_name,
 )
 from runabout.datamanager.objects import Breather, batches, list_segments, read_object, read_segment, read_segments
+from runabout.datamanager.progress import Progress, Step, silent
 from runabout.ost import ByteRange, CorruptError, NotFoundError, ObjectStore, iterate
 
 
@@ -62,8 +63,11 @@ async def load_history(
     index: IndexSource | None = None,
     reader: DataReader | None = None,
     without: Mapping[str, str] | None = None,
+    progress: Progress = silent,
 ) -> Loaded:
     """Return all that is on the object storage; `pointer` is the newest manifest that etcd knows of.
+
+    `progress` is told of the log that is read, and of runs if their index has to be made again.
 
     With `index` the documents have their index. They are read by `reader`. If nothing is whole, a manifest is taken of
     which data files are missing: their documents cannot be read, all others can. With `without`, which says how objects
@@ -88,9 +92,9 @@ async def load_history(
             loaded = Loaded(documents=Documents(index, reader))
             if name is not None:
                 loaded = await load_base(
-                    ost, keys, name, store_id, pointer=pointer, index=index, reader=reader, bad=bad
+                    ost, keys, name, store_id, pointer=pointer, index=index, reader=reader, bad=bad, progress=progress
                 )
-            await _load_segments(ost, keys, store_id, loaded)
+            await _load_segments(ost, keys, store_id, loaded, progress)
         except BrokenLog as error:
             if name is not None:
                 damage.append(str(error))
@@ -148,6 +152,7 @@ async def load_base(
     index: IndexSource | None = None,
     reader: DataReader | None = None,
     bad: Mapping[str, str] | None = None,
+    progress: Progress = silent,
 ) -> Loaded:
     """Return what a manifest makes, after checking that it belongs to the log, and is what `pointer` says, if named.
 
@@ -171,7 +176,7 @@ async def load_base(
     loaded = Loaded(manifest.sealed, Documents(index, reader), base)
     loaded.documents.install(manifest)
     if loaded.documents.index is not None:
-        indexed, damage = await load_index(ost, loaded.documents.index.source, manifest)
+        indexed, damage = await load_index(ost, loaded.documents.index.source, manifest, progress)
         loaded.base, loaded.damage = replace(base, indexed=indexed), tuple(damage)
         loaded.documents.index.install(indexed, covers=manifest.covers)
     return loaded
@@ -192,10 +197,11 @@ async def _check_files(ost: ObjectStore, keys: Keys, manifest: Manifest, bad: Ma
             raise Damaged(file.object, bad[file.object])
 
 
-async def _load_segments(ost: ObjectStore, keys: Keys, store_id: bytes, loaded: Loaded) -> None:
+async def _load_segments(ost: ObjectStore, keys: Keys, store_id: bytes, loaded: Loaded, progress: Progress) -> None:
     """Add the segments after the base."""
     end, breather = loaded.end, Breather()
     firsts = await list_segments(ost, keys, after=end.first)
+    total = max(firsts, default=end.last) - end.last  # how many the last one has, nobody knows
     segments = read_segments(ost, keys, firsts, store_id=store_id, after=end.last, chain=end.chain)
     async with aclosing(segments):
         async for segment, sealed in segments:
@@ -204,6 +210,8 @@ async def _load_segments(ost: ObjectStore, keys: Keys, store_id: bytes, loaded: 
                 await breather.breathe()
             loaded.end = sealed
             loaded.segment_bytes += sealed.size
+            done = sealed.last - end.last
+            progress(Step("reading the log from the object storage", done, max(done, total), "batches"))
     await loaded.documents.complete()
 
 

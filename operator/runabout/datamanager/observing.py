@@ -2,6 +2,7 @@
 
 from typing import Literal, Protocol
 
+from runabout.datamanager.progress import Step
 from runabout.datamanager.recovery import Recovery
 from runabout.etcd import MemberSpace
 
@@ -35,6 +36,10 @@ class Observer(Protocol):
         """
         ...
 
+    def opening(self, step: Step) -> None:
+        """An opening that reads much is so far; told often."""
+        ...
+
     def space_seen(self, space: MemberSpace, quota: int | None, words: str) -> None:
         """The fullest member of etcd, its quota (None: it has none), and what there is to say about it, if anything."""
         ...
@@ -57,6 +62,9 @@ class Nobody:
 
     def recovers(self, recovery: Recovery) -> None:
         """See `Observer.recovers`."""
+
+    def opening(self, step: Step) -> None:
+        """See `Observer.opening`."""
 
     def space_seen(self, space: MemberSpace, quota: int | None, words: str) -> None:
         """See `Observer.space_seen`."""

@@ -1,8 +1,9 @@
 """Opening a store for writing: fencing every earlier writer, finding out what is true, and going on from there.
 
 What always holds: nothing is changed before etcd and the object storage are known to belong together, and to have
-nothing of a newer version at their ends; every opening has an epoch that no other one ever had, also if etcd goes back
-in time; and whatever is refused is kept and reported.
+nothing of a newer version at their ends; nothing but the epoch, before the latter is seen again behind the fence; every
+opening has an epoch that no other one ever had, also if etcd goes back in time; and whatever is refused is kept and
+reported.
 """
 
 import secrets
@@ -31,6 +32,7 @@ from runabout.datamanager.log import read_values
 from runabout.datamanager.manifest import Pointer, decode_pointer
 from runabout.datamanager.objects import last_epoch, was_opened
 from runabout.datamanager.observing import NOBODY, Observer
+from runabout.datamanager.progress import Step
 from runabout.datamanager.quarantine import put_aside
 from runabout.datamanager.recovery import Case, Recovery, judge
 from runabout.etcd import Compare, Etcd, KeyRange, Put
@@ -39,6 +41,8 @@ from runabout.ost import AlreadyExistsError, NotFoundError, ObjectStore
 TRIES = 100
 """How often an opening begins again because others write at the same moment."""
 ID_SIZE = 16
+TOLD_EVERY = 100
+"""Batches that are read between two words about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,9 @@ async def open_log(
     """
     for _ in range(TRIES):
         opened = await (
-            _open_alone(etcd, keys, index) if ost is None else _open_with(etcd, ost, keys, index, reader, observer)
+            _open_alone(etcd, keys, index, observer)
+            if ost is None
+            else _open_with(etcd, ost, keys, index, reader, observer)
         )
         if opened is not None:
             return opened
@@ -151,7 +157,7 @@ async def _check_last_batch(etcd: Etcd, keys: Keys, life: Life) -> None:
 # without an object storage
 
 
-async def _open_alone(etcd: Etcd, keys: Keys, index: IndexSource | None) -> Opened | None:
+async def _open_alone(etcd: Etcd, keys: Keys, index: IndexSource | None, observer: Observer) -> Opened | None:
     nothing = Loaded(documents=Documents(index))
     state = await read_state(etcd, keys)
     if state.pointer is not None:
@@ -163,7 +169,7 @@ async def _open_alone(etcd: Etcd, keys: Keys, index: IndexSource | None) -> Open
         return await _create(etcd, keys, state, secrets.token_bytes(ID_SIZE), epoch=1, loaded=nothing)
     await _check_last_batch(etcd, keys, state.life)
     fenced = await _fence(etcd, keys, state, state.life, epoch=state.life.head.epoch + 1)
-    return None if fenced is None else await _replay(etcd, keys, fenced, state, nothing)
+    return None if fenced is None else await _replay(etcd, keys, fenced, state, nothing, observer)
 
 
 # with one
@@ -182,7 +188,9 @@ async def _open_with(
     epoch, known = await _reserve_epoch(ost, keys, after=0 if state.life is None else state.life.head.epoch)
     if state.life is None:
         try:
-            loaded = await load_history(ost, keys, store_id, pointer=state.manifest, index=index, reader=reader)
+            loaded = await load_history(
+                ost, keys, store_id, pointer=state.manifest, index=index, reader=reader, progress=observer.opening
+            )
         except BrokenLog:
             if (await read_state(etcd, keys)).life is None:
                 raise
@@ -195,9 +203,10 @@ async def _open_with(
         return await _create(etcd, keys, state, store_id, epoch=epoch, loaded=loaded, recovery=recovery)
     fenced = await _fence_at_last(etcd, keys, state, epoch=epoch)
     # No batch is added from here on. Read again: the one who was fenced may have sealed some more.
-    state = await read_state(etcd, keys)
+    before, state = state, await read_state(etcd, keys)
     if fenced is None or state.life != fenced:
         return None
+    await _look_again(ost, keys, state, before)
     try:
         return await _go_on(etcd, ost, keys, state, fenced, index, reader, observer)
     except BrokenLog:
@@ -219,7 +228,9 @@ async def _go_on(
     observer: Observer,
 ) -> Opened | None:
     """Read both places, and set etcd right if need be."""
-    loaded = await load_history(ost, keys, life.meta.store_id, pointer=state.manifest, index=index, reader=reader)
+    loaded = await load_history(
+        ost, keys, life.meta.store_id, pointer=state.manifest, index=index, reader=reader, progress=observer.opening
+    )
     following = None
     if life.head.sequence > loaded.end.last:
         key = keys.wal(loaded.end.last + 1)
@@ -227,8 +238,22 @@ async def _go_on(
         following = None if value is None else link(value, where=key.decode())
     case = judge(keys, head=life.head, known=True, end=loaded.end, pointer=state.pointer, following=following)
     if case is Case.NORMAL:
-        return await _replay(etcd, keys, life, state, loaded)
+        return await _replay(etcd, keys, life, state, loaded, observer)
     return await _set_right(etcd, ost, keys, state, life, loaded, observer)
+
+
+async def _look_again(ost: ObjectStore, keys: Keys, state: State, before: State) -> None:
+    """Make sure that nothing is of a newer format after the fence either: whoever was fenced may be a newer version.
+
+    What has not changed was looked at before it, and batches and segments are read after this anyway.
+
+    Raises:
+        NewerFormat: a newer version wrote `state`, or the identity. Errors of the object storage.
+    """
+    if (state.manifest, state.pointer) != (before.manifest, before.pointer):
+        await check_formats(ost, keys, pointer=state.manifest, sealed=state.pointer)
+    with suppress(NotFoundError):
+        refuse_newer_store(await ost.read(keys.identity), FORMAT, where=f"the object {keys.identity}")
 
 
 async def _identify(ost: ObjectStore, keys: Keys, state: State) -> bytes | None:
@@ -334,7 +359,7 @@ async def _create(
     return _opened(Life(meta, head), loaded, pointer=pointer, manifest=manifest, recovery=recovery)
 
 
-async def _replay(etcd: Etcd, keys: Keys, life: Life, state: State, loaded: Loaded) -> Opened:
+async def _replay(etcd: Etcd, keys: Keys, life: Life, state: State, loaded: Loaded, observer: Observer) -> Opened:
     """Take what etcd has beyond the object storage."""
     opened = _opened(life, loaded, pointer=state.raw.get(keys.sealed), manifest=state.raw.get(keys.manifest))
     log = read_values(etcd, keys, after=loaded.end.last, chain=loaded.end.chain, head=life.head)
@@ -342,6 +367,9 @@ async def _replay(etcd: Etcd, keys: Keys, life: Life, state: State, loaded: Load
         async for value, found in log:
             opened.documents.apply(decode_batch(value, where=keys.wal(found.sequence).decode(), known=found))
             opened.waiting += len(value)
+            done, total = found.sequence - loaded.end.last, life.head.sequence - loaded.end.last
+            if done % TOLD_EVERY == 0 or done == total:
+                observer.opening(Step("reading the log from etcd", done, total, "batches"))
     await opened.documents.complete()
     return opened
 

@@ -27,8 +27,8 @@ GROUPS = b"runabout.groups"
 COLUMNS = ["key", "body"]
 _TAIL = 8
 """Bytes at the end of a file: the size of the metadata before them, and a magic."""
-_PARSED = 4
-"""A parsed footer takes about so many times its bytes."""
+_PARSED = 8
+"""A parsed footer takes about so many times its bytes: 0.85 MiB for 103 KiB, which has 84 row groups of 12 columns."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ is committed waits in etcd.
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
@@ -25,6 +25,8 @@ from runabout.ost import AlreadyExistsError, ObjectStore, OstError, WriteFailedE
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
+KEPT = 2 * TARGET_SEGMENT
+"""Bytes of batches that stay in memory until they are sealed; what is older is read from etcd."""
 MARK_SECONDS = 1.0
 """How exactly it is known how long batches have been waiting."""
 
@@ -82,6 +84,9 @@ class Sealer:
         self._failing_since: float | None = None
         self._marks: deque[tuple[float, int]] = deque()
         """When some batches came, by the loop's clock; others came between two of them."""
+        self._kept: deque[tuple[bytes, Link]] = deque()
+        """The last batches that etcd has taken, without gaps."""
+        self._kept_bytes = 0
         self._revisions: deque[tuple[float, int]] = deque()
         self._compacted_at = asyncio.get_running_loop().time()
         self.changed = asyncio.Condition()
@@ -135,9 +140,13 @@ class Sealer:
         """Whether more waits in etcd than may."""
         return self._waiting >= self._policy.most_waiting
 
-    def added(self, size: int) -> None:
-        """Take note of a new batch."""
-        self._waiting += size
+    def added(self, value: bytes, link: Link) -> None:
+        """Take note of a new batch, which etcd has taken: its bytes, and its place in the log."""
+        self._waiting += len(value)
+        self._kept.append((value, link))
+        self._kept_bytes += len(value)
+        while self._kept_bytes > KEPT:
+            self._kept_bytes -= len(self._kept.popleft()[0])
         self._mark()
         self._news.set()
         if self._waiting >= self._policy.target:
@@ -221,24 +230,15 @@ class Sealer:
         links: list[Link] = []
         size = 0
         before = self._sealed
-        log = read_values(self._etcd, self._keys, after=before.last, chain=before.chain, head=head)
-        async with aclosing(log):
+        async with aclosing(self._log(head)) as log:
             async for value, found in log:
                 values.append(value)
                 links.append(found)
                 size += len(value)
                 if size >= self._policy.target:
                     break
-        data = encode_segment(
-            values,
-            store_id=self._meta.store_id,
-            first=before.last + 1,
-            epoch=head.epoch,
-            incarnation=head.incarnation,
-            previous=before.chain,
-            chain=links[-1].chain,
-        )
-        sealed = Sealed(before.last + 1, links[-1].sequence, links[-1].chain, len(data), hashlib.sha256(data).digest())
+        data, sha256 = await asyncio.to_thread(self._encoded, values, before, head, links[-1].chain)
+        sealed = Sealed(before.last + 1, links[-1].sequence, links[-1].chain, len(data), sha256)
         key = self._keys.segment(sealed.first)
         try:
             await self._ost.write(key, data, size=len(data), persist=True, create_only=True)
@@ -248,9 +248,37 @@ class Sealer:
         self._sealed = sealed
         self._sealed_bytes += sealed.size
         self._waiting = max(0, self._waiting - size)
+        while self._kept and self._kept[0][1].sequence <= sealed.last:
+            self._kept_bytes -= len(self._kept.popleft()[0])
         await self._point(sealed)
         seconds = asyncio.get_running_loop().time() - begin
         self._observer.sealed(batches=sealed.last - before.last, size=sealed.size, seconds=seconds)
+
+    async def _log(self, head: Head) -> AsyncGenerator[tuple[bytes, Link], None]:
+        """Return the batches after the last segment up to a head; raises what `read_values` does."""
+        before = self._sealed
+        kept = [each for each in self._kept if before.last < each[1].sequence <= head.sequence]
+        if kept and (kept[0][1].sequence, kept[0][1].previous) == (before.last + 1, before.chain):
+            for each in kept:
+                yield each
+            return
+        log = read_values(self._etcd, self._keys, after=before.last, chain=before.chain, head=head)
+        async with aclosing(log):
+            async for value, found in log:
+                yield value, found
+
+    def _encoded(self, values: list[bytes], before: Sealed, head: Head, chain: bytes) -> tuple[bytes, bytes]:
+        """Return a segment and its SHA-256; takes some 20 ms, so it is called in a thread."""
+        data = encode_segment(
+            values,
+            store_id=self._meta.store_id,
+            first=before.last + 1,
+            epoch=head.epoch,
+            incarnation=head.incarnation,
+            previous=before.chain,
+            chain=chain,
+        )
+        return data, hashlib.sha256(data).digest()
 
     async def _check_owner(self) -> None:
         """Find out whether this writer's log is still the one in etcd."""

@@ -8,10 +8,10 @@ effect at most once.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass
 
-from runabout.datamanager.batch import APPEND, DELETE, PUT, Batch, Entry, encode_batch, next_chain
+from runabout.datamanager.batch import APPEND, DELETE, PUT, Batch, Entry, Link, encode_batch, next_chain
 from runabout.datamanager.checkpointer import Checkpointer
 from runabout.datamanager.documents import Documents, Row
 from runabout.datamanager.durability import Durability, SealedFirst
@@ -27,6 +27,7 @@ from runabout.datamanager.errors import (
 from runabout.datamanager.groups import Groups
 from runabout.datamanager.head import Head, Keys, decode_head, who_has
 from runabout.datamanager.indexed import Runs
+from runabout.datamanager.numbered import numbered_from
 from runabout.datamanager.observing import NOBODY, Observer
 from runabout.datamanager.opening import Opened
 from runabout.datamanager.outcome import Outcome, id_of_batch, outcome_of
@@ -228,27 +229,21 @@ class Store:
             raise self._failed
         return self.sequence
 
-    async def numbered(self, kind: str, *, after: int | None = None) -> AsyncIterator[tuple[int, bytes]]:
+    def numbered(self, kind: str, *, after: int | None = None) -> AsyncGenerator[tuple[int, bytes], None]:
         """Return the appended documents of a type from number `after` + 1 on, then new ones as they are committed.
+
+        It ends when this writer has ended.
 
         Args:
             kind: the type.
             after: the last number that is known already; None: begin with the oldest that there is.
 
         Raises:
-            Gone: there is no next one any more, or it was removed before it was asked for.
+            Gone: there is no next one any more, or it was removed before it was asked for. Errors as for `get`.
         """
-        after = await self._documents.before_first(kind) if after is None else after
-        while True:
-            for number, body in await self._documents.numbered(kind, after=after):
-                yield number, body
-                after = number
-            async with self._news:
-                await self._news.wait_for(
-                    lambda: self._documents.number(kind) > after or self._failed is not None or self._closing  # noqa: B023 - evaluated at once
-                )
-            if self._documents.number(kind) <= after:
-                return
+        return numbered_from(
+            self._documents, self._news, lambda: self._failed is not None or self._closing, kind, after=after
+        )
 
     # writing
 
@@ -423,11 +418,11 @@ class Store:
             ended = Unknown("the writer ended before it had taken note of a definite answer", batch=batch)
             await self._answer(prepared, batch, ended)
             raise
-        self._head = head
+        before, self._head = self._head, head
         for item in prepared:
             self._groups.remember(item.waiting.transaction.groups, sequence)
         if self._sealer is not None:
-            self._sealer.added(len(value))
+            self._sealer.added(value, Link(sequence, before.chain, head.chain))
         if self._space is not None:
             self._space.added(len(value))
         seconds = asyncio.get_running_loop().time() - begin

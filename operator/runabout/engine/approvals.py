@@ -1,6 +1,7 @@
 """Whose word counts for a task that needs approval, and what follows from what was said."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from enum import Enum
 
 from runabout.records import Approval, TaskConfig, Verdict
@@ -22,19 +23,24 @@ def by_task(approvals: Iterable[Approval]) -> dict[str, list[Approval]]:
     return found
 
 
-def counting(task: TaskConfig, approvals: Iterable[Approval]) -> tuple[Approval, ...]:
-    """Return the approvals that count for a task: of the callers it names, of anybody if it names none.
+def counts(task: TaskConfig, approval: Approval) -> bool:
+    """Whether an approval of this task is of a caller whose word counts: one it names, anybody if it names none."""
+    users, groups = task.approvers.users, task.approvers.groups
+    return (not users and not groups) or approval.by in users or not set(groups).isdisjoint(approval.groups)
 
-    Sorted and without repeats, so that the order in which they came leaves no trace.
+
+def counting(
+    task: TaskConfig, recorded: Iterable[Approval], said: Iterable[Approval], *, now: int
+) -> tuple[Approval, ...]:
+    """Return the approvals that count for a task, those that are new with the time `now` (ms since 1970).
+
+    Sorted and without repeats, so that the order in which they came leaves no other trace.
     """
-    users, groups = task.approvers.users, set(task.approvers.groups)
-    anybody = not users and not groups
-    counted = {
-        approval
-        for approval in approvals
-        if approval.task == task.name and (anybody or approval.by in users or not groups.isdisjoint(approval.groups))
-    }
-    return tuple(sorted(counted, key=lambda approval: (approval.by, approval.verdict, approval.groups)))
+    found = {(approval.by, approval.verdict, approval.groups): approval for approval in recorded}
+    for approval in said:
+        if approval.task == task.name and counts(task, approval):
+            found.setdefault((approval.by, approval.verdict, approval.groups), replace(approval, time=now))
+    return tuple(found[key] for key in sorted(found))
 
 
 def answer(task: TaskConfig, counted: Iterable[Approval]) -> Answer:

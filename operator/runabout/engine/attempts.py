@@ -10,6 +10,8 @@ MACHINERY_ATTEMPTS = 3
 """Attempts of one task that the machinery may lose; with the last one the task fails, for the machinery's reason."""
 _NEVER_AGAIN = frozenset({Reason.REFUSED, Reason.STOPPED, Reason.INVALID_POD})
 """Trying these again cannot change them."""
+MAX_PAUSE_SECONDS = 3600
+"""A pause that doubles grows no longer than this; one that is longer from the start stays as it is."""
 _MAX_DOUBLINGS = 20
 
 
@@ -45,5 +47,16 @@ def next_attempt_at(config: TaskConfig, attempts: tuple[Attempt, ...]) -> int:
     if not attempts or is_machinery(attempts[-1].reason):
         return 0
     failures = sum(1 for past in attempts if not is_machinery(past.reason))
-    pause = config.retries.backoff_seconds << min(failures - 1, _MAX_DOUBLINGS)
+    first = config.retries.backoff_seconds
+    pause = min(first << min(failures - 1, _MAX_DOUBLINGS), max(first, MAX_PAUSE_SECONDS))
     return (attempts[-1].ended or 0) + pause * 1000
+
+
+def budget(config: TaskConfig, attempts: tuple[Attempt, ...]) -> tuple[int, int]:
+    """Return which of how many attempts comes next, counted as the last of `attempts` counts.
+
+    After a user's failure: of those that `retries.limit` allows; after the machinery's: of its own three.
+    """
+    machinery = bool(attempts) and is_machinery(attempts[-1].reason)
+    spent = sum(1 for past in attempts if is_machinery(past.reason) == machinery)
+    return spent + 1, MACHINERY_ATTEMPTS if machinery else config.retries.limit + 1

@@ -15,7 +15,7 @@ from runabout.engine.graph import Graph
 from runabout.engine.observed import apply_facts, take_approvals, take_stored
 from runabout.engine.parents import Parents, look_at_parents
 from runabout.engine.state import State
-from runabout.records import TERMINAL_PHASES, Phase, Reason, Result, Status, Task, Verdict, altered
+from runabout.records import TERMINAL_PHASES, Phase, Reason, Result, Run, Status, Task, Verdict, altered
 
 __all__ = ["Assignment", "Decision", "Facts", "TaskEnd", "decide", "start_run"]
 
@@ -57,14 +57,22 @@ def decide(graph: Graph, state: State, facts: Facts) -> Decision:
 
 def _begin(draft: Draft) -> None:
     """Take a stop, and let a queued run begin or end."""
-    if draft.facts.stop and not draft.run.stop:
-        draft.run = replace(draft.run, stop=True)
+    by = draft.facts.replaced_by
+    if not draft.run.stop and (draft.facts.stop or by is not None):
+        draft.run = replace(draft.run, stop=True, replaced_by=None if draft.facts.stop else by)
     if draft.run.phase is not Phase.QUEUED:
         return
     if draft.run.stop:
-        draft.emit(replace(draft.run, phase=Phase.CANCELLED, ended=draft.facts.now))
+        draft.emit(
+            replace(draft.run, phase=Phase.CANCELLED, ended=draft.facts.now, reason=_why_stopped(draft.run)),
+        )
     elif draft.facts.start:
         draft.emit(replace(draft.run, phase=Phase.RUNNING, started=draft.facts.now))
+
+
+def _why_stopped(run: Run) -> Reason | None:
+    """Return the reason of a run that a stop has ended, None if somebody asked for it."""
+    return Reason.REPLACED if run.replaced_by is not None else run.reason
 
 
 def _deadline(draft: Draft) -> int | None:
@@ -107,8 +115,9 @@ def _decide_result(draft: Draft) -> None:
     if finished:
         draft.emit(replace(draft.run, result=Result.SUCCESS))
     elif draft.run.stop:
-        timed_out = draft.run.reason is Reason.TIMEOUT
-        draft.emit(replace(draft.run, result=Result.FAILED if timed_out else Result.STOPPED))
+        reason = _why_stopped(draft.run)
+        result = Result.FAILED if reason is Reason.TIMEOUT else Result.STOPPED
+        draft.emit(replace(draft.run, result=result, reason=reason))
 
 
 def _decide_tasks(draft: Draft) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from runabout.engine.state import State
-from runabout.records import Approval, Attempt, Event, Reason, Run, Status, StepState, Task
+from runabout.records import Approval, Attempt, Event, Reason, Run, RunId, Status, StepState, Task
 
 _ENDS = frozenset({Status.SUCCESS, Status.FAILED, Status.STOPPED})
 
@@ -56,6 +56,7 @@ class Facts:
 
     `now` (ms since 1970) is written down, and compared with the run's time-out and with the pauses between attempts.
     `start`: the group's order lets the run start. `stop`: the run is to be stopped; cannot be taken back.
+    `replaced_by`: the newer run of its group that has it stopped by its `concurrency`; has no effect after a stop.
     `assigned`: tasks given to executors. `ended`: attempts that decided their tasks. `retry`: attempts that are over
     without deciding their tasks. `approvals`: what people said, all of it or only what is new. `stored`: tasks whose
     last attempt's logs and archives are stored, with the steps as they then stand (empty: as they were). `archived`:
@@ -65,6 +66,7 @@ class Facts:
     now: int
     start: bool = False
     stop: bool = False
+    replaced_by: RunId | None = None
     assigned: Mapping[str, Assignment] = field(default_factory=dict)
     ended: Mapping[str, TaskEnd] = field(default_factory=dict)
     retry: Mapping[str, Attempt] = field(default_factory=dict)

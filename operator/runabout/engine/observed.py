@@ -45,7 +45,7 @@ def take_approvals(draft: Draft) -> None:
         task = draft.tasks.get(name)
         if task is None or task.status is not Status.NOTSTARTED or not draft.graph.task(name).needs_approval:
             continue
-        counted = counting(draft.graph.task(name), (*task.approvals, *said))
+        counted = counting(draft.graph.task(name), task.approvals, said, now=draft.facts.now)
         if counted != task.approvals:
             draft.put(altered(task, approvals=counted))
 

@@ -8,8 +8,9 @@ else happened to its pod.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from runabout.executors.faults import NOT_STARTED
 from runabout.executors.podview import Container, PodView
-from runabout.executors.state import Cleanup, Ended, Machinery, Outcome
+from runabout.executors.state import Cleanup, Ended, Fault, Machinery, Outcome
 from runabout.executors.summary import EndReason, Summary, parse_summary
 from runabout.records import Reason, StepState
 
@@ -40,7 +41,6 @@ _POD_REASONS = {
     "PodOSSelectorNodeLabelDoesNotMatch": Reason.MACHINERY_ERROR,
     "DeadlineExceeded": Reason.POD_DELETED,
 }
-_NOT_STARTED = frozenset({"StartError", "ContainerCannotRun", "ContainerCannotStart"})
 _STEP_ERRORS = frozenset(
     {
         EndReason.NO_SHELL,
@@ -50,6 +50,7 @@ _STEP_ERRORS = frozenset(
         EndReason.CANNOT_START,
     },
 )
+_SAME_WORD = {EndReason.TIMEOUT: Reason.TIMEOUT, EndReason.MISSING_RESULT: Reason.MISSING_RESULT}
 _TOOLBOX_ERRORS = frozenset({EndReason.BAD_PLAN, EndReason.INTERNAL})
 
 
@@ -77,8 +78,13 @@ def outside_cause(view: PodView, *, gone: bool) -> Cause | None:
     return None
 
 
-def main_end(view: PodView, *, steps: Sequence[str], stopped: bool, gone: bool, nonce: str | None) -> Ended | Machinery:
-    """Return how an attempt ended whose main container has terminated."""
+def main_end(
+    view: PodView, *, steps: Sequence[str], stopped: bool, gone: bool, nonce: str | None, fault: Fault | None
+) -> Ended | Machinery:
+    """Return how an attempt ended whose main container has terminated.
+
+    `fault` is why we had it ended, or would have had: it explains what did not end well.
+    """
     main = view.main
     # The phase follows a moment later by itself, unless another container keeps the pod from ending.
     ending = gone or view.deleted is not None or view.phase in {"Succeeded", "Failed"} or not view.others_run
@@ -88,11 +94,12 @@ def main_end(view: PodView, *, steps: Sequence[str], stopped: bool, gone: bool, 
     summary = parse_summary(main.message, nonce=nonce, exit_code=main.exit_code, steps=len(steps) or None)
     if summary is not None:
         known = replace(times, steps=_step_states(summary, steps), summary=summary)
-        return _said(summary, main, known, cause, stopped=stopped)
-    return _unsaid(main, times, cause, stopped=stopped)
+        ended = _said(summary, main, known, cause, stopped=stopped, fault=fault)
+        return _explained(ended, fault)
+    return _unsaid(main, times, cause, stopped=stopped, fault=fault)
 
 
-def pod_end(view: PodView, *, stopped: bool, gone: bool) -> Ended | Machinery | None:
+def pod_end(view: PodView, *, stopped: bool, gone: bool, fault: Fault | None) -> Ended | Machinery | None:
     """Return how an attempt ended whose pod is over without a terminated main container, None if it is not over."""
     if view.phase == "Succeeded":
         return Ended(Outcome.SUCCESS, exit_code=0, ended=_last(view))
@@ -100,6 +107,9 @@ def pod_end(view: PodView, *, stopped: bool, gone: bool) -> Ended | Machinery | 
         return None
     if stopped:
         return Ended(Outcome.STOPPED, Reason.STOPPED, "stopped", started=view.main.started, ended=_last(view))
+    if fault is not None:
+        started, ended = view.main.started, _last(view)
+        return Ended(Outcome.FAILED, fault.reason, fault.message, started=started, ended=ended, fault=fault)
     cause = outside_cause(view, gone=gone)
     if cause is not None:
         return Machinery(cause.reason, cause.message, started=view.main.started, ended=_last(view))
@@ -115,12 +125,21 @@ def pod_end(view: PodView, *, stopped: bool, gone: bool) -> Ended | Machinery | 
     return Ended(Outcome.FAILED, Reason.EXIT_CODE, message, started=view.main.started, ended=_last(view))
 
 
-def _said(summary: Summary, main: Container, known: Ended, cause: Cause | None, *, stopped: bool) -> Ended | Machinery:
+def _explained(ended: Ended | Machinery, fault: Fault | None) -> Ended | Machinery:
+    """Return an ending with the fault that explains it: a step that fails because its service died is no riddle."""
+    if fault is None or fault.service is None or not isinstance(ended, Ended) or ended.reason is not Reason.EXIT_CODE:
+        return ended
+    return replace(ended, reason=fault.reason, message=f"{ended.message}; {fault.message}", fault=fault)
+
+
+def _said(
+    summary: Summary, main: Container, known: Ended, cause: Cause | None, *, stopped: bool, fault: Fault | None
+) -> Ended | Machinery:
     """Judge an ending by what the toolbox says of it."""
     if summary.reason is EndReason.COMPLETED:
-        return replace(known, outcome=Outcome.SUCCESS)
-    if summary.reason is EndReason.TIMEOUT:
-        return replace(known, reason=Reason.TIMEOUT, message=summary.message)
+        return replace(known, outcome=Outcome.SUCCESS, message=summary.message)
+    if summary.reason in _SAME_WORD:
+        return replace(known, reason=_SAME_WORD[summary.reason], message=summary.message)
     if summary.reason in _STEP_ERRORS:
         return replace(known, reason=Reason.STEP_ERROR, message=f"{summary.reason}: {summary.message}")
     if summary.reason in _TOOLBOX_ERRORS:
@@ -129,6 +148,8 @@ def _said(summary: Summary, main: Container, known: Ended, cause: Cause | None, 
     if summary.reason is EndReason.STOPPED:
         if stopped:
             return replace(known, outcome=Outcome.STOPPED, reason=Reason.STOPPED, message=summary.message)
+        if fault is not None:
+            return replace(known, reason=fault.reason, message=fault.message, fault=fault)
         return _machinery(
             known, cause or Cause(Reason.MACHINERY_ERROR, "something outside the task sent it a signal to end")
         )
@@ -140,20 +161,24 @@ def _said(summary: Summary, main: Container, known: Ended, cause: Cause | None, 
     return replace(known, reason=Reason.EXIT_CODE, message=summary.message)
 
 
-def _unsaid(main: Container, known: Ended, cause: Cause | None, *, stopped: bool) -> Ended | Machinery:
+def _unsaid(
+    main: Container, known: Ended, cause: Cause | None, *, stopped: bool, fault: Fault | None
+) -> Ended | Machinery:
     """Judge an ending without a summary: the exit code counts, and what Kubernetes says of it."""
     code = main.exit_code
     if code == 0:
         return replace(known, outcome=Outcome.SUCCESS)
     if stopped:
         return replace(known, outcome=Outcome.STOPPED, reason=Reason.STOPPED, message=f"stopped, exit code {code}")
+    if fault is not None:
+        return replace(known, reason=fault.reason, message=fault.message, fault=fault)
     if cause is not None:
         return _machinery(known, cause)
     if main.reason == "ContainerStatusUnknown":
         return _machinery(known, Cause(Reason.NODE_LOST, f"its node lost the container: {main.message}"))
     if main.reason == "OOMKilled":
         return replace(known, reason=Reason.OOM_KILLED, message="the container used more memory than its limit")
-    if main.reason in _NOT_STARTED:
+    if main.reason in NOT_STARTED:
         message = f"the container could not be started: {main.message}"
         return replace(known, reason=Reason.CONFIG_ERROR, message=message)
     if code is None:

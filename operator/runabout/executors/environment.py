@@ -1,8 +1,8 @@
 """A task's environment: which level wins, and how a variable is written into a pod.
 
-From weakest to strongest: container, task, staticEnvironment, environment, step. What always holds: of one name only
-the strongest level counts, wholly (a reference hides a weaker value even if what it refers to is optional and
-missing); a literal value arrives in the container byte for byte; a Secret's value is never read here.
+From weakest to strongest: container, task (with a variant's values), staticEnvironment, environment, step. What always
+holds: of one name only the strongest level counts, wholly (a reference hides a weaker value even if what it refers to
+is optional and missing); a literal value arrives in the container byte for byte; a Secret's value is never read here.
 """
 
 from collections.abc import Iterable, Mapping

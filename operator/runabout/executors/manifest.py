@@ -4,10 +4,21 @@ What always holds: what we need (owner, labels, annotations, volumes, variables)
 is in it; the same arguments give the same pod. What toolbox and pod agree on is in docs/internals/toolbox.md.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from runabout.executors import cloning
+from runabout.executors.containers import (
+    MAIN_CONTAINER,
+    MOUNT,
+    OWN_PREFIX,
+    PASSED_ON,
+    container_name,
+    containers_of,
+    is_privileged,
+    mapping,
+    user_mounts,
+)
 from runabout.executors.environment import checked, container_variable, environment, merged
 from runabout.executors.errors import InvalidPodError
 from runabout.executors.gatewayaccess import GatewayAccess, access_for, token_mount, token_volume
@@ -15,17 +26,16 @@ from runabout.executors.names import DOMAIN, MANAGED_BY_LABEL, PodKey, labels, p
 from runabout.executors.plan import Plan, plan
 from runabout.executors.podsettings import merged_settings
 from runabout.executors.security import container_security, container_user, needs_other_users, pod_security
+from runabout.executors.services import service_containers
 from runabout.records import EnvVar, RunConfig, TaskConfig
 from runabout.records.json import JsonObject
 
-__all__ = ["InvalidPodError", "PodManifest", "PodSettings", "pod_manifest"]
+__all__ = ["MAIN_CONTAINER", "InvalidPodError", "PodManifest", "PodSettings", "pod_manifest"]
 
 PLAN_ANNOTATION = f"{DOMAIN}/plan"
 MAIN_ANNOTATION = "kubectl.kubernetes.io/default-container"
 """Names the main container, for us and for kubectl, also where an admission webhook adds containers of its own."""
 KEEP_ANNOTATION = "cluster-autoscaler.kubernetes.io/safe-to-evict"
-MAIN_CONTAINER = "main"
-"""Name of the first container where its author gave none."""
 TOOLBOX_CONTAINER = "runabout-toolbox"
 BIN_VOLUME = "runabout-bin"
 PLAN_VOLUME = "runabout-plan"
@@ -37,15 +47,11 @@ MAX_PLAN = 1024 * 1024
 TOOLBOX_GRACE_SECONDS = 15
 """What the toolbox gets on top of the steps' grace period, to write the last output and the summary."""
 
-_MOUNT = "/runabout"
-_BIN = f"{_MOUNT}/bin"
-_PLAN = f"{_MOUNT}/plan"
+_BIN = f"{MOUNT}/bin"
+_PLAN = f"{MOUNT}/plan"
 _COPIED_RESOURCES = frozenset({"cpu", "memory", "ephemeral-storage"})
-_NOT_FOR_THE_FIRST = ("command", "args", "readiness")
-_PASSED_ON = ("imagePullPolicy", "resources")
 _OWN_LABELS = frozenset({MANAGED_BY_LABEL})
 _OWN_ANNOTATIONS = frozenset({MAIN_ANNOTATION, KEEP_ANNOTATION})
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +109,18 @@ def pod_manifest(
         name = pod_name(key)
     except ValueError as error:
         raise InvalidPodError(f"{where}.name: {error}") from error
-    container = _first_container(task, where)
+    containers = containers_of(task, where)
+    container = containers[0]
     own = merged_settings(
         ("the executor's pod", executor_pod),
         ("pod", config.pod),
-        (f"{where}.pod", _mapping(task.body.get("pod"), f"{where}.pod")),
+        (f"{where}.pod", mapping(task.body.get("pod"), f"{where}.pod")),
     )
     asked = task.body.get("user")
     user = container_user(container.get("user") if asked is None or asked == "" else asked)
+    environments = [
+        _variables(config, task, item, place, attempt=attempt, counter=counter) for place, item in enumerate(containers)
+    ]
     gateway = access_for(task, settings.gateway, where)
     made = plan(
         key,
@@ -118,7 +128,9 @@ def pod_manifest(
         user=user.text,
         grace_seconds=settings.grace_seconds,
         gateway=None if gateway is None else gateway.planned(),
+        environment=environments[0],
     )
+    logins = cloning.credentials(task)
     size = len(made.body.encode())
     if size > MAX_PLAN:
         raise InvalidPodError(
@@ -126,7 +138,7 @@ def pod_manifest(
             "a pod can be given; move long scripts into the repository or the image",
         )
     in_annotation = size <= MAX_ANNOTATION_PLAN
-    main = _container_name(container, where)
+    main = container_name(container, 0, where)
     ours = labels(key, run_name=config.name)
     metadata = {
         "name": name,
@@ -140,25 +152,35 @@ def pod_manifest(
         },
         "ownerReferences": [_owner(config)],
     }
+    privileged = [
+        is_privileged(
+            item,
+            f"{where}.containers[{place}]",
+            allowed=settings.allow_privileged,
+            restricted=settings.restricted,
+        )
+        for place, item in enumerate(containers)
+    ]
     first = {
         "name": main,
         "image": container["image"],
         "command": [f"{_BIN}/toolbox", "run", "--plan", f"{_PLAN}/{PLAN_FILE}"],
-        "env": _variables(config, task, container, attempt=attempt, counter=counter, made=made, where=where),
+        "env": [*environments[0], *made.variables],
         "volumeMounts": [
-            *_user_mounts(container, where),
+            *user_mounts(container, f"{where}.containers[0]"),
             *_own_mounts(),
+            *cloning.mounts(logins),
             *([token_mount()] if gateway is not None else []),
         ],
         "securityContext": container_security(
-            privileged=_privileged(task, container, settings, where),
+            privileged=privileged[0],
             restricted=settings.restricted,
             user=user,
             add=settings.add_capabilities,
             other_users=needs_other_users(task.body, user),
         ),
         "terminationMessagePolicy": "File",
-        **{passed: container[passed] for passed in _PASSED_ON if container.get(passed) is not None},
+        **{passed: container[passed] for passed in PASSED_ON if container.get(passed) is not None},
     }
     pod = {
         "apiVersion": "v1",
@@ -168,13 +190,24 @@ def pod_manifest(
             **_scheduling(own, task, where),
             "restartPolicy": "Never",
             "enableServiceLinks": False,
-            "automountServiceAccountToken": False,
+            "automountServiceAccountToken": own.get("automountServiceAccountToken") is True,
             "terminationGracePeriodSeconds": settings.grace_seconds + TOOLBOX_GRACE_SECONDS,
             "securityContext": pod_security(own.get("securityContext"), restricted=settings.restricted),
-            "initContainers": [_toolbox_container(container, settings)],
+            "initContainers": [
+                _toolbox_container(container, settings, clone=cloning.clones(task)),
+                *service_containers(
+                    containers,
+                    where,
+                    environments=environments,
+                    privileged=privileged,
+                    restricted=settings.restricted,
+                    add_capabilities=settings.add_capabilities,
+                ),
+            ],
             "containers": [first],
             "volumes": [
                 *_volumes(own, name if not in_annotation else None, where),
+                *cloning.volumes(logins),
                 *([token_volume()] if gateway is not None else []),
             ],
         },
@@ -187,53 +220,6 @@ def pod_manifest(
         pod=pod,
         config_map=None if in_annotation else _config_map(config, name, ours, made),
     )
-
-
-def _mapping(value: object, where: str) -> Mapping[str, object]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise InvalidPodError(f"{where}: expected an object, found {type(value).__name__}")
-    return value
-
-
-def _first_container(task: TaskConfig, where: str) -> Mapping[str, object]:
-    containers = task.body.get("containers")
-    if not isinstance(containers, list | tuple) or not containers:
-        raise InvalidPodError(f"{where}.containers: a task needs a container for its steps")
-    if len(containers) > 1:
-        raise InvalidPodError(f"{where}.containers[1]: services cannot be run yet; leave one container")
-    first = _mapping(containers[0], f"{where}.containers[0]")
-    if not isinstance(first.get("image"), str) or not first["image"]:
-        raise InvalidPodError(f"{where}.containers[0].image: an image is needed")
-    for key in _NOT_FOR_THE_FIRST:
-        if first.get(key):
-            raise InvalidPodError(
-                f"{where}.containers[0].{key}: the first container runs the steps; only services can have this",
-            )
-    return first
-
-
-def _container_name(container: Mapping[str, object], where: str) -> str:
-    name = container.get("name") or MAIN_CONTAINER
-    if not isinstance(name, str) or not _DNS_LABEL.fullmatch(name):
-        raise InvalidPodError(f"{where}.containers[0].name: {name!r} is no DNS label")
-    if name.startswith("runabout-"):
-        raise InvalidPodError(f"{where}.containers[0].name: {name} is reserved, choose one without `runabout-`")
-    return name
-
-
-def _privileged(task: TaskConfig, container: Mapping[str, object], settings: PodSettings, where: str) -> bool:
-    if not task.privileged and container.get("privileged") is not True:
-        return False
-    if not settings.allow_privileged:
-        raise InvalidPodError(f"{where}.containers[0].privileged: the executor does not allow privileged containers")
-    if settings.restricted:
-        raise InvalidPodError(
-            f"{where}.containers[0].privileged: the namespace enforces Pod Security `restricted`, "
-            "which forbids privileged containers; use another namespace",
-        )
-    return True
 
 
 def _free(given: object, taken: frozenset[str], where: str) -> dict[str, object]:
@@ -259,12 +245,13 @@ def _variables(
     config: RunConfig,
     task: TaskConfig,
     container: Mapping[str, object],
+    place: int,
     *,
     attempt: int,
     counter: int,
-    made: Plan,
-    where: str,
 ) -> list[dict[str, object]]:
+    """Return the variables of a container; those of the task are for the first one, whose steps they are made for."""
+    where = f"tasks[{task.name}]"
     built_in = (
         EnvVar("RUNABOUT_RUN_ID", config.id),
         EnvVar("RUNABOUT_RUN", config.name),
@@ -275,27 +262,13 @@ def _variables(
         EnvVar("RUNABOUT_ATTEMPT", str(attempt)),
     )
     theirs = merged(
-        environment(container.get("environment"), f"{where}.containers[0].environment"),
-        environment(task.body.get("environment"), f"{where}.environment"),
+        environment(container.get("environment"), f"{where}.containers[{place}].environment"),
+        environment(task.body.get("environment") if place == 0 else None, f"{where}.environment"),
+        checked((EnvVar(name, value) for name, value in task.values.items() if place == 0), f"{where}.matrix"),
         checked(config.static_environment, "staticEnvironment"),
         checked(config.environment, "environment"),
     )
-    return [*map(container_variable, (*built_in, *theirs)), *made.variables]
-
-
-def _user_mounts(container: Mapping[str, object], where: str) -> list[object]:
-    mounts = container.get("volumeMounts") or []
-    if not isinstance(mounts, list | tuple):
-        raise InvalidPodError(f"{where}.containers[0].volumeMounts: expected a list, found {type(mounts).__name__}")
-    for index, mount in enumerate(mounts):
-        path = mount.get("mountPath") if isinstance(mount, Mapping) else None
-        parts = [part for part in str(path or "").split("/") if part not in {"", "."}]
-        if not parts or parts[0] == _MOUNT.strip("/") or parts == ["dev", "termination-log"]:
-            raise InvalidPodError(
-                f"{where}.containers[0].volumeMounts[{index}].mountPath: {path!r} cannot be used; "
-                f"{_MOUNT} and /dev/termination-log are Runabout's own, choose another path",
-            )
-    return list(mounts)
+    return [*map(container_variable, (*built_in, *theirs))]
 
 
 def _own_mounts() -> list[dict[str, object]]:
@@ -310,8 +283,10 @@ def _volumes(own: Mapping[str, object], config_map: str | None, where: str) -> l
     volumes: list[object] = list(theirs) if isinstance(theirs, Sequence) else []
     for volume in volumes:
         name = volume.get("name") if isinstance(volume, Mapping) else None
-        if str(name).startswith("runabout-"):
-            raise InvalidPodError(f"{where}.pod.volumes: the name {name} is reserved, choose one without `runabout-`")
+        if str(name).startswith(OWN_PREFIX):
+            raise InvalidPodError(
+                f"{where}.pod.volumes: the name {name} is reserved, choose one without `{OWN_PREFIX}`"
+            )
     plan_source: dict[str, object] = (
         {"configMap": {"name": config_map}}
         if config_map is not None
@@ -326,7 +301,7 @@ def _volumes(own: Mapping[str, object], config_map: str | None, where: str) -> l
     return [*volumes, {"name": BIN_VOLUME, "emptyDir": {}}, {"name": PLAN_VOLUME, **plan_source}]
 
 
-def _toolbox_container(container: Mapping[str, object], settings: PodSettings) -> dict[str, object]:
+def _toolbox_container(container: Mapping[str, object], settings: PodSettings, *, clone: bool) -> dict[str, object]:
     """Return the init container; it asks for what the main one asks for, which a pod has to have anyway.
 
     So it never makes a pod larger, and a quota that demands requests and limits is met where the task meets it.
@@ -335,7 +310,7 @@ def _toolbox_container(container: Mapping[str, object], settings: PodSettings) -
         "name": TOOLBOX_CONTAINER,
         "image": settings.toolbox_image,
         "imagePullPolicy": settings.toolbox_pull_policy,
-        "command": ["/toolbox", "install", _BIN],
+        "command": ["/toolbox", "install", _BIN, *([cloning.INSTALL] if clone else [])],
         "volumeMounts": [{"name": BIN_VOLUME, "mountPath": _BIN}],
         "securityContext": container_security(
             privileged=False, restricted=True, user=container_user("65532:65532"), add=(), other_users=False

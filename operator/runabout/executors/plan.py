@@ -4,12 +4,14 @@ What always holds: the steps of the plan are the task's, in their order; a step'
 becomes a variable of the container, which Kubernetes fills, and the plan only names it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import orjson
 
-from runabout.executors.environment import container_variable, environment, merged
+from runabout.executors import cloning, results
+from runabout.executors.environment import container_variable, merged
+from runabout.executors.environment import environment as level
 from runabout.executors.errors import InvalidPodError
 from runabout.executors.names import PodKey
 from runabout.records import EnvVar, TaskConfig
@@ -17,6 +19,13 @@ from runabout.records import EnvVar, TaskConfig
 VERSION = 1
 STEP_KINDS = ("run", "clone", "saveToWorkspace", "restoreWorkspace", "saveCache", "restoreCache")
 _TEXTS = ("shell", "workingDir", "user")
+_ARCHIVES = {
+    "saveToWorkspace": ("contents",),
+    "restoreWorkspace": ("destDir",),
+    "saveCache": ("key", "contents"),
+    "restoreCache": ("keys", "destDir"),
+}
+"""The kinds that save or restore files, and what they have besides what all steps have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +48,12 @@ def plan(
     user: str,
     grace_seconds: int,
     gateway: Mapping[str, str] | None = None,
+    environment: Iterable[Mapping[str, object]] = (),
 ) -> Plan:
     """Return the plan of one attempt; `user` is what the container asks for by name, the task's own is stronger.
 
-    `gateway` is how the toolbox reaches it, where a step needs it.
+    `gateway` is how the toolbox reaches it, where a step needs it. `environment` is the container's, apart from the
+    steps' own: the toolbox masks what comes from Secrets there.
 
     Raises:
         InvalidPodError: a step is of no kind that can be run, or has an invalid environment.
@@ -57,14 +68,25 @@ def plan(
     }
     if task.timeout_seconds:
         content["timeoutSeconds"] = task.timeout_seconds
+    codes = task.body.get("skipRestOnExitCodes")
+    if codes:
+        content["skipRestOnExitCodes"] = codes
     if user:
         content["user"] = user
     if gateway is not None:
         content["gateway"] = dict(gateway)
     content.update(_texts(task.body, f"tasks[{key.task}]"))
+    wanted = results.planned(task.body)
+    if wanted:
+        content["results"] = wanted
+    logins = cloning.credentials(task)
     content["steps"] = [
-        _step(step, index, variables, f"tasks[{key.task}].steps[{index}]") for index, step in enumerate(_steps(task))
+        _step(step, index, variables, logins, f"tasks[{key.task}].steps[{index}]")
+        for index, step in enumerate(_steps(task))
     ]
+    secrets = [variable["name"] for variable in (*environment, *variables) if _is_secret(variable)]
+    if secrets:
+        content["secrets"] = secrets
     return Plan(body=orjson.dumps(content).decode(), variables=tuple(variables))
 
 
@@ -85,31 +107,56 @@ def _name(step: Mapping[str, object], index: int) -> str:
     return name if isinstance(name, str) and name else f"{_kind(step) or 'step'}-{index + 1}"
 
 
-def _step(step: Mapping[str, object], index: int, variables: list[dict[str, object]], where: str) -> dict[str, object]:
+def _step(
+    step: Mapping[str, object],
+    index: int,
+    variables: list[dict[str, object]],
+    logins: tuple[str, ...],
+    where: str,
+) -> dict[str, object]:
     kind = _kind(step)
     if kind is None:
         raise InvalidPodError(f"{where}: expected exactly one of {', '.join(STEP_KINDS)}")
-    if kind != "run":
+    planned: dict[str, object] = {"name": _name(step, index), "kind": kind, **_texts(step, where)}
+    if kind == "run":
+        command = step["run"]
+        if not isinstance(command, str):
+            raise InvalidPodError(f"{where}.run: expected a text, found {type(command).__name__}")
+        planned["command"] = results.in_script(command)
+    elif kind == cloning.KIND:
+        planned["clone"] = cloning.planned(step[kind], logins, f"{where}.{kind}")
+    elif kind in _ARCHIVES:
+        planned |= _archive(step[kind], _ARCHIVES[kind], f"{where}.{kind}")
+    else:
         raise InvalidPodError(f"{where}.{kind}: steps of this kind cannot be run yet; use a run step")
-    command = step["run"]
-    if not isinstance(command, str):
-        raise InvalidPodError(f"{where}.run: expected a text, found {type(command).__name__}")
-    planned: dict[str, object] = {"name": _name(step, index), "kind": kind, "command": command, **_texts(step, where)}
     timeout = step.get("timeoutSeconds")
     if isinstance(timeout, int) and timeout > 0:
         planned["timeoutSeconds"] = timeout
-    own = merged(environment(step.get("environment"), f"{where}.environment"))
+    own = merged(level(step.get("environment"), f"{where}.environment"))
     if own:
         planned["environment"] = [_variable(variable, variables) for variable in own]
     return planned
 
 
+def _archive(source: object, fields: tuple[str, ...], where: str) -> dict[str, object]:
+    if not isinstance(source, Mapping):
+        raise InvalidPodError(f"{where}: expected an object, found {type(source).__name__}")
+    return {field: source[field] for field in fields if source.get(field) is not None}
+
+
 def _variable(variable: EnvVar, variables: list[dict[str, object]]) -> dict[str, object]:
     if variable.value_from is None:
-        return {"name": variable.name, "value": variable.value or ""}
+        value = variable.value or ""
+        filled = {"results": True} if results.references_in(value) else {}
+        return {"name": variable.name, "value": value, **filled}
     name = f"RUNABOUT_ENV_{len(variables)}"
     variables.append(container_variable(variable, name=name))
     return {"name": variable.name, "from": name}
+
+
+def _is_secret(variable: Mapping[str, object]) -> bool:
+    source = variable.get("valueFrom")
+    return isinstance(source, Mapping) and "secretKeyRef" in source
 
 
 def _texts(source: Mapping[str, object], where: str) -> dict[str, object]:

@@ -15,6 +15,7 @@ NAMED = frozenset({"imagePullSecrets", "volumes"})
 SUMS = frozenset({"tolerations"})
 SCALARS = frozenset({"serviceAccountName", "priorityClassName", "runtimeClassName"})
 OBJECTS = frozenset({"affinity"})
+SWITCHES = frozenset({"automountServiceAccountToken"})
 
 
 def merged_settings(*levels: tuple[str, JsonObject]) -> dict[str, object]:
@@ -43,13 +44,14 @@ def _laid_over(weaker: object, key: str, value: object, where: str) -> object:
             if item not in known:
                 known.append(item)
         return known
-    if key in SCALARS:
-        if not isinstance(value, str):
-            raise InvalidPodError(f"{where}: expected a text, found {type(value).__name__}")
+    if key in SCALARS | SWITCHES:
+        kind, word = (str, "a text") if key in SCALARS else (bool, "true or false")
+        if not isinstance(value, kind):
+            raise InvalidPodError(f"{where}: expected {word}, found {type(value).__name__}")
         return value
     if key in OBJECTS:
         return dict(_map(value, where))
-    known_keys = ", ".join(sorted(MAPS | NAMED | SUMS | SCALARS | OBJECTS))
+    known_keys = ", ".join(sorted(MAPS | NAMED | SUMS | SCALARS | OBJECTS | SWITCHES))
     raise InvalidPodError(f"{where}: there is no such pod setting; there are {known_keys}")
 
 

@@ -1,13 +1,14 @@
 """A pod's status as types: what observing reads, and nothing else. A pod of any shape can be read, none raises.
 
 What always holds: a message is on one line and bounded, except the main container's termination message, which is
-bounded only; viewing what :mod:`runabout.executors.trim` leaves of a pod gives the same view.
+bounded only; of what an init container said last, the end is kept; viewing what :mod:`runabout.executors.trim` leaves
+of a pod gives the same view.
 
 Times are milliseconds since 1970; a time that is missing or no time is None.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -20,15 +21,35 @@ MAX_TERMINATION_MESSAGE = 4_096
 """Characters; the kubelet's own limit in bytes."""
 CONDITIONS = frozenset({"PodScheduled", "DisruptionTarget", "Ready"})
 """The kinds of conditions that are looked at."""
-MAX_OTHER_INITS = 7
-"""Init containers that are not ours; admission webhooks seldom add more than two."""
+MAX_LAST_LINES = 600
+"""Characters kept of what a container wrote before it ended."""
+MAX_OTHER_INITS = 22
+"""Init containers beside the toolbox: fifteen services, and what admission webhooks add, seldom more than two."""
 
 _NOTHING: JsonObject = {}
 
 
 @dataclass(frozen=True, slots=True)
+class Death:
+    """How a container ended that was, or may be, started again; `message` is what it wrote last."""
+
+    reason: str
+    message: str
+    exit_code: int | None
+    started: int | None
+    ended: int | None
+
+
+_NO_DEATH = Death("", "", None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
-    """The state of one container; `state` is None where the kubelet has said nothing yet."""
+    """The state of one container; `state` is None where the kubelet has said nothing yet.
+
+    The last two are told of init containers only: `is_ready` whether those after it may begin, `died` how it ended
+    last, whatever it does now.
+    """
 
     name: str
     state: Literal["waiting", "running", "terminated"] | None = None
@@ -38,6 +59,8 @@ class Container:
     started: int | None = None
     ended: int | None = None
     restarts: int = 0
+    is_ready: bool = False
+    died: Death | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +91,10 @@ class PodView:
     other_inits: tuple[Container, ...]
     conditions: tuple[PodCondition, ...]
 
+    def init(self, name: str) -> Container:
+        """Return the service, or other init container, of that name; one that says nothing if there is none."""
+        return next((each for each in self.other_inits if each.name == name), Container(name))
+
     def condition(self, kind: str) -> PodCondition | None:
         """Return the condition of that kind, if the pod has it."""
         return next((condition for condition in self.conditions if condition.kind == kind), None)
@@ -82,7 +109,7 @@ class PodView:
 def pod_view(pod: JsonObject) -> PodView:
     """Return what `pod` says."""
     metadata, spec, status = mapping(pod.get("metadata")), mapping(pod.get("spec")), mapping(pod.get("status"))
-    inits = [_container(item) for item in items(status.get("initContainerStatuses"))]
+    inits = [_init(item) for item in items(status.get("initContainerStatuses"))]
     return PodView(
         phase=text(status.get("phase")),
         reason=text(status.get("reason")),
@@ -128,6 +155,16 @@ def shortened(message: str) -> str:
         return line
     half = (MAX_MESSAGE - 3) // 2
     return f"{line[:half].rstrip()} … {line[-half:].lstrip()}"
+
+
+def last_lines(written: str) -> str:
+    """Return the last lines of what a container wrote, on one line, from the beginning of a line if there is one."""
+    line = " | ".join(filter(None, (" ".join(each.split()) for each in written.splitlines())))
+    if len(line) <= MAX_LAST_LINES:
+        return line
+    kept = line[-(MAX_LAST_LINES - 2) :]
+    begin = kept.find(" | ")
+    return f"… {(kept[begin + 3 :] if 0 <= begin < len(kept) // 2 else kept).strip()}"
 
 
 def milliseconds(value: object) -> int | None:
@@ -186,6 +223,31 @@ def _container(raw: JsonObject, *, whole: bool = False) -> Container:
             restarts=_number(raw.get("restartCount")) or 0,
         )
     return Container(name=text(raw.get("name")), restarts=_number(raw.get("restartCount")) or 0)
+
+
+def _init(raw: JsonObject) -> Container:
+    """Return the state of an init container, services among them, with its last end."""
+    made = _container(raw)
+    ended = made.state == "terminated"
+    now = mapping(mapping(raw.get("state")).get("terminated"))
+    before = mapping(mapping(raw.get("lastState")).get("terminated"))
+    return replace(
+        made,
+        message=last_lines(text(now.get("message"))) if ended else made.message,
+        is_ready=raw.get("started") is True,
+        died=_death(before) or (_death(now) if ended else None),
+    )
+
+
+def _death(detail: JsonObject) -> Death | None:
+    made = Death(
+        reason=text(detail.get("reason")),
+        message=last_lines(text(detail.get("message"))),
+        exit_code=_number(detail.get("exitCode")),
+        started=milliseconds(detail.get("startedAt")),
+        ended=milliseconds(detail.get("finishedAt")),
+    )
+    return made if made != _NO_DEATH else None
 
 
 def _condition(raw: JsonObject) -> PodCondition:

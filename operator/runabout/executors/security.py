@@ -1,7 +1,8 @@
 """What a task's containers may do: everything that Pod Security `restricted` asks for, always.
 
-Two exceptions. runAsNonRoot is set only where the namespace enforces it, since most images run as root. And a container
-whose steps run as other users keeps the few capabilities without which changing users is impossible.
+Three exceptions. runAsNonRoot is set only where the namespace enforces it, since most images run as root. A container
+whose steps run as other users keeps the few capabilities without which changing users is impossible. And services keep
+those with which their images begin (`services.py`).
 """
 
 import re

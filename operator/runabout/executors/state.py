@@ -43,6 +43,19 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """Why an attempt that still runs, or waits, cannot come to a good end: its own failure, never the machinery's.
+
+    `service` is the one whose failure it is; `told` says that `message` has what that one wrote last.
+    """
+
+    reason: Reason
+    message: str
+    service: str | None = None
+    told: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Absent:
     """There is no such pod, and none was seen."""
 
@@ -52,22 +65,29 @@ class Pending:
     """The main container has not started. `message` is for people; `since` is when this wait began.
 
     `look_again` is when time alone can change the answer: observe again then, even if the pod says nothing new.
+    `fault` is set where the pod has to be ended because of it, gracefully, then by force; see `Running`.
     """
 
     reason: Reason
     message: str
     since: int
     look_again: int | None = None
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The main container runs; `reason` is set while something is ending it (Stopping, PodDeleted, NodeLost…)."""
+    """The main container runs; `reason` is set while something is ending it (Stopping, PodDeleted, NodeLost…).
+
+    `fault` is set where the caller has to end it. Nothing is decided by that: the attempt ends with its container, and
+    one that ends well by itself meanwhile has ended well.
+    """
 
     since: int
     reason: Reason | None = None
     message: str = ""
     look_again: int | None = None
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +96,8 @@ class Ended:
 
     `reason` is None exactly for a success. `steps` is empty where there is no summary that can be trusted: then only
     `exit_code` counts, None if not even that is known. A lost node is the only failure of the machinery here: another
-    attempt could be executed beside this one. `summary` has what the end of the log is checked against.
+    attempt could be executed beside this one. `summary` has what the end of the log is checked against, `fault` is what
+    explains the end, where anything beside the steps does.
     """
 
     outcome: Outcome
@@ -88,6 +109,7 @@ class Ended:
     steps: tuple[StepState, ...] = ()
     summary: Summary | None = None
     cleanup: Cleanup = Cleanup.NONE
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ class EndReason(StrEnum):
     USER_NOT_PERMITTED = "UserNotPermitted"
     WORKING_DIR = "WorkingDir"
     CANNOT_START = "CannotStart"
+    MISSING_RESULT = "MissingResult"
     INTERNAL = "Internal"
 
 
@@ -96,7 +97,7 @@ def parse_summary(text: str, *, nonce: str | None, exit_code: int | None, steps:
 
 _Count = Annotated[int, Field(ge=0, lt=1 << 53)]
 _ExitCode = Annotated[int, Field(ge=0, le=255)]
-_State = Literal["success", "failed", "stopped", "notstarted"]
+_State = Literal["success", "failed", "stopped", "notstarted", "skipped"]
 _Row = tuple[_State, _ExitCode, _Count, _Count, _Count]
 
 
@@ -117,6 +118,6 @@ class _Wire(BaseModel):
 def _step(row: _Row, start: int) -> StepSummary:
     state, exit_code, size, started, ended = row
     status = Status(state)
-    if status == Status.NOTSTARTED:
+    if status in (Status.NOTSTARTED, Status.SKIPPED):
         return StepSummary(status, None, 0, None, None)
     return StepSummary(status, exit_code, size, start + started, start + ended)

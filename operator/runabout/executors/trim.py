@@ -11,6 +11,7 @@ from runabout.executors.podview import (
     MAX_OTHER_INITS,
     MAX_TERMINATION_MESSAGE,
     items,
+    last_lines,
     main_container,
     mapping,
     shortened,
@@ -42,7 +43,7 @@ def trim_pod(pod: JsonObject) -> JsonObject:
     said["conditions"] = [
         _condition(item) for item in items(status.get("conditions")) if item.get("type") in CONDITIONS
     ]
-    inits = [_container(item, whole=False) for item in items(status.get("initContainerStatuses"))]
+    inits = [_init(item) for item in items(status.get("initContainerStatuses"))]
     ours = [item for item in inits if item["name"] == TOOLBOX_CONTAINER][:1]
     others = [item for item in inits if item["name"] != TOOLBOX_CONTAINER][:MAX_OTHER_INITS]
     said["initContainerStatuses"] = ours + others
@@ -65,6 +66,26 @@ def _condition(raw: JsonObject) -> JsonObject:
     if message:
         kept["message"] = message
     return kept
+
+
+def _init(raw: JsonObject) -> JsonObject:
+    """Return an init container with its last end; services are such containers."""
+    kept: dict[str, object] = dict(_container(raw, whole=False))
+    ended = _end(mapping(mapping(raw.get("state")).get("terminated")))
+    if "terminated" in mapping(kept.get("state")):
+        kept["state"] = {"terminated": ended}
+    if raw.get("started") is True:
+        kept["started"] = True
+    before = _end(mapping(mapping(raw.get("lastState")).get("terminated")))
+    if before:
+        kept["lastState"] = {"terminated": before}
+    return kept
+
+
+def _end(detail: JsonObject) -> JsonObject:
+    said = {key: detail[key] for key in _DETAILS if key in detail}
+    message = last_lines(text(detail.get("message")))
+    return {**said, "message": message} if message else said
 
 
 def _container(raw: JsonObject, *, whole: bool) -> JsonObject:

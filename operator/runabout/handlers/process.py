@@ -21,7 +21,7 @@ from runabout.control.variables import read_settings
 from runabout.datamanager import Refused, StoreError
 from runabout.handlers.shell import WatchError, watch
 from runabout.kube.connection import NoClusterError, connect
-from runabout.ost import ObservedStore, OstError, open_ost
+from runabout.ost import ObjectStore, ObservedStore, OstError, Waits, open_ost
 
 EXIT_SETTINGS = 2
 EXIT_STORE = 3
@@ -86,7 +86,9 @@ async def _main(settings: Settings) -> None:
     await connect_etcd(settings).close()  # its settings are refused before anything begins
     gateway_access(settings)  # as well
     metrics = Metrics()
-    ost = await open_ost(ost_settings(settings))
+    ost = await _open_ost(settings, stop)
+    if ost is None:
+        return
     try:
         settings.scratch_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -102,6 +104,22 @@ async def _main(settings: Settings) -> None:
         await operator.run(stop)
     finally:
         await ost.close()
+
+
+async def _open_ost(settings: Settings, stop: asyncio.Event) -> ObjectStore | None:
+    """Return the object storage, None if `stop` was set while it was waited for; raises what `open_ost` does."""
+    opening = asyncio.create_task(open_ost(ost_settings(settings), waits=Waits(_wait)))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return opening.result() if opening.done() else None
+    finally:
+        opening.cancel()
+        stopping.cancel()
+
+
+def _wait(what: str) -> None:
+    structlog.get_logger(__name__).warning("the object storage is waited for", what=what)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -11,9 +11,11 @@ from runabout.kube.wire import Stream, WireError
 
 @asynccontextmanager
 async def container_log(
-    session: Session, namespace: str, pod: str, container: str, *, follow: bool
+    session: Session, namespace: str, pod: str, container: str, *, follow: bool, previous: bool = False
 ) -> AsyncIterator[AsyncIterator[bytes]]:
     """Open a log at its beginning; its bytes come in pieces, with `follow` until the container ends.
+
+    With `previous` it is that of the container that ran before in the same place.
 
     Raises:
         NotFoundError: no such pod. InvalidError: the container has not started. UnavailableError: no node answers, or
@@ -22,6 +24,8 @@ async def container_log(
     query = {"container": container}
     if follow:
         query["follow"] = "true"
+    if previous:
+        query["previous"] = "true"
     path = PODS.path(namespace, pod, "log")
     async with session.stream(path, query, quiet_seconds=None if follow else 60) as stream:
         yield _pieces(stream, path)

@@ -34,6 +34,7 @@ from runabout.ost.store import (
     SignedRequest,
     iterate,
 )
+from runabout.ost.waits import Waits
 
 __all__ = [
     "MAX_PAGE",
@@ -62,6 +63,7 @@ __all__ = [
     "SizeMismatchError",
     "UnavailableError",
     "UnsuitableError",
+    "Waits",
     "WriteFailedError",
     "iterate",
     "open_ost",

@@ -125,12 +125,12 @@ class Bucket:
         }
         if create_only:
             request["IfNoneMatch"] = "*"
-        with _translating(self._what("writing", key)):
+        with _translating(self.what("writing", key)):
             self._client.put_object(**request)
 
     def head(self, key: str) -> Head:
         """Describe an object."""
-        with _translating(self._what("looking at", key)):
+        with _translating(self.what("looking at", key)):
             answer = self._client.head_object(Bucket=self._bucket, Key=self._prefix + key)
         info = ObjectInfo(key, answer["ContentLength"], answer["LastModified"])
         return Head(info, answer["Metadata"].get(WRITE_ID, ""), answer["ETag"])
@@ -141,7 +141,7 @@ class Bucket:
         Raises:
             ChangedError: there is another version now, or none.
         """
-        what = self._what("reading", key)
+        what = self.what("reading", key)
         if span.length == 0:
             return self._nothing(key, what)
         partial = span.start > 0 or span.length is not None
@@ -171,7 +171,7 @@ class Bucket:
 
     def delete(self, key: str) -> None:
         """Remove an object."""
-        with _translating(self._what("deleting", key)):
+        with _translating(self.what("deleting", key)):
             self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
 
     def page(self, prefix: str, *, after: str, limit: int, token: str | None) -> tuple[list[ObjectInfo], str | None]:
@@ -185,7 +185,7 @@ class Bucket:
             request["ContinuationToken"] = token
         elif after:
             request["StartAfter"] = self._prefix + after
-        with _translating(self._what("listing", prefix)):
+        with _translating(self.what("listing", prefix)):
             answer = self._client.list_objects_v2(**request)
         found = [
             ObjectInfo(each["Key"].removeprefix(self._prefix), each["Size"], each["LastModified"])
@@ -202,7 +202,7 @@ class Bucket:
             checksum = base64.b64encode(put.sha256).decode()
             headers = {"x-amz-checksum-sha256": checksum}
             asked |= {"ContentLength": put.size, "ChecksumSHA256": checksum}
-        with _translating(self._what("signing a URL for", key)):
+        with _translating(self.what("signing a URL for", key)):
             url = self._client.generate_presigned_url(
                 "get_object" if put is None else "put_object", Params=asked, ExpiresIn=expires_seconds
             )
@@ -210,7 +210,7 @@ class Bucket:
 
     def begin_upload(self, key: str, *, write_id: str) -> str:
         """Begin an object that comes in parts, and return the upload's id."""
-        with _translating(self._what("writing", key)):
+        with _translating(self.what("writing", key)):
             answer = self._client.create_multipart_upload(
                 Bucket=self._bucket, Key=self._prefix + key, Metadata={WRITE_ID: write_id}
             )
@@ -218,7 +218,7 @@ class Bucket:
 
     def put_part(self, key: str, upload: str, number: int, body: bytes) -> str:
         """Store a part, and return its tag."""
-        with _translating(self._what("writing", key)):
+        with _translating(self.what("writing", key)):
             answer = self._client.upload_part(
                 Bucket=self._bucket,
                 Key=self._prefix + key,
@@ -239,12 +239,12 @@ class Bucket:
         }
         if create_only:
             request["IfNoneMatch"] = "*"
-        with _translating(self._what("writing", key)):
+        with _translating(self.what("writing", key)):
             self._client.complete_multipart_upload(**request)
 
     def abort_upload(self, key: str, upload: str) -> None:
         """Drop an upload and its parts."""
-        with _translating(self._what("giving up writing", key)):
+        with _translating(self.what("giving up writing", key)):
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._prefix + key, UploadId=upload)
 
     def close(self) -> None:
@@ -255,7 +255,8 @@ class Bucket:
         head = self.head(key)
         return Body(head.info, head.etag, 0, None, what)
 
-    def _what(self, verb: str, key: str) -> str:
+    def what(self, verb: str, key: str) -> str:
+        """Say what is done, for errors and for who waits for it."""
         return f"{verb} {shown(self._prefix + key)} in {self.name}"
 
 

@@ -8,8 +8,8 @@ link and rename.
 import errno
 import os
 import stat as modes
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, MutableSequence, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -44,6 +44,7 @@ from runabout.ost.store import (
     shown,
     text_bytes,
 )
+from runabout.ost.waits import Waits
 from runabout.ost.walk import page
 from runabout.ost.workers import Workers
 
@@ -77,11 +78,12 @@ class _Reader:
 class PosixObjectStore:
     """An :class:`ObjectStore` in `base`, which `probe` makes ready for use."""
 
-    def __init__(self, base: Path, *, threads: int = 16, timeout: float = 30.0) -> None:
+    def __init__(self, base: Path, *, threads: int = 16, timeout: float = 30.0, waits: Waits | None = None) -> None:
         self._base = base
         self._root = base / "objects"
         self._tmp = base / "tmp"
         self._workers = Workers("ost-posix", threads=threads, timeout=timeout)
+        self._waits = waits or Waits()
 
     async def read(self, key: str, range: ByteRange = WHOLE) -> bytes:  # noqa: A002 - the port's word
         """See `ObjectStore.read`."""
@@ -164,10 +166,17 @@ class PosixObjectStore:
     async def probe(self) -> None:
         """See `ObjectStore.probe`."""
         name = f"the object storage's directory {self._base}"
+        made: list[Path] = []
         try:
-            await self._workers.run(self._prepare, f"preparing {name}")
+            with self._waits.on(f"preparing {name}"):
+                await self._workers.run(partial(self._prepare, made), f"preparing {name}")
             newest = await probe_store(self, name)
-        except (OSError, DeniedError) as error:
+        except UnavailableError:
+            raise  # what was made stays: nothing is known of it
+        except (OSError, OstError) as error:
+            await self._workers.run(partial(_remove_empty, made), f"giving up {name}")
+            if not isinstance(error, OSError | DeniedError):
+                raise
             raise UnsuitableError(
                 f"{name} cannot be used ({error}): make it a directory that user {os.geteuid()} may write"
             ) from error
@@ -178,11 +187,18 @@ class PosixObjectStore:
         """See `ObjectStore.close`."""
         self._workers.close()
 
-    def _prepare(self) -> None:
+    def _prepare(self, made: MutableSequence[Path]) -> None:
+        """Make the folders; those that were not there are added to `made`, also if this fails."""
         if not self._base.is_absolute() or len(os.fsencode(self._base)) > LONGEST_BASE:
             raise UnsuitableError(f"{self._base} is no absolute path of at most {LONGEST_BASE} bytes")
-        for folder in (self._root, self._tmp):
-            folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        for folder in (*reversed(self._base.parents), self._base, self._root, self._tmp):
+            if not folder.is_dir():
+                try:
+                    folder.mkdir(mode=0o750 if folder in (self._root, self._tmp) else 0o777)
+                    made.append(folder)
+                except FileExistsError:
+                    if not folder.is_dir():
+                        raise
         sync_folders(self._root, self._base)
 
     def _write_whole(self, target: Path, data: bytes, *, persist: bool, create_only: bool) -> bool:
@@ -252,7 +268,8 @@ class PosixObjectStore:
             except OSError as error:
                 raise self._translate(error, what, failed) from error
 
-        return await self._workers.run(translated, what)
+        with self._waits.on(f"{what} in {self._base}"):
+            return await self._workers.run(translated, what)
 
     def _translate(self, error: OSError, what: str, failed: type[OstError]) -> OstError:
         said = f"{what} in {self._base}: {error.strerror or error}"
@@ -270,6 +287,13 @@ class PosixObjectStore:
             case errno.EIO | errno.EUCLEAN:
                 return failed(f"{said}; check the disk")
         return UnavailableError(said)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders, the last one first, as long as they are empty."""
+    with suppress(OSError):
+        for each in reversed(folders):
+            each.rmdir()
 
 
 def _info(key: str, status: os.stat_result) -> ObjectInfo:

@@ -1,10 +1,11 @@
 """What every store must show before it is trusted: it is tried, not believed."""
 
+import asyncio
 import contextlib
 import uuid
 from datetime import datetime, timedelta
 
-from runabout.ost.errors import AlreadyExistsError, NotFoundError, OstError, UnsuitableError
+from runabout.ost.errors import AlreadyExistsError, NotFoundError, OstError, UnavailableError, UnsuitableError
 from runabout.ost.store import ByteRange, ObjectStore
 
 PROBES = "probe/"
@@ -21,6 +22,7 @@ async def probe_store(store: ObjectStore, name: str) -> datetime:
     """
     token = uuid.uuid4().hex
     small, capital = f"{PROBES}{token}-a", f"{PROBES}{token}-A"
+    made: tuple[str, ...] = (small, capital)
     try:
         await store.write(small, b"first", create_only=True)
         if await _creates(store, small):
@@ -40,9 +42,13 @@ async def probe_store(store: ObjectStore, name: str) -> datetime:
             raise UnsuitableError(f"{name} still has an object that was deleted")
         now = found[0].modified
         await _remove_leftovers(store, now)
+    except (UnavailableError, asyncio.CancelledError):
+        made = ()  # each would be waited for as long again; a later probe finds them
+        raise
+    else:
         return now
     finally:
-        for key in (small, capital):
+        for key in made:
             with contextlib.suppress(OstError):
                 await store.delete(key)
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from runabout.ost.errors import RetryableOstError
+from runabout.ost.waits import Wait
 
 T = TypeVar("T")
 
@@ -19,8 +20,10 @@ def delay(attempt: int) -> float:
     return random.uniform(bound / 10, bound)  # noqa: S311 - jitter, not a secret
 
 
-async def retried(call: Callable[[bool], Awaitable[T]], *, seconds: float) -> T:
+async def retried(call: Callable[[bool], Awaitable[T]], *, seconds: float, wait: Wait | None = None) -> T:
     """Return what `call` returns; it is told whether an earlier attempt may have had an effect.
+
+    `wait` is told how an attempt failed.
 
     Raises:
         RetryableOstError: the last attempt's, when the next one would begin after `seconds`.
@@ -32,7 +35,9 @@ async def retried(call: Callable[[bool], Awaitable[T]], *, seconds: float) -> T:
         attempt += 1
         try:
             return await call(attempt > 1)
-        except RetryableOstError:
+        except RetryableOstError as error:
+            if wait is not None:
+                wait.failed = error
             pause = delay(attempt)
             if loop.time() + pause >= deadline:
                 raise

@@ -8,7 +8,7 @@ import asyncio
 import math
 import re
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import pairwise
@@ -44,6 +44,7 @@ from runabout.ost.store import (
     shown,
     text_bytes,
 )
+from runabout.ost.waits import Waits
 from runabout.ost.workers import Workers
 
 T = TypeVar("T")
@@ -80,7 +81,7 @@ class _Reader:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while self._at < self._end:
-            piece = await retried(self._piece, seconds=self._store.retry_seconds)
+            piece = await self._store.repeated(self._piece, self.body.what)
             self._at += len(piece)
             yield piece
 
@@ -99,15 +100,16 @@ class _Reader:
 class S3ObjectStore:
     """An :class:`ObjectStore` in one bucket. Use `connect`."""
 
-    def __init__(self, bucket: Bucket, workers: Workers, *, prefix: str, retry_seconds: float) -> None:
+    def __init__(self, bucket: Bucket, workers: Workers, *, prefix: str, retry_seconds: float, waits: Waits) -> None:
         self.bucket = bucket
         self.retry_seconds = retry_seconds
         self._workers = workers
+        self._waits = waits
         self._room = MAX_KEY_BYTES - len(prefix.encode())
         self._large = asyncio.Semaphore(LARGE_WRITES)
 
     @classmethod
-    async def connect(cls, where: S3Place, settings: OstSettings) -> "S3ObjectStore":
+    async def connect(cls, where: S3Place, settings: OstSettings, waits: Waits | None = None) -> "S3ObjectStore":
         """Return the store; no request is made yet.
 
         Raises:
@@ -119,7 +121,7 @@ class S3ObjectStore:
         except BaseException:
             workers.close()
             raise
-        return cls(bucket, workers, prefix=where.prefix, retry_seconds=settings.retry_seconds)
+        return cls(bucket, workers, prefix=where.prefix, retry_seconds=settings.retry_seconds, waits=waits or Waits())
 
     async def read(self, key: str, range: ByteRange = WHOLE) -> bytes:  # noqa: A002 - the port's word
         """See `ObjectStore.read`."""
@@ -135,7 +137,7 @@ class S3ObjectStore:
                 raise UnavailableError(f"{body.what}: {len(data)} of {body.length} bytes came")
             return data
 
-        data = await self._retried(call)
+        data = await self._retried(call, "reading", key)
         if range.length is not None and len(data) > range.length:
             raise CorruptError(f"reading {shown(key)} in {self.bucket.name}: more came than was asked for")
         return data
@@ -144,7 +146,7 @@ class S3ObjectStore:
     async def open(self, key: str, range: ByteRange = WHOLE) -> AsyncIterator[ObjectReader]:  # noqa: A002 - as above
         """See `ObjectStore.open`."""
         self._check(key)
-        reader = _Reader(self, await self._retried(partial(self.bucket.get, key, range)), range)
+        reader = _Reader(self, await self._retried(partial(self.bucket.get, key, range), "reading", key), range)
         try:
             yield reader
         finally:
@@ -185,13 +187,13 @@ class S3ObjectStore:
     async def stat(self, key: str) -> ObjectInfo:
         """See `ObjectStore.stat`."""
         self._check(key)
-        return (await self._retried(partial(self.bucket.head, key))).info
+        return (await self._retried(partial(self.bucket.head, key), "looking at", key)).info
 
     async def delete(self, key: str) -> None:
         """See `ObjectStore.delete`."""
         self._check(key)
         with suppress(NotFoundError):
-            await self._retried(partial(self.bucket.delete, key))
+            await self._retried(partial(self.bucket.delete, key), "deleting", key)
 
     async def list(self, prefix: str = "", *, start_after: str = "", limit: int = MAX_PAGE) -> list[ObjectInfo]:
         """See `ObjectStore.list`."""
@@ -200,7 +202,7 @@ class S3ObjectStore:
         token: str | None = None
         while True:
             ask = partial(self.bucket.page, prefix, after=start_after, limit=limit - len(found), token=token)
-            batch, token = await self._retried(ask)
+            batch, token = await self._retried(ask, "listing", prefix)
             found += batch
             if token is None or len(found) >= limit:
                 break
@@ -245,9 +247,14 @@ class S3ObjectStore:
         """Have a blocking call done some time."""
         self._workers.run_later(call)
 
-    async def _retried(self, call: Callable[[], T]) -> T:
+    async def repeated(self, call: Callable[[bool], Awaitable[T]], what: str) -> T:
+        """Return what `call` returns, see `retried`; what it does is told of by `what` if it takes long."""
+        with self._waits.on(what) as wait:
+            return await retried(call, seconds=self.retry_seconds, wait=wait)
+
+    async def _retried(self, call: Callable[[], T], verb: str, key: str) -> T:
         """Return what a call without effects returns that matter when it is repeated."""
-        return await retried(lambda _again: self.run(call), seconds=self.retry_seconds)
+        return await self.repeated(lambda _again: self.run(call), self.bucket.what(verb, key))
 
     async def _put(self, key: str, body: bytes, *, create_only: bool) -> None:
         write_id = uuid.uuid4().hex
@@ -260,7 +267,7 @@ class S3ObjectStore:
                 if not again or not await self._is_mine(key, write_id):
                     raise
 
-        await retried(attempt, seconds=self.retry_seconds)
+        await self.repeated(attempt, self.bucket.what("writing", key))
 
     async def _upload(self, key: str, first: bytes, pieces: Pieces, size: int | None, *, create_only: bool) -> None:
         if create_only:
@@ -268,12 +275,13 @@ class S3ObjectStore:
                 await self.stat(key)
                 raise AlreadyExistsError(f"writing {shown(key)} in {self.bucket.name}: there is one already")
         write_id = uuid.uuid4().hex
-        upload = await self._retried(partial(self.bucket.begin_upload, key, write_id=write_id))
+        upload = await self._retried(partial(self.bucket.begin_upload, key, write_id=write_id), "writing", key)
         try:
             tags: list[str] = []
             body = first
             while body:
-                tags.append(await self._retried(partial(self.bucket.put_part, key, upload, len(tags) + 1, body)))
+                put = partial(self.bucket.put_part, key, upload, len(tags) + 1, body)
+                tags.append(await self._retried(put, "writing", key))
                 body = await pieces.take(part_size(len(tags) + 1, size))
             await self._finish(key, upload, tags, write_id, create_only=create_only)
         except BaseException:
@@ -294,7 +302,7 @@ class S3ObjectStore:
                 if not again or not await self._is_mine(key, write_id):
                     raise UnavailableError(f"writing {shown(key)} in {self.bucket.name}: its parts are gone") from error
 
-        await retried(attempt, seconds=self.retry_seconds)
+        await self.repeated(attempt, self.bucket.what("writing", key))
 
     def _abort(self, key: str, upload: str) -> None:
         with suppress(OstError):  # a lifecycle rule of the bucket collects what is left
@@ -311,8 +319,8 @@ class S3ObjectStore:
         key, write_id = f"probe/{uuid.uuid4().hex}", uuid.uuid4().hex
         try:
             for number in range(2):
-                upload = await self._retried(partial(self.bucket.begin_upload, key, write_id=write_id))
-                tag = await self._retried(partial(self.bucket.put_part, key, upload, 1, b"part"))
+                upload = await self._retried(partial(self.bucket.begin_upload, key, write_id=write_id), "writing", key)
+                tag = await self._retried(partial(self.bucket.put_part, key, upload, 1, b"part"), "writing", key)
                 try:
                     await self._finish(key, upload, [tag], write_id, create_only=True)
                 except AlreadyExistsError:

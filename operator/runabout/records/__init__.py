@@ -7,6 +7,7 @@ come in as arguments.
 
 from runabout.records.event import Event
 from runabout.records.ids import IdGenerator, RunId, parse_run_id, run_id_time
+from runabout.records.matrix import Variant, expanded, variants
 from runabout.records.run import Counter, EnvVar, EnvVarSource, Run, RunConfig
 from runabout.records.task import (
     Approval,
@@ -58,8 +59,11 @@ __all__ = [
     "StepState",
     "Task",
     "TaskConfig",
+    "Variant",
     "Verdict",
     "altered",
+    "expanded",
     "parse_run_id",
     "run_id_time",
+    "variants",
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from runabout.records.ids import RunId
 from runabout.records.json import JsonObject
-from runabout.records.task import TaskConfig
+from runabout.records.matrix import StoredTasks
 from runabout.records.words import Phase, Reason, RestartFrom, Result
 
 
@@ -34,7 +34,8 @@ class RunConfig:
     """What was asked for; never changes.
 
     `group` and `cache_group` are effective: they begin with `/<namespace>`. `setup_errors` is the full list, the
-    spec's own first. `tasks` are expanded (matrix) and in the order of the spec. `pod` is the Run's pod defaults.
+    spec's own first. `tasks` are expanded (matrix) and in the order of the spec; stored they are not.
+    `pod` is the Run's pod defaults.
     """
 
     id: RunId
@@ -44,7 +45,7 @@ class RunConfig:
     group: str
     cache_group: str
     created: int
-    tasks: tuple[TaskConfig, ...] = ()
+    tasks: StoredTasks = ()
     setup_errors: tuple[str, ...] = ()
     setup_error_count: int = 0
     """of all of them, also those that a record has no room for; 0: as many as there are lines"""
@@ -82,6 +83,8 @@ class Run:
     restarted_from: RunId | None = None
     submitted: int = 0
     """as in its configuration"""
+    replaced_by: RunId | None = None
+    """the newer run of its group that has it stopped"""
 
 
 @dataclass(frozen=True, slots=True)

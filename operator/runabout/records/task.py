@@ -53,12 +53,13 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What one authenticated caller said of one task."""
+    """What one authenticated caller said of one task; recorded with the time when it was seen (ms since 1970)."""
 
     task: str
     by: str
     verdict: Verdict = Verdict.APPROVED
     groups: tuple[str, ...] = ()
+    time: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ class TaskConfig:
     """A task as submitted, after matrix expansion.
 
     `body` holds what only an executor's driver looks at (containers, steps, environment, workingDir, shell, user,
-    pod), as in the Run's spec; the fields here are what deciding and placing need.
+    pod, skipRestOnExitCodes), as in the Run's spec; the fields here are what deciding and placing need. `values` are
+    those of a variant, by their keys. Only what is stored has a `matrix`: a task that stands for its variants.
     """
 
     name: str
@@ -81,13 +83,15 @@ class TaskConfig:
     retries: Retries = Retries()
     timeout_seconds: int = 0
     body: JsonObject = field(default_factory=dict)
+    matrix: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class StepState:
     """How one step of the last attempt went, and where its log stands in the attempt's log object.
 
-    `status` is notstarted, running, success, failed or stopped. `log_offset` and `log_size` are bytes.
+    `status` is notstarted, running, success, failed, stopped or skipped. `log_offset` and `log_size` are bytes.
     """
 
     name: str

@@ -76,10 +76,14 @@ class Reason(StrEnum):
     TIMEOUT = "Timeout"
     REFUSED = "Refused"
     STOPPED = "Stopped"
+    REPLACED = "Replaced"
     STEP_ERROR = "StepError"
+    MISSING_RESULT = "MissingResult"
     INVALID_POD = "InvalidPod"
     CONFIG_ERROR = "ConfigError"
     IMAGE_PULL = "ImagePull"
+    SERVICE_FAILED = "ServiceFailed"
+    SERVICE_NOT_READY = "ServiceNotReady"
 
     # the machinery's failures, with their own budget of attempts
     EVICTED = "Evicted"
@@ -96,6 +100,7 @@ class Reason(StrEnum):
     NO_EXECUTOR = "NoExecutor"
     NO_FREE_SLOT = "NoFreeSlot"
     AWAITING_APPROVAL = "AwaitingApproval"
+    BACK_OFF = "BackOff"
     UNSCHEDULABLE = "Unschedulable"
     CREATION_REFUSED = "CreationRefused"
     CONTAINER_CREATING = "ContainerCreating"

@@ -15,7 +15,6 @@ from runabout.resources.selector import LabelSelector
 from runabout.resources.status import ExecutorStatus, RunStatus
 from runabout.resources.steps import Step
 from runabout.resources.task import ApproversSpec, DependencySpec, RetriesSpec, TaskSpec
-from runabout.resources.unsupported import not_yet
 
 GROUP = "runabout.dev"
 VERSION = "v1alpha1"
@@ -49,5 +48,4 @@ __all__ = [
     "ValueSource",
     "VolumeMount",
     "check",
-    "not_yet",
 ]

@@ -115,13 +115,13 @@ class Container(Model):
     image: Image
     """Image, as in a pod."""
     environment: Environment = ()
-    """Variables; weaker than the task's and the run's."""
+    """Variables; weaker than the run's, and, for the steps, than the task's."""
     command: Arguments = ()
     """Entry point of a service; default: the image's."""
     args: Arguments = ()
     """Arguments of a service; default: the image's."""
     user: User | None = None
-    """Who runs in it: NAME, UID, NAME:GROUP or UID:GID; default: the image's."""
+    """Who runs in it: NAME, UID, NAME:GROUP or UID:GID, for a service UID or UID:GID; default: the image's."""
     privileged: bool = False
     """Whether it may do everything on its node; only on executors that allow it."""
     resources: Resources | None = None

@@ -26,8 +26,8 @@ class ValueSource(Model):
     schema_extra: ClassVar[Mapping[str, object]] = {"minProperties": 1, "maxProperties": 1}
 
     secret_key_ref: KeyRef | None = None
-    """A key of a Secret. Kubernetes puts its value into the container: it is in no record and no argument. What a step
-    prints is stored as it is.
+    """A key of a Secret. Kubernetes puts its value into the container: it is in no record and no argument, and
+    what a step prints of it is masked in logs (4 bytes or more).
     """
     config_map_key_ref: KeyRef | None = None
     """A key of a ConfigMap."""

@@ -107,7 +107,7 @@ class RunStatus(Model):
     tasks: TaskCounts | None = None
     """How many tasks there are, by status."""
     conditions: Conditions = ()
-    """Succeeded, Completed, Started, Waiting, Stored; ApprovalsValid if an approval names no task of the run."""
+    """Succeeded, Completed, Started, Waiting, Stored; ApprovalsValid if an approval has no effect."""
     notable: Annotated[tuple[NotableTask, ...], LIST, Field(max_length=MAX_NOTABLE), ListAtomic()] = ()
     """Tasks worth a look: failed, or waiting, with the reason."""
     setup_errors: SetupErrors | None = None

@@ -38,9 +38,9 @@ class Clone(Model):
     url: Url
     """Address of the repository: https://…, ssh://… or git@host:path."""
     ref: Name = "HEAD"
-    """Branch, tag or commit."""
+    """Branch, tag or commit (all 40 characters)."""
     dest_dir: Path = "."
-    """Where to put the files, from the working directory."""
+    """Where to put the files, from the working directory; it must be empty or absent."""
     depth: Depth = 0
     """How many commits of history; 0 for all."""
     submodules: bool = False
@@ -48,7 +48,7 @@ class Clone(Model):
     credentials: SecretRef | None = None
     """Secret of type kubernetes.io/basic-auth (username, password) or kubernetes.io/ssh-auth (ssh-privatekey)."""
     known_hosts: Annotated[str, Field(max_length=16_384)] | None = None
-    """Host keys for ssh, as in a known_hosts file; without them no ssh host is trusted."""
+    """Host keys for ssh, as in a known_hosts file, beside those in known_hosts of the Secret; no other is trusted."""
 
 
 class Content(Model):

@@ -125,6 +125,8 @@ class TaskSpec(Model):
     """Whose approvals count, and how many; with needsApproval."""
     retries: RetriesSpec | None = None
     """How often it is tried again when it fails; lost nodes and the like have a budget of their own."""
+    skip_rest_on_exit_codes: Annotated[tuple[ExitCode, ...], LIST, Field(max_length=64), ListSet()] = ()
+    """Exit codes of a step with which the task is done, and successful; the steps after it are skipped."""
     timeout_seconds: Seconds = 0
     """An attempt fails after this time; 0 for no limit."""
     matrix: (

@@ -1,8 +1,9 @@
 """Placing tasks: which executor gets which task, now.
 
-A task goes to the least loaded executor (fewest tasks on it) that fits and has a free slot. Between runs: the group
-with the fewest tasks on executors first, then priority, then age. A task that fits nowhere, or whose run has as many
-tasks as it may, waits and blocks nobody. There are never more than `max_active` tasks on an executor.
+A task goes to the least loaded executor (fewest tasks on it) that fits and has a free slot. Between runs: the namespace
+with the fewest tasks on executors first, then the root group, then the group, then priority, then age. A task that fits
+nowhere, or whose run has as many tasks as it may, waits and blocks nobody. There are never more than `max_active` tasks
+on an executor.
 
 Waiting tasks stand in lines by the executors that fit them (see `line`): what has no free slot is passed over as a
 whole, so placing costs something for each task that is placed, and next to nothing for those that wait. Only a change
@@ -16,6 +17,7 @@ from runabout.records import Reason, RunId
 from runabout.scheduling.held import Held
 from runabout.scheduling.line import Line, Rank
 from runabout.scheduling.offers import Ask, Key, Place, fitting, names
+from runabout.scheduling.shares import Path, Shares, path_of
 
 MAX_KINDS = 10_000
 """Kinds of tasks of which is remembered what fits them."""
@@ -31,8 +33,8 @@ class Placement:
         self._namespaces: dict[str, Mapping[str, str]] = {}
         self._load: Counter[str] = Counter()
         self._by_run: Counter[RunId] = Counter()
-        self._by_group: Counter[str] = Counter()
-        self._placed: dict[Key, tuple[str, str]] = {}
+        self._shares = Shares()
+        self._placed: dict[Key, tuple[str, Path]] = {}
         self._waiting: dict[Key, Ask] = {}
         self._of_run: dict[RunId, set[str]] = {}
         """names of each run's waiting tasks"""
@@ -89,22 +91,23 @@ class Placement:
         self._withdraw(ask.key)
         if ask.key in self._placed:
             return
-        self._placed[ask.key] = (executor, ask.group)
+        path = path_of(ask.namespace, ask.group)
+        self._placed[ask.key] = (executor, path)
         self._load[executor] += 1
         self._by_run[ask.run] += 1
-        self._by_group[ask.group] += 1
+        self._shares.add(path)
 
     def release(self, run: RunId, task: str) -> None:
         """Free a task's slot; a task that is nowhere has none."""
         placed = self._placed.pop((run, task), None)
         if placed is None:
             return
-        executor, group = placed
+        executor, path = placed
         _less(self._load, executor)
         _less(self._by_run, run)
-        _less(self._by_group, group)
+        self._shares.remove(path)
         for line in self._lines.values():
-            line.moved(group)
+            line.moved(path)
         self._let_go(run)
 
     # who waits
@@ -223,7 +226,7 @@ class Placement:
             return
         line = self._lines.get(places)
         if line is None:
-            line = self._lines[places] = Line(self._by_group)
+            line = self._lines[places] = Line(self._shares)
         line.add(ask)
         self._line_of[ask.key] = places
 

@@ -22,6 +22,8 @@ class _Group:
     """one, unless the records say otherwise"""
     waiting: list[RunId] = field(default_factory=list)
     suspended: list[RunId] = field(default_factory=list)
+    claims: dict[str, list[RunId]] = field(default_factory=dict)
+    """by concurrency: the runs that end older ones, sorted by id"""
 
     def turn(self) -> RunId | None:
         return self.waiting[0] if self.waiting and not self.running else None
@@ -59,6 +61,9 @@ class GroupQueues:
         if group is None:
             return None
         before, queue = self.next(group), self._groups[group]
+        if suspended and _place(queue.running, run) is None:
+            for claims in queue.claims.values():
+                _remove(claims, run)
         source, target = (queue.waiting, queue.suspended) if suspended else (queue.suspended, queue.waiting)
         if _remove(source, run):
             insort(target, run)
@@ -79,7 +84,7 @@ class GroupQueues:
         if group is None:
             return None
         before, queue = self.next(group), self._groups[group]
-        for runs in (queue.running, queue.waiting, queue.suspended):
+        for runs in (queue.running, queue.waiting, queue.suspended, *queue.claims.values()):
             _remove(runs, run)
         if queue.is_empty():
             del self._groups[group]
@@ -104,36 +109,54 @@ class GroupQueues:
         if group is None:
             return None
         queue = self._groups[group]
-        place = bisect_left(queue.waiting, run)
-        if place == len(queue.waiting) or queue.waiting[place] != run:
+        place = _place(queue.waiting, run)
+        if place is None:
             return None
         if queue.running:
             return (queue.running[0], place + len(queue.running))
         return (queue.waiting[0], place) if place else None
 
-    def superseded(self, run: RunId, concurrency: str) -> tuple[RunId, ...]:
-        """Return the older runs of its group that an arriving run ends by its `concurrency`; each is to be stopped.
+    def claim(self, run: RunId, concurrency: str) -> tuple[RunId, ...]:
+        """Have a run end the older runs of its group by its `concurrency`; return them the first time, nothing later.
 
-        A stop cancels a queued run. Asking again, at any time, names only runs that are older still and live still.
+        A suspended run ends nobody: it claims nothing until it has its place.
         """
         group = self._of.get(run)
         if group is None or concurrency not in (REPLACE_QUEUED, CANCEL_IN_PROGRESS):
             return ()
         queue = self._groups[group]
-        lists = [queue.waiting, queue.suspended]
-        if concurrency == CANCEL_IN_PROGRESS:
-            lists.append(queue.running)
+        claims = queue.claims.setdefault(concurrency, [])
+        if _place(queue.suspended, run) is not None or _place(claims, run) is not None:
+            return ()
+        insort(claims, run)
+        lists = [queue.waiting, queue.suspended, *([queue.running] if concurrency == CANCEL_IN_PROGRESS else [])]
         return tuple(sorted(older for runs in lists for older in runs[: bisect_left(runs, run)]))
+
+    def replaced_by(self, run: RunId) -> RunId | None:
+        """Return the newest run of its group that ends this one, None if nobody does; the same until that is over."""
+        group = self._of.get(run)
+        if group is None:
+            return None
+        queue = self._groups[group]
+        able = [CANCEL_IN_PROGRESS] if _place(queue.running, run) is not None else [CANCEL_IN_PROGRESS, REPLACE_QUEUED]
+        newest = max((claims[-1] for name in able if (claims := queue.claims.get(name))), default=None)
+        return newest if newest is not None and newest > run else None
 
     def _news(self, group: str, before: RunId | None) -> RunId | None:
         after = self.next(group)
         return after if after != before else None
 
 
+def _place(runs: list[RunId], run: RunId) -> int | None:
+    """Return where a run is in a sorted list, None if it is not there."""
+    place = bisect_left(runs, run)
+    return place if place < len(runs) and runs[place] == run else None
+
+
 def _remove(runs: list[RunId], run: RunId) -> bool:
     """Take a run out of a sorted list; return whether it was there."""
-    place = bisect_left(runs, run)
-    if place == len(runs) or runs[place] != run:
+    place = _place(runs, run)
+    if place is None:
         return False
     del runs[place]
     return True

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from lab.taskpods import Lab, task
+from lab.taskpods import STEPS_IMAGE, Lab, task
 from runabout.executors.driver import Created, Done, Invalid, PodRef, Refused
 from runabout.executors.manifest import MAX_ANNOTATION_PLAN
 from runabout.executors.state import Ended, Limits, Machinery, Pending, PodState, Running
-from runabout.kube.objects import PODS, Resource
+from runabout.kube.objects import CONFIG_MAPS, PODS, Resource
 from runabout.records import Reason, Status
 
 SECRETS = Resource("", "v1", "secrets", "Secret")
@@ -62,6 +62,64 @@ async def test_a_namespace_that_enforces_restricted_takes_the_pod(lab: Lab) -> N
     assert isinstance(state, Ended), state
     assert state.outcome == "success", state
     assert (await attempt.log())[0] == b"1000\n"
+
+
+@pytest.mark.parametrize("lab", ["restricted"], indirect=True)
+async def test_a_pod_with_everything_set_passes_where_restricted_is_enforced(lab: Lab) -> None:
+    for resource, field in ((SECRETS, "stringData"), (CONFIG_MAPS, "data")):
+        await lab.session.create(
+            resource,
+            {"apiVersion": "v1", "kind": resource.kind, "metadata": {"name": "s"}, field: {"k": f"{resource.kind}\n"}},
+            namespace=lab.namespace,
+        )
+    small = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}}
+    mounts = [{"name": name, "mountPath": f"/v/{name}", "readOnly": name != "shared"} for name in ("s", "c", "shared")]
+    both = {"image": STEPS_IMAGE, "imagePullPolicy": "Never", "user": "1000:1000", "resources": small}
+    service = {
+        **both,
+        "name": "db",
+        "command": ["sh", "-c", "echo up > /v/shared/up; trap 'exit 0' TERM; sleep 600 & wait"],
+        "readiness": {"exec": {"command": ["test", "-e", "/v/shared/up"]}},
+        "volumeMounts": mounts,
+    }
+    settings = {
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "none", "operator": "Exists"}],
+        "affinity": {"podAntiAffinity": {}},
+        "serviceAccountName": "default",
+        "automountServiceAccountToken": True,
+        "imagePullSecrets": [{"name": "none"}],
+        "securityContext": {"fsGroup": 1000},
+        "volumes": [
+            {"name": "s", "secret": {"secretName": "s"}},
+            {"name": "c", "configMap": {"name": "s"}},
+            {"name": "shared", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
+        ],
+        "labels": {"team": "web"},
+        "annotations": {"example.org/cost": "ci"},
+    }
+    token = "test -s /var/run/secrets/kubernetes.io/serviceaccount/token"
+    of = task(
+        f"{token}; cat /v/shared/up /v/s/k /v/c/k; id -u",
+        containers=[{**both, "volumeMounts": mounts}, service],
+        pod=settings,
+    )
+    attempt = await lab.start(of)
+
+    state = await attempt.until(over)
+
+    assert isinstance(state, Ended), state
+    assert state.outcome == "success", (state, await attempt.log())
+    assert (await attempt.log())[0] == b"up\nSecret\nConfigMap\n1000\n"
+
+
+async def test_a_pod_has_no_token_that_it_was_not_to_have(lab: Lab) -> None:
+    attempt = await lab.start(task("test ! -e /var/run/secrets/kubernetes.io"))
+
+    state = await attempt.until(over)
+
+    assert isinstance(state, Ended), state
+    assert state.outcome == "success", state
 
 
 async def test_a_step_can_run_as_another_user(lab: Lab) -> None:

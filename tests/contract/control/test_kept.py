@@ -9,9 +9,10 @@ from fixtures.fake_kube import FakeKube
 from fixtures.states import NOW
 from runabout.control.ledger import COUNTER, Change, Ledger
 from runabout.control.metrics import Metrics
-from runabout.control.objects import Uid, run_object
+from runabout.control.objects import RunObjects, Uid, run_object
 from runabout.control.opener import Opener
 from runabout.control.parts import Parts, compose
+from runabout.control.restarts import Restarts
 from runabout.control.runrows import run_index
 from runabout.control.settings import Settings
 from runabout.datamanager import Put, Transaction, open_store
@@ -95,7 +96,7 @@ async def test_the_number_of_a_run_that_is_stored_is_left_to_the_store(tmp_path:
 async def test_numbers_are_unique_whichever_run_is_stored_first(tmp_path: Path) -> None:
     async with parts(tmp_path) as made:
         ledger = Ledger(made.store)
-        opener = Opener(ledger=ledger, store=0, now=lambda: NOW)
+        opener = Opener(ledger=ledger, restarts=Restarts(ledger=ledger, objects=RunObjects()), store=0, now=lambda: NOW)
         found = []
         for uids in (("a", "b"), ("c",), ("d", "e")):
             lives = [await opener.create(run_object(body(1, uid=uid))) for uid in uids]

@@ -16,9 +16,10 @@ from lab.stores import Stores
 from runabout.__main__ import app
 from runabout.control.ledger import Change, Ledger
 from runabout.control.logs import log_key
+from runabout.control.servicelogs import service_log_key
 from runabout.datamanager import SealPolicy, Store
 from runabout.ost import OstSettings, open_ost
-from runabout.records import StepState
+from runabout.records import RunId, StepState
 
 
 @dataclass(slots=True)
@@ -43,9 +44,9 @@ class Place:
         changed = replace(state.tasks[task], steps=tuple(map(StepState, steps)), attempt=1)
         await Ledger(self.store).commit(Change(state.run, (changed,), (), state.config))
 
-    async def print(self, task: str, attempt: int, step: int, output: bytes) -> None:
+    async def print(self, task: str, attempt: int, step: int, output: bytes, *, run: RunId = RUN) -> None:
         assert self.stores.ost is not None
-        await self.stores.ost.write(log_key(RUN, task, attempt, step), output)
+        await self.stores.ost.write(log_key(run, task, attempt, step), output)
 
 
 @pytest.fixture
@@ -57,6 +58,22 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
             async with Stores(lab, 0, ost=ost, policy=SealPolicy(interval=NEVER), checkpoints=SMALL) as stores:
                 yield Place(stores, await stores.open(), server.endpoint, folder)
             await ost.close()
+
+
+async def test_a_task_that_a_restart_has_kept_shows_the_output_of_the_run_that_executed_it(place: Place) -> None:
+    await place.keep("build", "make")
+    await place.print("build", 1, 0, b"made\n")
+    again = RunId("1il7g1c000002")
+    state = created(task_spec("build"), task_spec("test"), run=again)
+    kept = replace(state.tasks["build"], steps=(StepState("make"),), attempt=1, executed_by=RUN)
+    await Ledger(place.store).commit(Change(state.run, (kept, state.tasks["test"]), (), state.config))
+    shown = f"== task build, attempt 1, of run {RUN}\n== step make\nmade\n"
+    for arguments in ((again,), (again, "--task", "build")):
+        found = await place.logs(*arguments)
+        assert (found.exit_code, found.stderr, found.stdout) == (0, "", shown)
+    assert (await place.logs(again, "--task", "test")).exit_code == 1
+    await place.print("test", 1, 0, b"tested\n", run=again)
+    assert (await place.logs(again)).stdout == f"== task test, attempt 1\n== step number 1\ntested\n{shown}"
 
 
 async def test_each_step_stands_under_its_name_by_task_attempt_and_step(place: Place) -> None:
@@ -96,6 +113,25 @@ async def test_each_step_stands_under_its_name_by_task_attempt_and_step(place: P
     none = await place.logs(RUN, "--task", "deploy")
     assert (none.exit_code, none.stdout) == (1, "")
     assert none.stderr == f"there are no logs of run {RUN}, task deploy in file://{place.folder}\n"
+
+
+async def test_services_stand_under_their_names_behind_the_steps(place: Place) -> None:
+    await place.keep("test", "unit")
+    assert place.stores.ost is not None
+    for service in ("service-1", "db"):
+        await place.stores.ost.write(service_log_key(RUN, "test", 1, service), f"{service} is up\n".encode())
+    await place.print("test", 1, 0, b"tested\n")
+    found = await place.logs(RUN)
+    assert (found.exit_code, found.stderr) == (0, "")
+    assert found.stdout.splitlines() == [
+        "== task test, attempt 1",
+        "== step unit",
+        "tested",
+        "== service db",
+        "db is up",
+        "== service service-1",
+        "service-1 is up",
+    ]
 
 
 @pytest.mark.parametrize(

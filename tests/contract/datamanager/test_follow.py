@@ -50,6 +50,7 @@ async def test_a_follower_starts_with_all_that_was_acknowledged(stores: Stores) 
         assert follower.sequence == store.sequence
         assert await shown(follower) == await view(store)
         assert await follower.last_key(DOC) == await store.last_key(DOC)
+        assert await follower.scan_back(DOC, before="9", limit=5) == await store.scan_back(DOC, before="9", limit=5)
         assert await follower.get(DOC, "3") is None
 
 

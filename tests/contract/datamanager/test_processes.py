@@ -171,10 +171,12 @@ async def test_a_writer_that_is_stopped_while_another_one_works_ends_and_changes
 async def test_of_two_writers_that_begin_at_once_one_goes_on(place: Place) -> None:
     async with place.writer() as one, place.writer() as other:
         while not (one.ended or other.ended):
-            await asyncio.wait(
+            _, waiting = await asyncio.wait(
                 [asyncio.ensure_future(each.until(lambda it: it.ended != "")) for each in (one, other)],
                 return_when=asyncio.FIRST_COMPLETED,
             )
+            for task in waiting:
+                task.cancel()
         loser, winner = (one, other) if one.ended else (other, one)
         await place.some(winner)
         assert (loser.ended, winner.ended) == ("Fenced", "")

@@ -12,6 +12,7 @@ from lab.stores import DOC, NOTE, Stores, note, put, view
 from runabout.datamanager import BrokenLog, Fenced, StoreError, Unavailable, follow_store
 from runabout.datamanager.batch import encode_batch, next_chain
 from runabout.datamanager.head import Meta, decode_meta, decode_sealed
+from runabout.datamanager.sealer import KEPT
 from runabout.datamanager.segment import encode_segment
 from runabout.etcd import CompactedError, UnknownOutcomeError
 from runabout.etcd import Put as EtcdPut
@@ -76,6 +77,33 @@ async def test_many_small_batches_share_a_segment_and_a_large_amount_is_split(se
     async with asyncio.timeout(WAIT):
         await seal(store2)
     assert (await segments(stores))[-1][1] == 58
+
+
+async def test_what_is_sealed_is_what_was_acknowledged_whatever_etcd_has_since(sealing: Sealing) -> None:
+    stores = sealing(interval=NEVER)
+    store = await stores.open()
+    await write(store, 5)
+    await stores.lab.etcd.txn((), (EtcdPut(stores.keys.wal(4), b"damaged"),))
+    await seal(store)
+    await store.close()
+    again = await stores.open()
+    assert (again.sequence, again.recovery, again.damage) == (7, None, ())
+    assert len((await view(again))[DOC]) == 5
+
+
+async def test_more_than_is_kept_in_memory_is_sealed_too(sealing: Sealing) -> None:
+    noise = random.Random(1)
+    stores = sealing(interval=NEVER, target=KEPT // 4)
+    store = await stores.open()
+    for number in range(2 * KEPT // 1_000_000):
+        await store.commit(put(f"{number}", noise.randbytes(1_000_000)))
+    await seal(store)
+    found = await segments(stores)
+    assert found[-1][1] == store.sequence
+    assert len(found) > 2 * KEPT // (KEPT // 4 + 2_000_000)
+    seen = await view(store)
+    await store.close()
+    assert await view(await stores.open()) == seen
 
 
 async def test_what_was_sealed_is_there_after_opening_again_and_so_is_the_rest(sealing: Sealing) -> None:

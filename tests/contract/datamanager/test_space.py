@@ -22,6 +22,7 @@ from runabout.datamanager import (
     open_store,
     vitals,
 )
+from runabout.datamanager.progress import Step
 from runabout.datamanager.space import MIB
 from runabout.etcd import FullError, GrpcEtcd, MemberSpace, MemoryEtcd, PermanentEtcdError, Put, connect
 from runabout.ost import MemoryObjectStore, OstError, UnavailableError
@@ -58,6 +59,9 @@ class Seen:
 
     def recovers(self, recovery: Recovery) -> None:
         raise AssertionError(recovery)
+
+    def opening(self, step: Step) -> None:
+        pass
 
     def space_seen(self, space: MemberSpace, quota: int | None, words: str) -> None:
         assert space.size >= 0

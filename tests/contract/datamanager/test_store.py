@@ -410,7 +410,7 @@ async def test_numbered_documents_are_replayed_from_a_number_and_followed(stores
 
     async with asyncio.timeout(10):
         reader = asyncio.ensure_future(follow(store))
-        async with aclosing(store.numbered(NOTE, after=3)) as fourth:  # type: ignore[type-var]  # an async generator behind an iterator
+        async with aclosing(store.numbered(NOTE, after=3)) as fourth:
             assert await anext(fourth) == (4, b"4")
         await store.close()
         await reader

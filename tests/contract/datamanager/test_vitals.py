@@ -11,6 +11,7 @@ from lab.etcds import MemoryLab
 from lab.indexed import gone, record, source
 from lab.stores import DOC, put
 from runabout.datamanager import CacheUse, CheckpointPolicy, Recovery, SealPolicy, Transaction, open_store, vitals
+from runabout.datamanager.progress import Step
 from runabout.datamanager.space import MIB, SpacePolicy
 from runabout.etcd import MemberSpace, MemoryEtcd
 from runabout.etcd import UnavailableError as EtcdUnavailableError
@@ -41,6 +42,9 @@ class Told:
 
     def recovers(self, recovery: Recovery) -> None:
         self.calls.append(("recovers", recovery.sequence))
+
+    def opening(self, step: Step) -> None:
+        pass
 
     def space_seen(self, space: MemberSpace, quota: int | None, words: str) -> None:
         self.calls.append(("space", space.member, quota, words))

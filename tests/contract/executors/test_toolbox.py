@@ -125,6 +125,12 @@ def test_the_program_is_static_for_each_architecture(arch: str, tmp_path: Path) 
     assert INTERPRETER not in kinds
 
 
+def test_both_sides_agree_on_a_step_that_skips_the_rest(bench: Bench) -> None:
+    result = bench.run("echo one", "exit 78", "echo never", skipRestOnExitCodes=[78])
+    assert (result.exit_code, result.summary.reason) == (0, EndReason.COMPLETED)
+    assert states(result) == [(Status.SUCCESS, 0), (Status.SUCCESS, 78), (Status.SKIPPED, None)]
+
+
 def test_both_sides_agree_on_how_each_step_ended(bench: Bench) -> None:
     result = bench.run("echo one", "printf two; exit 3", "echo never")
 

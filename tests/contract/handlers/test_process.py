@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from fixtures.etcd_server import EtcdServer
-from fixtures.s3_server import versitygw
+from fixtures.s3_server import credentials, versitygw
 from runabout.etcd import connect
 from runabout.handlers.process import EXIT_SETTINGS
 
 ROOT = Path(__file__).resolve().parents[3]
 SECONDS = 60
+END_SECONDS = 20
+"""For the end of a process whatever it waits for: five, but for what else the machine does."""
 LOGGING = """
 import logging, structlog
 from runabout.control.settings import Settings
@@ -35,9 +39,9 @@ except ValueError:
 """
 
 
-def python(*arguments: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+def environment(folder: Path, **settings: str) -> Mapping[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RUNABOUT_", "KUBE"))}
-    environment: Mapping[str, str] = {
+    return {
         **kept,
         "PYTHONPATH": str(ROOT / "operator"),
         "HOME": str(folder),
@@ -46,8 +50,16 @@ def python(*arguments: str, folder: Path, **settings: str) -> subprocess.Complet
         "RUNABOUT_SCRATCH_DIR": str(folder / "scratch"),
         **settings,
     }
+
+
+def python(*arguments: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+        [sys.executable, *arguments],
+        env=environment(folder, **settings),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
     )
 
 
@@ -172,6 +184,30 @@ def test_an_s3_server_that_refuses_ends_the_process_in_one_line_and_nothing_is_i
         assert "Traceback" not in ended.stdout
         assert asyncio.run(keys_of(etcd.endpoint)) == []
         assert "Contents" not in s3.client().list_objects_v2(Bucket="runs")
+
+
+@pytest.mark.timeout(SECONDS)
+def test_an_object_storage_that_does_not_answer_is_named_while_it_is_waited_for_and_the_process_can_be_ended(
+    tmp_path: Path,
+) -> None:
+    kubeconfig(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        settings = {**credentials(), "RUNABOUT_OST": "s3://runs/records", "RUNABOUT_S3_ENDPOINT": endpoint}
+        with subprocess.Popen(
+            [sys.executable, "-m", "runabout", "operator"],
+            env=environment(tmp_path, **settings, RUNABOUT_S3_PATH_STYLE="true"),
+            stdout=subprocess.PIPE,
+        ) as process:
+            try:
+                assert process.stdout is not None
+                said = json.loads(process.stdout.readline())
+                assert said["event"] == "the object storage is waited for"
+                assert f"in the bucket 'runs' at {endpoint}: waited for since " in said["what"]
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(END_SECONDS) == 0
+            finally:
+                process.kill()
 
 
 async def keys_of(endpoint: str) -> list[bytes]:

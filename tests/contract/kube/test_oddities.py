@@ -8,6 +8,7 @@ import pytest
 
 from fixtures.scripted_kube import Reply, ScriptedKube, event, item, listing
 from lab.kube_suite import running, until
+from runabout.control.logsource import PodLogs
 from runabout.kube.connection import Connection
 from runabout.kube.errors import InvalidError, NotFoundError, UnavailableError
 from runabout.kube.informer import Informer
@@ -285,3 +286,17 @@ async def test_a_log_ends_when_the_server_ends_it() -> None:
         container_log(session, "test", "p", "main", follow=True) as pieces,
     ):
         assert b"".join([piece async for piece in pieces]) == b"all of it"
+
+
+@pytest.mark.parametrize(
+    ("follow", "previous", "asked"),
+    [(True, False, {"follow": "true"}), (False, True, {"previous": "true"}), (False, False, {})],
+)
+async def test_a_log_is_asked_for_as_it_is_wanted(follow: bool, previous: bool, asked: dict[str, str]) -> None:
+    async with (
+        ScriptedKube(GET=[Reply(b"")]) as server,
+        to(server) as session,
+        PodLogs(session).read("test", "p", "db", follow=follow, previous=previous) as pieces,
+    ):
+        assert [piece async for piece in pieces] == []
+    assert server.queries == [{"container": "db", **asked}]

@@ -122,6 +122,51 @@ async def test_a_task_waits_for_its_approval_and_starts_with_it(
     assert (status["result"], status["tasks"]["success"]) == ("success", 2), status
 
 
+async def test_the_word_of_somebody_else_does_not_count_and_that_is_said_until_the_right_one_comes(
+    bench: Bench, name: str
+) -> None:
+    approvers = {"min": 1, "users": ["anna"], "groups": ["release"]}
+    tasks = [task("release", needsApproval=True, approvers=approvers), task("other")]
+    await bench.create(name, {"group": f"/test/{name}", "tasks": tasks})
+    await until(lambda: bench.status(name).get("tasks", {}).get("waiting") == 1, seconds=SECONDS)
+    [row] = bench.status(name)["notable"]
+    assert row["message"].startswith("waits for an approval of anna or group release since 20"), row
+    wrong = [{"task": "release", "by": "eve", "verdict": "refused"}, {"task": "other", "by": "anna"}]
+    await bench.change(name, approvals=wrong)
+    await until(lambda: said_of_approvals(bench, name) != "", seconds=SECONDS)
+    assert said_of_approvals(bench, name) == (
+        "eve is not among the approvers of release (anna or group release), and the approval names no group; "
+        "other needs no approval"
+    )
+    assert bench.status(name)["tasks"]["waiting"] == 1
+    await bench.change(name, approvals=[*wrong, {"task": "release", "by": "bob", "groups": ["qa", "release"]}])
+    status = await ended(bench, name)
+    assert (status["result"], status["tasks"]["success"]) == ("success", 2), status
+    assert said_of_approvals(bench, name) == "other needs no approval"
+
+
+async def test_a_refusal_by_an_approver_fails_the_task_although_others_have_approved(bench: Bench, name: str) -> None:
+    tasks = [
+        task("release", needsApproval=True, approvers={"min": 3}),
+        task("tell", depends=[{"task": "release", "conditions": ["on_failure"]}]),
+    ]
+    yes = [{"task": "release", "by": by} for by in ("anna", "bob")]
+    await bench.create(name, {"group": f"/test/{name}", "tasks": tasks, "approvals": yes})
+    await until(lambda: bool(bench.status(name).get("notable")), seconds=SECONDS)
+    assert bench.status(name)["notable"][0]["message"].endswith(": 2 so far (anna and bob)")
+    await bench.change(name, approvals=[*yes, {"task": "release", "by": "eve", "verdict": "refused"}])
+    status = await ended(bench, name)
+    assert (status["result"], status["tasks"]["failed"], status["tasks"]["success"]) == ("failed", 1, 1), status
+    row = status["notable"][0]
+    assert (row["reason"], row["message"]) == ("Refused", "refused by eve")
+
+
+def said_of_approvals(bench: Bench, name: str) -> str:
+    """Return what a run says of approvals without effect, nothing if all have one."""
+    rows = [row for row in bench.status(name).get("conditions", []) if row["type"] == "ApprovalsValid"]
+    return str(rows[0]["message"]) if rows else ""
+
+
 GOING: dict[str, Sequence[Fault]] = {
     "nothing": (),
     "it conflicts": several("delete", "runs", CONFLICT, CONFLICT),

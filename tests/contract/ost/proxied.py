@@ -10,7 +10,7 @@ from aiohttp import web
 from contract.ost.conftest import BUCKET
 from fixtures.s3_proxy import Fault, S3Proxy, proxy
 from fixtures.s3_server import S3Server
-from runabout.ost import OstSettings
+from runabout.ost import OstSettings, Waits
 from runabout.ost.s3 import S3ObjectStore
 from runabout.ost.settings import S3Place, place
 
@@ -20,11 +20,11 @@ def settings(server: S3Server, **changes: object) -> OstSettings:
     return replace(quick, **changes)  # type: ignore[arg-type] # each test names fields that there are
 
 
-async def connected(what: OstSettings) -> S3ObjectStore:
+async def connected(what: OstSettings, waits: Waits | None = None) -> S3ObjectStore:
     """Return a store that was not probed, so that a test sees only its own requests."""
     where = place(what.url)
     assert isinstance(where, S3Place)
-    return await S3ObjectStore.connect(where, what)
+    return await S3ObjectStore.connect(where, what, waits)
 
 
 @asynccontextmanager

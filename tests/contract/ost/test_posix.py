@@ -357,13 +357,26 @@ async def test_an_impossible_directory_is_refused_in_one_sentence(base: str) -> 
     assert "\n" not in str(raised.value)
 
 
+def entries(folder: Path) -> list[str]:
+    return [each.name for each in folder.iterdir()]
+
+
 async def test_a_full_disk_is_refused_at_the_start_in_one_sentence(tmp_path: Path) -> None:
     with largest_file(0), pytest.raises(FullError, match=r"writing 'probe/.*' in .*; make room") as raised:
-        await open_ost(OstSettings(f"file://{tmp_path}/base"))
+        await open_ost(OstSettings(f"file://{tmp_path}/some/base"))
     assert "\n" not in str(raised.value)
-    store = await open_ost(OstSettings(f"file://{tmp_path}/base"))
+    assert entries(tmp_path) == []
+    store = await open_ost(OstSettings(f"file://{tmp_path}/some/base"))
     assert await store.list() == []
     await store.close()
+
+
+async def test_a_full_disk_leaves_the_folders_that_were_there_before(tmp_path: Path) -> None:
+    await (await open_ost(OstSettings(f"file://{tmp_path}"))).close()
+    (tmp_path / "tmp").rmdir()
+    with largest_file(0), pytest.raises(FullError):
+        await open_ost(OstSettings(f"file://{tmp_path}"))
+    assert entries(tmp_path) == ["objects"]
 
 
 async def test_a_base_too_long_for_the_longest_key_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from runabout.control.objects import RunObject, RunObjects, Uid, run_object
+from runabout.records import Approval, Verdict
 
 UID = Uid("u1")
 SPEC = {
@@ -48,19 +49,20 @@ def test_of_a_run_that_is_over_only_what_passes_look_at_is_kept_also_of_what_com
 
 
 @pytest.mark.parametrize(
-    ("approvals", "judged"),
+    ("approvals", "expected"),
     [
-        ([{"task": "a", "by": "anna"}, {"task": "b", "by": "anna", "verdict": "refused"}], ("a", "b")),
+        (
+            [{"task": "a", "by": "anna"}, {"task": "b", "by": "ben", "verdict": "refused", "groups": ["qa"]}],
+            (Approval("a", "anna"), Approval("b", "ben", Verdict.REFUSED, ("qa",))),
+        ),
         ([], ()),
         (None, ()),
         ("a", ()),
-        ([3, {}], ("", "")),
+        ([3, {}, {"task": "a", "by": "anna", "verdict": "perhaps"}], ()),
     ],
 )
-def test_the_tasks_that_approvals_are_about_are_known_whatever_the_spec_holds(
-    approvals: object, judged: tuple[str, ...]
-) -> None:
-    assert run(approvals=approvals).judged == judged
+def test_what_people_said_is_known_whatever_the_spec_holds(approvals: object, expected: tuple[Approval, ...]) -> None:
+    assert run(approvals=approvals).approvals == expected
 
 
 def test_a_run_that_is_gone_leaves_nothing_behind() -> None:

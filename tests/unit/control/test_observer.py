@@ -27,7 +27,6 @@ from models.container_log import NONCE
 from runabout.control.attempts import Creation
 from runabout.control.observer import (
     CLEANUP_MS,
-    MACHINERY_ATTEMPTS,
     NOTICED_MS,
     REMOVED_MS,
     SLOW_START_MS,
@@ -35,6 +34,7 @@ from runabout.control.observer import (
     Observation,
 )
 from runabout.control.status import Wait
+from runabout.engine.attempts import MACHINERY_ATTEMPTS
 from runabout.engine.decide import TaskEnd
 from runabout.executors.observe import LOST_SECONDS, MARGIN_SECONDS
 from runabout.ost import MemoryObjectStore, OstError, UnavailableError

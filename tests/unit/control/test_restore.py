@@ -16,6 +16,7 @@ from runabout.control.opener import Opener
 from runabout.control.order import Order
 from runabout.control.queue import WorkQueue
 from runabout.control.reconciler import Reconciler
+from runabout.control.restarts import Restarts
 from runabout.control.runrows import run_index
 from runabout.datamanager import Put, Transaction, open_store
 from runabout.etcd.memory import MemoryEtcd
@@ -50,7 +51,7 @@ async def test_one_damaged_record_keeps_no_other_run_from_going_on(damaged: tupl
         order=Order(
             executors=Executors(toolbox_image="t", toolbox_pull_policy="Never"), wake=queue.add, now=lambda: NOW
         ),
-        opener=Opener(ledger=ledger, store=0, now=lambda: NOW),
+        opener=Opener(ledger=ledger, restarts=Restarts(ledger=ledger, objects=RunObjects()), store=0, now=lambda: NOW),
         observer=unused,
         actions=unused,
         reporter=unused,

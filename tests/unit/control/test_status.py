@@ -12,7 +12,7 @@ from fixtures.openapi import Structural
 from fixtures.states import NOW, a_task, created, finished, running, state_of, task_spec, with_run, with_task
 from runabout.control.status import MAX_NOTABLE, Wait, rfc3339, run_status, short, without_record
 from runabout.engine.state import State
-from runabout.records import TERMINAL_PHASES, Phase, Reason, Result, Status
+from runabout.records import TERMINAL_PHASES, Approval, Phase, Reason, Result, RunId, Status
 from runabout.resources.definitions import RUN
 from runabout.resources.schema import structural
 
@@ -26,7 +26,7 @@ def report(
     *,
     waits: dict[str, Wait] | None = None,
     run_wait: Wait | None = None,
-    judged: Sequence[str] = (),
+    judged: Sequence[str | Approval] = (),
     previous: dict[str, object] | None = None,
     now: int = NOW,
 ) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def report(
         generation=3,
         waits=waits or {},
         run_wait=run_wait,
-        judged=judged,
+        judged=[Approval(item, "anna") if isinstance(item, str) else item for item in judged],
         previous=previous or {},
         now=now,
     )
@@ -61,6 +61,7 @@ def size(status: object) -> int:
 # what it says
 
 ONE = created(task_spec("a"))
+NEWER = RunId("1il7g1c000009")
 STARTED = running(ONE)
 STORED = with_task(STARTED, "a", status=Status.SUCCESS)
 ENDS: list[tuple[str, State, dict[str, tuple[str, str]]]] = [
@@ -100,6 +101,16 @@ ENDS: list[tuple[str, State, dict[str, tuple[str, str]]]] = [
         {"Succeeded": ("False", "Timeout"), "Completed": ("True", "Failed")},
     ),
     (
+        "replaced while it ran",
+        with_run(finished(STORED, Result.STOPPED), reason=Reason.REPLACED, replaced_by=NEWER),
+        {"Succeeded": ("False", "Replaced"), "Completed": ("True", "Stopped")},
+    ),
+    (
+        "replaced in the queue",
+        with_run(ONE, phase=Phase.CANCELLED, reason=Reason.REPLACED, replaced_by=NEWER),
+        {"Succeeded": ("False", "Replaced"), "Completed": ("True", "Cancelled")},
+    ),
+    (
         "stopped",
         finished(STORED, Result.STOPPED),
         {"Succeeded": ("False", "Stopped"), "Completed": ("True", "Stopped")},
@@ -131,6 +142,25 @@ def test_conditions_say_how_far_a_run_is(state: State, expected: dict[str, tuple
     assert {kind: condition(status, kind)[:2] for kind in expected} == expected
     assert condition(status, "Completed")[0] == ("True" if state.run.phase in TERMINAL_PHASES else "False")
     assert ("Stored" in times(status)) is (state.run.started is not None)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (with_run(ONE, phase=Phase.CANCELLED, reason=Reason.REPLACED, replaced_by=NEWER), f"replaced by run {NEWER}"),
+        (
+            with_run(finished(STORED, Result.STOPPED), reason=Reason.REPLACED, replaced_by=NEWER),
+            f"replaced by run {NEWER}; 1 task: 1 success",
+        ),
+        (
+            with_run(finished(created(task_spec("a"), timeoutSeconds=90), Result.FAILED), reason=Reason.TIMEOUT),
+            "took longer than its timeoutSeconds (90 s); 1 task: 1 notstarted",
+        ),
+    ],
+    ids=["replaced in the queue", "replaced while it ran", "timed out"],
+)
+def test_a_run_that_was_ended_says_by_whom_or_after_what_time(state: State, message: str) -> None:
+    assert condition(report(state), "Succeeded")[2] == message
 
 
 def test_the_head_of_a_status_names_the_run_and_its_times() -> None:
@@ -237,12 +267,65 @@ WITHOUT = "approvals without effect, the run has no task "
 def test_an_approval_of_a_task_that_the_run_does_not_have_is_said_to_have_no_effect(
     judged: tuple[str, ...], waits: dict[str, Wait], expected: str | None
 ) -> None:
-    status = report(running(created(task_spec("a"), task_spec("b"))), waits=waits, judged=judged)
+    tasks = [task_spec(name, needsApproval=True) for name in ("a", "b")]
+    status = report(running(created(*tasks)), waits=waits, judged=judged)
     found = [(row["status"], row["reason"], row["message"]) for row in status["conditions"]]
     assert [row for row in found if row[1] == "UnknownTask"] == (
         [("False", "UnknownTask", expected)] if expected else []
     )
     assert len(found) == 5 + (expected is not None)
+
+
+def said(task: str, by: str, *groups: str) -> Approval:
+    return Approval(task, by, groups=groups)
+
+
+@pytest.mark.parametrize(
+    ("judged", "reason", "message"),
+    [
+        ([said("b", "anna"), said("g", "ben", "qa"), said("o", "anyone")], None, ""),
+        ([said("b", "eve")], "NotAnApprover", "eve is not among the approvers of b (anna or ben)"),
+        (
+            [said("b", "eve"), said("b", "bob"), said("b", "anna")],
+            "NotAnApprover",
+            "eve and bob are not among the approvers of b (anna or ben)",
+        ),
+        (
+            [said("g", "ben")],
+            "NotAnApprover",
+            "ben is not among the approvers of g (group qa), and the approval names no group",
+        ),
+        ([said("g", "ben", "ops")], "NotAnApprover", "ben is not among the approvers of g (group qa)"),
+        ([said("n", "anna")], "NotNeeded", "n needs no approval"),
+        ([said("n", "anna"), said("m", "ben"), said("n", "ben")], "NotNeeded", "n and m need no approval"),
+        (
+            [said("n", "anna"), said("b", "eve"), said("x", "eve")],
+            "UnknownTask",
+            (
+                f'{WITHOUT}"x": add one with the task\'s full name; eve is not among the approvers of b (anna or ben); '
+                "n needs no approval"
+            ),
+        ),
+    ],
+)
+def test_an_approval_without_effect_is_said_with_the_reason(
+    judged: list[Approval], reason: str | None, message: str
+) -> None:
+    approvers = {"b": {"users": ["anna", "ben"]}, "g": {"groups": ["qa"]}, "o": {}}
+    tasks = [task_spec(name, needsApproval=True, approvers=whose) for name, whose in approvers.items()]
+    status = report(running(created(*tasks, task_spec("n"), task_spec("m"))), judged=judged)
+    if reason is None:
+        assert "ApprovalsValid" not in times(status)
+    else:
+        assert condition(status, "ApprovalsValid") == ("False", reason, message)
+
+
+@pytest.mark.parametrize("task_status", [Status.RUNNING, Status.SUCCESS, Status.SKIPPED])
+def test_who_is_no_approver_does_not_matter_once_the_task_was_decided(task_status: Status) -> None:
+    state = running(created(task_spec("b", needsApproval=True, approvers={"users": ["anna"]})))
+    judged = [said("b", "eve")]
+    assert "ApprovalsValid" in times(report(state, judged=judged))
+    assert "ApprovalsValid" not in times(report(with_task(state, "b", status=task_status), judged=judged))
 
 
 def test_an_unknown_task_that_is_a_setup_error_already_is_not_said_twice() -> None:

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from runabout.control.storemetrics import StoreMetrics, kind_of
 from runabout.datamanager import CacheUse, IndexSize, Vitals
+from runabout.datamanager.progress import Step
 from runabout.etcd import MemberSpace
 from runabout.ost import InvalidKeyError, UnavailableError
 
@@ -44,6 +46,21 @@ def test_what_the_store_tells_is_counted(registry: CollectorRegistry) -> None:
     assert registry.get_sample_value("runabout_store_failures_total", {"work": "seal"}) == 1
     metrics.space_seen(MemberSpace("m", 80, 60, -1, full=False), None, "")
     assert registry.get_sample_value("runabout_etcd_quota_share") == 0
+
+
+def test_an_opening_that_takes_long_is_logged_now_and_then(registry: CollectorRegistry) -> None:
+    now = 0.0
+    metrics = StoreMetrics(registry, clock=lambda: now)
+    with capture_logs() as lines:
+        for done in range(0, 1200, 100):  # a second each
+            metrics.opening(Step("reading the log", done, 1200, "batches"))
+            now += 1
+    assert [(line["event"], line["step"], line["done"], line["total"]) for line in lines] == [
+        ("opening the store", "reading the log", done, 1200) for done in (500, 1000)
+    ]
+    with capture_logs() as lines:
+        metrics.opening(Step("reading it again", 1, 0, "batches"))
+    assert lines == []
 
 
 def test_what_is_seen_of_a_store_is_shown_and_what_only_grows_is_counted_across_stores(

@@ -95,6 +95,17 @@ def test_whose_word_counts(approvers: object, approvals: list[Approval], expecte
                 assert (decision.run.result, decision.ready) == (Result.FAILED, ("h",))
 
 
+def test_the_record_says_who_said_what_and_when_it_was_first_seen() -> None:
+    graph, state = waiting(approvers={"min": 3, "groups": ["qa"]})
+    state = told(graph, state, say("ben", YES, "qa"), now=NOW + 10).state
+    state = told(graph, state, say("ben", YES, "qa"), say("anna", YES, "qa"), say("eve"), now=NOW + 20).state
+    assert state.tasks["b"].approvals == (
+        Approval("b", "anna", YES, ("qa",), NOW + 20),
+        Approval("b", "ben", YES, ("qa",), NOW + 10),
+    )
+    assert told(graph, state, say("ben", YES, "qa"), now=NOW + 30).state == state
+
+
 def test_a_refusal_names_who_refused_and_can_be_ignored_like_any_failure() -> None:
     graph, state = waiting(ignoreFailure=True)
     decision = told(graph, state, say("ben", NO))

@@ -82,6 +82,14 @@ def test_a_pause_doubles_with_each_failure_of_the_user_and_the_machinerys_have_n
     assert at == (NOW + len(attempts) + seconds * 1000 if seconds else 0)
 
 
+@pytest.mark.parametrize(
+    ("first", "failures", "seconds"), [(60, 8, 3600), (7200, 1, 7200), (7200, 5, 7200), (0, 90, 0)]
+)
+def test_a_pause_grows_to_an_hour_unless_it_is_longer_from_the_start(first: int, failures: int, seconds: int) -> None:
+    config = TaskConfig("a", retries=Retries(limit=100, backoff_seconds=first))
+    assert next_attempt_at(config, past(*[USER] * failures)) == NOW + failures + seconds * 1000
+
+
 # decisions
 
 

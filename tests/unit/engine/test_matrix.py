@@ -22,7 +22,7 @@ def test_variants_are_named_in_the_order_of_the_keys_names_whatever_the_order_in
     found = expand([template("t", OS=["linux", "mac"], ARCH=["arm", "x86"])])
     assert found.errors == ()
     assert names(found) == ["t-arm-linux", "t-arm-mac", "t-x86-linux", "t-x86-mac"]
-    assert [task.body["matrix"] for task in found.tasks][1] == {"ARCH": "arm", "OS": "mac"}
+    assert [task.values for task in found.tasks][1] == {"ARCH": "arm", "OS": "mac"}
 
 
 @pytest.mark.parametrize(

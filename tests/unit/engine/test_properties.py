@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runabout.engine.attempts import next_attempt_at
 from runabout.engine.create import create_run
 from runabout.engine.decide import decide
 from runabout.engine.facts import Assignment, Facts, TaskEnd
@@ -25,6 +26,7 @@ from runabout.records import (
     Reason,
     RestartFrom,
     Result,
+    Retries,
     RunConfig,
     RunId,
     Status,
@@ -48,7 +50,9 @@ class Case:
     ends: Mapping[str, Status]
     refused: frozenset[str] = frozenset()
     lost: Mapping[str, int] = field(default_factory=dict)
-    """attempts that the machinery loses before the one that counts"""
+    """attempts that the machinery loses before those that fail"""
+    failed: Mapping[str, int] = field(default_factory=dict)
+    """attempts that fail by themselves and are tried again, with a pause, before the one that counts"""
 
 
 @st.composite
@@ -64,7 +68,9 @@ def cases(draw: st.DrawFn) -> Case:
     ends = {name: draw(st.sampled_from([Status.SUCCESS, Status.SUCCESS, Status.FAILED])) for name in names}
     refused = frozenset(name for name in names if draw(st.integers(0, 5)) == 0)
     lost = {name: draw(st.integers(1, 2)) for name in names if draw(st.integers(0, 4)) == 0}
-    return Case(tuple(tasks), ends, refused, lost)
+    failed = {name: draw(st.integers(1, 3)) for name in names if draw(st.integers(0, 4)) == 0}
+    tasks = [replace(task, retries=Retries(failed.get(task.name, 0), draw(st.integers(0, 5)))) for task in tasks]
+    return Case(tuple(tasks), ends, refused, lost, failed)
 
 
 def config(tasks: Sequence[TaskConfig]) -> RunConfig:
@@ -92,6 +98,8 @@ class World:
         self.on_executor: set[str] = set()
         self.unstored: set[str] = set()
         self.ready: tuple[str, ...] = ()
+        self.now = 1
+        self.wake: int | None = None
         self.started: dict[str, State] = {}
 
     def tell(self, facts: Facts) -> None:
@@ -105,35 +113,50 @@ class World:
         assert not (decision.state.run.stop and decision.ready), "nothing begins any more"
         self.state = decision.state
         self.ready = decision.ready
+        self.wake = decision.wake
+        self._check_pauses()
         self.events += [(event.phase, event.result) for event in decision.events]
         for name in facts.assigned:
             if before.tasks[name].status is not Status.RUNNING and self.state.tasks[name].status is Status.RUNNING:
                 self.started[name] = before
 
+    def _check_pauses(self) -> None:
+        """Check that no task is ready before its pause is over, and that all others wake the run."""
+        for name, task in self.state.tasks.items():
+            if task.status is Status.RUNNING and task.executor is None and self.state.run.phase is Phase.RUNNING:
+                at = next_attempt_at(self.graph.task(name), task.attempts)
+                assert (name in self.ready) == (at <= self.facts[-1].now)
+                assert name in self.ready or (self.wake is not None and self.wake <= at)
+
     def possible(self) -> list[Facts]:
         """Return each fact that may be seen next."""
         found: list[Facts] = []
         if self.state.run.phase is Phase.QUEUED:
-            return [Facts(now=1, start=True)]
+            return [Facts(now=self.now, start=True)]
         for name in self.ready:
             number = self.attempts.get(name, 0) + 1
-            found.append(Facts(now=1, assigned={name: Assignment("e", f"{name}-{number}", number)}))
+            found.append(Facts(now=self.now, assigned={name: Assignment("e", f"{name}-{number}", number)}))
         for name, task in self.state.tasks.items():
             if name in self.on_executor:
-                lost = self.case.lost.get(name, 0)
-                if self.attempts[name] <= lost:
-                    past = Attempt(self.attempts[name], f"{name}-{self.attempts[name]}", "e", Reason.POD_LOST, ended=1)
-                    found.append(Facts(now=1, retry={name: past}))
+                number, lost = self.attempts[name], self.case.lost.get(name, 0)
+                if number <= lost + self.case.failed.get(name, 0):
+                    reason = Reason.POD_LOST if number <= lost else Reason.EXIT_CODE
+                    past = Attempt(number, f"{name}-{number}", "e", reason, ended=self.now)
+                    found.append(Facts(now=self.now, retry={name: past}))
                 else:
                     status = Status.STOPPED if self.state.run.stop else self.case.ends[name]
-                    found.append(Facts(now=1, ended={name: TaskEnd(status, ended=1, attempt=self.attempts[name])}))
+                    end = TaskEnd(status, ended=self.now, attempt=number)
+                    found.append(Facts(now=self.now, ended={name: end}))
             if task.waiting_since is not None and not task.finished:
                 verdict = Verdict.REFUSED if name in self.case.refused else Verdict.APPROVED
-                found.append(Facts(now=1, approvals=(Approval(name, "anna", verdict),)))
-        found += [Facts(now=1, stored={name: ()}) for name in sorted(self.unstored)]
+                found.append(Facts(now=self.now, approvals=(Approval(name, "anna", verdict),)))
+        found += [Facts(now=self.now, stored={name: ()}) for name in sorted(self.unstored)]
+        if self.wake is not None:
+            found.append(Facts(now=self.wake))
         return found
 
     def take(self, facts: Facts) -> None:
+        self.now = facts.now
         self.tell(facts)
         for name in facts.assigned:
             if self.state.tasks[name].status is Status.RUNNING:
@@ -148,18 +171,18 @@ class World:
         """Tell facts until nothing can happen any more, or so many."""
         while self.state.run.phase not in TERMINAL_PHASES and (steps is None or len(self.facts) < steps):
             if len(self.facts) == self.stop_after:
-                self.tell(Facts(now=1, stop=True))
+                self.tell(Facts(now=self.now, stop=True))
                 continue
             possible = self.possible()
             if not possible:
-                self.tell(Facts(now=1))
+                self.tell(Facts(now=self.now))
                 if not self.possible():
                     return
                 continue
             chosen = self.dice.choice(possible)
             if self.together and chosen.ended:  # everything that has ended is seen at once
                 ended = {name: end for facts in possible for name, end in facts.ended.items()}
-                chosen = Facts(now=1, ended=ended)
+                chosen = Facts(now=self.now, ended=ended)
             self.take(chosen)
 
 

@@ -139,6 +139,16 @@ def test_each_level_of_the_environment_is_stronger_than_the_one_before() -> None
     assert {item["name"]: item["value"] for item in main(of, config=weaker)["env"]}["LEVEL"] == "static"
 
 
+def test_the_values_of_a_variant_are_variables_at_the_level_of_its_task() -> None:
+    of = task(containers=container(environment=[{"name": "GO", "value": "container"}]))
+    variant = replace(of, values={"GO": "1.25$", "CI": "task"})
+    found = environment(variant)
+
+    assert (found["GO"], found["CI"]) == ("1.25$$", "true")
+    with pytest.raises(InvalidPodError, match=r"tasks\[build\].matrix: the variable RUNABOUT_X cannot be set"):
+        made(replace(of, values={"RUNABOUT_X": "x"}))
+
+
 def test_a_steps_variables_travel_in_the_plan_and_its_secrets_in_the_container() -> None:
     secret = {"secretKeyRef": {"name": "registry", "key": "password"}}
     of = task(
@@ -256,10 +266,32 @@ def test_the_pod_gets_more_time_to_end_than_its_steps() -> None:
     [
         ({"containers": []}, "containers: a task needs a container"),
         ({"containers": [{"name": "x"}]}, r"containers\[0\].image: an image is needed"),
+        ({"containers": [*container(), {"name": "db"}]}, r"containers\[1\].image: an image is needed"),
         (
-            {"containers": [*container(), {"name": "db", "image": "postgres"}]},
-            r"containers\[1\]: services cannot be run yet",
+            {"containers": [*container(), {"name": "main", "image": "a"}]},
+            r"containers\[1\].name: duplicate container \"main\"",
         ),
+        (
+            {"containers": [*container(), {"name": "runabout-db", "image": "a"}]},
+            r"containers\[1\].name: .* is reserved",
+        ),
+        (
+            {"containers": [*container(), {"image": "a", "user": "postgres"}]},
+            r"containers\[1\].user: .* UID or UID:GID",
+        ),
+        (
+            {"containers": [*container(), {"image": "a", "readiness": {}}]},
+            r"containers\[1\].readiness: .*exactly one of",
+        ),
+        (
+            {"containers": [*container(), {"image": "a", "environment": [{"name": "RUNABOUT_X"}]}]},
+            r"containers\[1\].environment: the variable RUNABOUT_X cannot be set",
+        ),
+        (
+            {"containers": [*container(), {"image": "a", "volumeMounts": [{"name": "v", "mountPath": "/runabout"}]}]},
+            r"containers\[1\].volumeMounts\[0\].mountPath: '/runabout' cannot be used",
+        ),
+        ({"pod": {"automountServiceAccountToken": "yes"}}, "automountServiceAccountToken: expected true or false"),
         ({"containers": container(name="Main")}, "'Main' is no DNS label"),
         ({"containers": container(name="runabout-toolbox")}, "runabout-toolbox is reserved"),
         ({"containers": container(command=["true"])}, r"containers\[0\].command: the first container runs the steps"),
@@ -281,7 +313,7 @@ def test_the_pod_gets_more_time_to_end_than_its_steps() -> None:
         ({"pod": {"annotations": {"runabout.dev/plan": "x"}}}, "annotations: runabout.dev/plan is set by Runabout"),
         ({"pod": {"annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"}}}, "is set by Runabout"),
         ({"pod": {"hostNetwork": True}}, r"tasks\[build\].pod.hostNetwork: there is no such pod setting"),
-        ({"steps": [{"clone": {"url": "x"}}]}, r"steps\[0\].clone: steps of this kind cannot be run yet"),
+        ({"steps": [{"clone": {}}]}, r"steps\[0\].clone.url: an address is needed"),
         ({"steps": [{"name": "x"}]}, r"steps\[0\]: expected exactly one of run, clone"),
         ({"steps": [{"run": ["x"]}]}, r"steps\[0\].run: expected a text, found list"),
         ({"steps": "x"}, "steps: expected a list, found str"),

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from runabout.executors.observe import observe
 from runabout.executors.podview import pod_view
-from runabout.executors.state import Absent, Ended, Limits, Machinery, PodState
+from runabout.executors.services import Service
+from runabout.executors.state import Absent, Ended, Fault, Limits, Machinery, Pending, PodState, Running
 from runabout.executors.trim import trim_pod
+from runabout.records import Reason
 
 DATA = Path(__file__).parents[2] / "data" / "pods"
 CREATED = 1_767_225_600
@@ -75,7 +77,9 @@ def state_of(case: Case, pod: Mapping[str, object], *, now: int | None = None, s
         now=milliseconds(case["now"]) if now is None else now,
         limits=Limits(**case.get("limits", {})),
         steps=steps,
+        services=tuple(Service(**service) for service in case.get("services", ())),
         stopped_at=None if stopped_at is None else milliseconds(stopped_at),
+        fault=Fault(**{**case["fault"], "reason": Reason(case["fault"]["reason"])}) if "fault" in case else None,
         gone=case.get("gone", False),
         nonce=case.get("nonce"),
     )
@@ -91,6 +95,9 @@ def test_a_pod_is_judged_as_the_table_says(name: str) -> None:
     assert type(state).__name__ == expected.pop("state"), state
     for key, value in expected.items():
         found: object = getattr(state, key)
+        if key == "fault" and found is not None:
+            assert isinstance(found, Fault)
+            found = [found.reason, found.message, found.service]
         if key == "steps":
             found = [str(step.status) for step in getattr(state, key)]
         wanted = milliseconds(value) if key in ABSOLUTE and value is not None else value
@@ -119,7 +126,7 @@ def test_a_state_that_asks_for_another_look_changes_only_then_and_comes_to_an_en
             break
         assert state_of(case, pod, now=look_again - 1) == state
         state = state_of(case, pod, now=look_again)
-    assert isinstance(state, Ended | Machinery)
+    assert isinstance(state, Ended | Machinery) or (isinstance(state, Pending | Running) and state.fault)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -184,6 +191,8 @@ containers = st.lists(
         optional={
             "state": st.dictionaries(st.sampled_from(["waiting", "running", "terminated"]), details, max_size=2) | junk,
             "restartCount": junk,
+            "started": junk,
+            "lastState": st.fixed_dictionaries({}, optional={"terminated": details | junk}) | junk,
         },
     )
     | junk,
@@ -230,7 +239,8 @@ pods = st.fixed_dictionaries(
 def test_no_pod_of_any_shape_breaks_observing(
     pod: dict[str, object], stopped_at: int | None, gone: bool, now: int
 ) -> None:
-    state = observe(pod, now=now, limits=Limits(), stopped_at=stopped_at, gone=gone)
+    services = (Service("proxy", 1, 2), Service("main"))
+    state = observe(pod, now=now, limits=Limits(), services=services, stopped_at=stopped_at, gone=gone)
 
     assert not isinstance(state, Absent)
 

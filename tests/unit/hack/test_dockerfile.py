@@ -34,12 +34,13 @@ def test_the_operators_image_has_the_same_parts_at_the_same_places() -> None:
         f"/{recipes.PYTHON_HOME}",
         f"/{recipes.TOOLBOX_HOME}",
         f"/{recipes.PACKAGE_HOME}/runabout",
-        "/toolbox",
+        *(f"/{program}" for program in recipes.TOOLBOX_PROGRAMS),
     }
 
 
 def test_the_toolbox_is_built_for_every_architecture_on_the_builders_own() -> None:
     [build] = instructions("toolboxes", "RUN")
+    assert all(f"/$architecture/{program} ." in build for program in recipes.TOOLBOX_PROGRAMS)
     assert f"for architecture in {' '.join(recipes.TOOLBOX_ARCHITECTURES)};" in build
     assert STAGES["toolboxes"].startswith("--platform=$BUILDPLATFORM")
 

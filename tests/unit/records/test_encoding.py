@@ -31,6 +31,7 @@ from runabout.records import (
     TaskConfig,
     Verdict,
     altered,
+    expanded,
 )
 from runabout.records.encoding import RecordError, decode, encode
 
@@ -189,6 +190,8 @@ def _strategy(hint: object) -> st.SearchStrategy[object]:
         return st.lists(_strategy(arguments[0]), max_size=2).map(tuple)
     if origin is frozenset:
         return st.frozensets(_strategy(arguments[0]))
+    if origin is not None and issubclass(origin, Mapping) and typing.get_origin(arguments[1]) is tuple:
+        return st.dictionaries(st.text(max_size=4), st.lists(st.text(max_size=4), max_size=2).map(tuple), max_size=2)
     if origin is not None and issubclass(origin, Mapping):
         return st.dictionaries(st.text(max_size=4), st.text(max_size=4)) if arguments[1] is str else BODIES
     if hint is type(None):
@@ -206,7 +209,10 @@ def _strategy(hint: object) -> st.SearchStrategy[object]:
 def test_every_record_is_read_back(kind: type) -> None:
     @given(_strategy(kind))
     def check(record: object) -> None:
-        assert decode(kind, encode(record)) == record
+        found: object = decode(kind, encode(record))
+        if isinstance(record, RunConfig):  # what is read is expanded
+            record = dataclasses.replace(record, tasks=expanded(record.tasks))
+        assert found == record
 
     check()
 

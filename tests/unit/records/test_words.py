@@ -53,6 +53,7 @@ def test_what_a_user_decides_or_breaks_is_no_fault_of_the_machinery() -> None:
         Reason.TIMEOUT,
         Reason.REFUSED,
         Reason.STOPPED,
+        Reason.REPLACED,
         Reason.INVALID_POD,
         Reason.IMAGE_PULL,
     }

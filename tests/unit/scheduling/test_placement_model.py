@@ -15,11 +15,22 @@ from runabout.scheduling.selectors import selects
 
 FAST: JsonObject = {"matchLabels": {"disk": "fast"}}
 RUNS = {  # a run's group, namespace and limit never change
-    RunId("run-1"): ("/ci/a", "ci", 0),
-    RunId("run-2"): ("/ci/a", "ci", 2),
-    RunId("run-3"): ("/ci/b", "ci", 1),
-    RunId("run-4"): ("/web/c", "web", 3),
+    RunId("run-1"): ("/ci/project/a/branch/x", "ci", 0),
+    RunId("run-2"): ("/ci/project/a/branch/x", "ci", 2),
+    RunId("run-3"): ("/ci/project/a/branch/y", "ci", 1),
+    RunId("run-4"): ("/ci/project/a", "ci", 0),
+    RunId("run-5"): ("/ci/project/b/branch/x", "ci", 0),
+    RunId("run-6"): ("/web/project/a/branch/x", "web", 3),
+    RunId("run-7"): ("/web/run/run-7", "web", 0),
 }
+
+
+def shares(group: str) -> tuple[str, ...]:
+    """Return namespace, root group and group, so that they cannot be taken for each other."""
+    parts = group.split("/")
+    return ("namespace " + parts[1], "root " + "/".join(parts[:4]), "group " + group)
+
+
 EXECUTORS = st.sampled_from(["x", "y", "z"])
 NAMESPACES = st.sampled_from(["ci", "web"])
 LABELS = st.sampled_from([{}, {"disk": "fast"}, {"disk": "slow"}])
@@ -65,6 +76,8 @@ class PlacementAgainstModel(RuleBasedStateMachine):
         self.labels: dict[str, dict[str, str]] = {}
         self.on: dict[Key, tuple[str, str]] = {}
         self.waiting: dict[Key, Ask] = {}
+        self.turns: dict[str, int] = {}
+        self.clock = 0
 
     # the model
 
@@ -105,12 +118,28 @@ class PlacementAgainstModel(RuleBasedStateMachine):
         )
 
     def choose(self) -> tuple[Ask, str] | None:
-        load, groups = self.load(), Counter(group for _, group in self.on.values())
+        load = self.load()
+        active = Counter(share for _, group in self.on.values() for share in shares(group))
         able = [ask for ask in self.waiting.values() if self.free(ask) and not self.is_full(ask)]
         if not able:
             return None
-        ask = min(able, key=lambda ask: (groups[ask.group], -ask.priority, ask.run, ask.order))
+        ask = min(
+            able,
+            key=lambda ask: (
+                *[active[share] for share in shares(ask.group)],
+                -ask.priority,
+                *[self.turns.get(share, 0) for share in shares(ask.group)],
+                ask.run,
+                ask.order,
+            ),
+        )
         return ask, min(self.free(ask), key=lambda name: (load[name], name))
+
+    def take(self, ask: Ask, executor: str) -> None:
+        if ask.key not in self.on:
+            self.on[ask.key] = (executor, ask.group)
+            self.clock += 1
+            self.turns.update(dict.fromkeys(shares(ask.group), self.clock))
 
     # what happens
 
@@ -151,7 +180,7 @@ class PlacementAgainstModel(RuleBasedStateMachine):
     @rule(ask=asks(), executor=EXECUTORS)
     def occupy(self, ask: Ask, executor: str) -> None:
         self.waiting.pop(ask.key, None)
-        self.on.setdefault(ask.key, (executor, ask.group))
+        self.take(ask, executor)
         self.real.occupy(ask, executor)
 
     @precondition(lambda self: self.on)
@@ -168,7 +197,7 @@ class PlacementAgainstModel(RuleBasedStateMachine):
             ask, executor = chosen
             expected.append(chosen)
             del self.waiting[ask.key]
-            self.on[ask.key] = (executor, ask.group)
+            self.take(ask, executor)
         before = Counter({name: self.real.active(name) for name in "xyz"})
         found = self.real.place()
         assert list(found) == expected

@@ -87,7 +87,8 @@ def test_a_run_that_is_not_known_waits_for_nobody_and_holds_nothing() -> None:
     groups.start(D)
     assert not groups.may_start(D)
     assert groups.behind(D) is None
-    assert groups.superseded(D, CANCEL_IN_PROGRESS) == ()
+    assert groups.claim(D, CANCEL_IN_PROGRESS) == ()
+    assert groups.replaced_by(D) is None
 
 
 def test_a_change_names_a_run_only_if_its_turn_came_by_it() -> None:
@@ -110,7 +111,31 @@ def test_an_arriving_run_ends_the_older_ones_that_its_concurrency_names(
     groups.suspend(B, suspended=True)
     groups.add(RunId("run-e"), GROUP)
     groups.add(RunId("run-0"), OTHER)
-    assert groups.superseded(D, concurrency) == ended
+    assert groups.claim(D, concurrency) == ended
+    assert groups.claim(D, concurrency) == ()
+    assert tuple(run for run in (A, B, C, D) if groups.replaced_by(run) == D) == ended
+
+
+def test_a_suspended_run_ends_nobody_before_it_has_its_place() -> None:
+    groups = queues(A, B)
+    groups.start(A)
+    groups.suspend(B, suspended=True)
+    assert groups.claim(B, CANCEL_IN_PROGRESS) == ()
+    assert groups.replaced_by(A) is None
+    groups.suspend(B, suspended=False)
+    assert groups.claim(B, CANCEL_IN_PROGRESS) == (A,)
+    groups.suspend(B, suspended=True)
+    assert groups.replaced_by(A) is None
+
+
+def test_of_several_the_newest_is_the_one_that_replaces() -> None:
+    groups = queues(A, B, C)
+    groups.start(A)
+    groups.claim(B, CANCEL_IN_PROGRESS)
+    groups.claim(C, REPLACE_QUEUED)
+    assert (groups.replaced_by(A), groups.replaced_by(B), groups.replaced_by(C)) == (B, C, None)
+    groups.remove(C)
+    assert (groups.replaced_by(A), groups.replaced_by(B)) == (B, None)
 
 
 @dataclass
@@ -118,6 +143,7 @@ class _Known:
     group: str
     running: bool = False
     suspended: bool = False
+    claims: str = ""
 
 
 RUNS = st.sampled_from([RunId(f"run-{letter}") for letter in "abcdefgh"])
@@ -157,6 +183,7 @@ class QueuesAgainstModel(RuleBasedStateMachine):
         before = self.turn(state.group)
         if not state.running:
             state.suspended = suspended
+            state.claims = "" if suspended else state.claims
         self.told(state.group, before, self.groups.suspend(run, suspended=suspended))
 
     @precondition(lambda self: self.known)
@@ -165,6 +192,22 @@ class QueuesAgainstModel(RuleBasedStateMachine):
         run = data.draw(st.sampled_from(sorted(self.known)))
         self.groups.start(run)
         self.known[run].running, self.known[run].suspended = True, False
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data(), concurrency=st.sampled_from([QUEUE, REPLACE_QUEUED, CANCEL_IN_PROGRESS]))
+    def claim(self, data: st.DataObject, concurrency: str) -> None:
+        run = data.draw(st.sampled_from(sorted(self.known)))
+        state = self.known[run]
+        concurrency = state.claims or concurrency  # a run's concurrency never changes
+        new = concurrency != QUEUE and not state.suspended and not state.claims
+        if new:
+            state.claims = concurrency
+        ended = [
+            other
+            for other, item in sorted(self.known.items())
+            if item.group == state.group and other < run and (concurrency == CANCEL_IN_PROGRESS or not item.running)
+        ]
+        assert self.groups.claim(run, concurrency) == (tuple(ended) if new else ())
 
     @precondition(lambda self: self.known)
     @rule(data=st.data())
@@ -187,11 +230,9 @@ class QueuesAgainstModel(RuleBasedStateMachine):
             before = [*running, *(other for other in queued if other < run)]
             waits = run in queued and before
             assert self.groups.behind(run) == ((before[0], len(before)) if waits else None)
-            older = [(other, item) for other, item in here if other < run]
-            assert self.groups.superseded(run, REPLACE_QUEUED) == tuple(
-                other for other, item in older if not item.running
-            )
-            assert self.groups.superseded(run, CANCEL_IN_PROGRESS) == tuple(other for other, _ in older)
+            able = {CANCEL_IN_PROGRESS} if state.running else {CANCEL_IN_PROGRESS, REPLACE_QUEUED}
+            newer = [other for other, item in here if other > run and item.claims in able]
+            assert self.groups.replaced_by(run) == max(newer, default=None)
 
 
 QueuesAgainstModel.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

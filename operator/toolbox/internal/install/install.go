@@ -8,22 +8,37 @@ import (
 	"path/filepath"
 )
 
-// Name is the program's name in the folder it is installed to.
-const Name = "toolbox"
+const (
+	// Name is the program's name in the folder it is installed to.
+	Name = "toolbox"
+	// Clone is the name of the program that clones repositories; only pods that do get it.
+	Clone = "runabout-clone"
+)
 
 // To copies the running program to folder/toolbox with mode 0755. The copy appears whole or not at all, also when an
 // earlier one is being executed, so a container that is started twice does no harm.
-func To(folder string) error {
-	source, err := os.Open("/proc/self/exe")
+func To(folder string) error { return from("/proc/self/exe", folder, Name) }
+
+// Beside copies, in the same way, another program that lies beside the running one.
+func Beside(folder, name string) error {
+	self, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("cannot read the running program: %w", err)
+		return fmt.Errorf("cannot find the running program: %w", err)
 	}
-	defer source.Close()
-	return copyTo(source, folder)
+	return from(filepath.Join(filepath.Dir(self), name), folder, name)
 }
 
-func copyTo(source io.Reader, folder string) (err error) {
-	target, err := os.CreateTemp(folder, "."+Name+"-")
+func from(file, folder, name string) error {
+	source, err := os.Open(file)
+	if err != nil {
+		return fmt.Errorf("cannot read the program %s: %w", name, err)
+	}
+	defer source.Close()
+	return copyTo(source, folder, name)
+}
+
+func copyTo(source io.Reader, folder, name string) (err error) {
+	target, err := os.CreateTemp(folder, "."+name+"-")
 	if err != nil {
 		return fmt.Errorf("cannot write to %s; mount a volume there that this user may write to: %w", folder, err)
 	}
@@ -44,5 +59,5 @@ func copyTo(source io.Reader, folder string) (err error) {
 	if err = target.Close(); err != nil {
 		return fmt.Errorf("cannot finish %s: %w", target.Name(), err)
 	}
-	return os.Rename(target.Name(), filepath.Join(folder, Name))
+	return os.Rename(target.Name(), filepath.Join(folder, name))
 }

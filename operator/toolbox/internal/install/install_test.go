@@ -60,7 +60,7 @@ func TestAnEarlierCopyMayBeExecutedMeanwhile(t *testing.T) {
 func TestACopyThatFailsLeavesNothingBehind(t *testing.T) {
 	folder := t.TempDir()
 	full := errors.New("no space left on device")
-	err := copyTo(iotest.ErrReader(full), folder)
+	err := copyTo(iotest.ErrReader(full), folder, Name)
 	if !errors.Is(err, full) {
 		t.Errorf("got %v", err)
 	}
@@ -71,6 +71,30 @@ func TestACopyThatFailsLeavesNothingBehind(t *testing.T) {
 
 func TestAFolderThatIsNotThereIsNamed(t *testing.T) {
 	if err := To("/does/not/exist"); err == nil || !strings.Contains(err.Error(), "/does/not/exist") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAProgramBesideTheRunningOneIsCopiedIfItIsThere(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside := filepath.Join(filepath.Dir(self), Clone)
+	if err := os.WriteFile(beside, []byte("program"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	if err := Beside(folder, Clone); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(folder, Clone)); err != nil || info.Mode() != 0o755 || info.Size() != 7 {
+		t.Errorf("it is %v (%v)", info, err)
+	}
+	if err := os.Remove(beside); err != nil {
+		t.Fatal(err)
+	}
+	if err := Beside(folder, Clone); err == nil || !strings.Contains(err.Error(), Clone) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"runabout.dev/toolbox/internal/gateway"
 )
 
 const (
@@ -39,7 +41,16 @@ type Plan struct {
 	User               string `json:"user"`
 	GracePeriodSeconds *int   `json:"gracePeriodSeconds"`
 	TimeoutSeconds     int    `json:"timeoutSeconds"`
-	Steps              []Step `json:"steps"`
+	// Secrets names the container's variables whose values no output may show.
+	Secrets []string `json:"secrets"`
+	Steps   []Step   `json:"steps"`
+
+	Gateway *gateway.Settings `json:"gateway"` // nil: the installation has none
+	// Results are what the steps want of other tasks.
+	Results []Result `json:"results"`
+
+	// SkipRestOnExitCodes are exit codes of a step with which the task is done, and well.
+	SkipRestOnExitCodes []int `json:"skipRestOnExitCodes"`
 }
 
 // Step is one thing to run. Empty fields have been replaced by the plan's, but for WorkingDir: what is relative there
@@ -53,6 +64,8 @@ type Step struct {
 	User           string     `json:"user"`
 	Environment    []Variable `json:"environment"`
 	TimeoutSeconds int        `json:"timeoutSeconds"`
+	Clone          *Clone     `json:"clone"`
+	Archive
 }
 
 // Variable is a value, or the name of the container's variable that has it.
@@ -60,6 +73,8 @@ type Variable struct {
 	Name  string  `json:"name"`
 	Value *string `json:"value"`
 	From  string  `json:"from"`
+	// Results says that the value has references to results of other tasks in it.
+	Results bool `json:"results"`
 }
 
 // GracePeriod is the time between the polite and the forced end of a step.
@@ -140,6 +155,9 @@ func (p *Plan) fill() {
 		if step.User == "" {
 			step.User = p.User
 		}
+		if step.IsArchive() {
+			step.fillArchive()
+		}
 	}
 }
 
@@ -158,26 +176,49 @@ func (p *Plan) check() error {
 	case len(p.Steps) > MaxSteps:
 		return fmt.Errorf("steps has %d entries, at most %d are possible", len(p.Steps), MaxSteps)
 	}
+	if p.Gateway != nil {
+		if err := p.Gateway.Check(); err != nil {
+			return fmt.Errorf("gateway.%w", err)
+		}
+	}
+	if err := p.checkResults(); err != nil {
+		return err
+	}
+	for i, code := range p.SkipRestOnExitCodes {
+		if code < 1 || code > 255 {
+			return fmt.Errorf("skipRestOnExitCodes[%d] is %d, exit codes are 1 to 255", i, code)
+		}
+	}
 	for i := range p.Steps {
-		if err := p.Steps[i].check(); err != nil {
+		if err := p.Steps[i].check(p.Gateway != nil); err != nil {
 			return fmt.Errorf("steps[%d].%w", i, err)
 		}
 	}
 	return nil
 }
 
-func (s *Step) check() error {
+func (s *Step) check(hasGateway bool) error {
 	switch {
 	case s.Name == "":
 		return errors.New("name is missing")
-	case s.Kind != "run":
-		return fmt.Errorf("kind is %q, this toolbox knows only \"run\"", s.Kind)
+	case s.Kind != "run" && s.Kind != KindClone && !s.IsArchive():
+		return fmt.Errorf("kind is %q, which this toolbox does not know", s.Kind)
 	case strings.TrimSpace(s.Shell) == "":
 		return errors.New("shell is blank")
 	case strings.ContainsRune(s.WorkingDir+s.Shell+s.User, 0):
 		return errors.New("shell, workingDir and user cannot contain NUL")
 	case s.TimeoutSeconds < 0:
 		return fmt.Errorf("timeoutSeconds is %d, it cannot be negative", s.TimeoutSeconds)
+	}
+	if s.Kind == KindClone {
+		if err := s.checkClone(); err != nil {
+			return err
+		}
+	}
+	if s.IsArchive() {
+		if err := s.checkArchive(hasGateway); err != nil {
+			return err
+		}
 	}
 	for i, variable := range s.Environment {
 		if err := variable.check(); err != nil {
@@ -193,6 +234,8 @@ func (v Variable) check() error {
 		return fmt.Errorf("name is %q, which is no name of a variable", v.Name)
 	case (v.Value == nil) == (v.From == ""):
 		return fmt.Errorf("value and from: exactly one is needed for %s", v.Name)
+	case v.Results && v.Value == nil:
+		return fmt.Errorf("results of %s: only a value can have references in it", v.Name)
 	case v.Value != nil && strings.ContainsRune(*v.Value, 0):
 		return fmt.Errorf("value of %s contains NUL, which no variable can hold", v.Name)
 	}

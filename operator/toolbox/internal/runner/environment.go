@@ -76,11 +76,12 @@ func (t *task) stepEnvironment(step *plan.Step, who person) variables {
 		}
 	}
 	delete(result, "OLDPWD")
+	t.addResults(result)
 	result.set("HOME", t.home(container.get("HOME"), who))
 	for _, variable := range step.Environment {
 		switch value, known := container[variable.From]; {
 		case variable.Value != nil:
-			result.set(variable.Name, *variable.Value)
+			result.set(variable.Name, t.filled(variable))
 		case known:
 			result.set(variable.Name, value)
 		default: // an optional reference to what does not exist

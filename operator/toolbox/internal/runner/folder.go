@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"runabout.dev/toolbox/internal/paths"
 )
 
 // folder is the absolute path of a step's working directory.
@@ -14,23 +16,11 @@ func (t *task) folder(name, home string) string {
 	if !strings.HasPrefix(home, "/") {
 		home = "/"
 	}
-	task := expand(t.plan.WorkingDir, home, home)
+	task := paths.Absolute(t.plan.WorkingDir, home, home)
 	if name == "" {
 		return task
 	}
-	return expand(name, home, task)
-}
-
-// expand makes a path absolute: ~ is home, what is relative begins at base.
-func expand(path, home, base string) string {
-	switch {
-	case path == "~" || strings.HasPrefix(path, "~/"):
-		return filepath.Join(home, path[1:])
-	case filepath.IsAbs(path):
-		return filepath.Clean(path)
-	default:
-		return filepath.Join(base, path)
-	}
+	return paths.Absolute(name, home, task)
 }
 
 // makeFolder creates what is missing of a path; what it creates belongs to the step's user.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"runabout.dev/toolbox/internal/identity"
+	"runabout.dev/toolbox/internal/mask"
 	"runabout.dev/toolbox/internal/plan"
 	"runabout.dev/toolbox/internal/process"
 	"runabout.dev/toolbox/internal/steplog"
@@ -46,9 +47,11 @@ type Options struct {
 // task is one run of a plan.
 type task struct {
 	plan         *plan.Plan
+	planFile     string
 	log          *steplog.Log
 	users        identity.Database
-	environment  []string // the container's
+	environment  []string   // the container's
+	secrets      *mask.Mask // nil for none
 	scriptFolder []string
 	started      time.Time
 
@@ -56,8 +59,10 @@ type task struct {
 	childEnded chan os.Signal
 	deadline   <-chan time.Time // of the task, nil for none
 	children   process.Children
+	results    handed
 	stopped    bool // told to stop
 	timedOut   bool // the task's time is over
+	skipsRest  bool // a step's exit code said that the task is done
 }
 
 // verdict is how the task ended.
@@ -71,6 +76,7 @@ type verdict struct {
 func Run(options Options) int {
 	t := &task{
 		started:     time.Now(),
+		planFile:    options.PlanFile,
 		users:       identity.Of("/"),
 		environment: os.Environ(),
 		stop:        make(chan os.Signal, 4),
@@ -86,7 +92,7 @@ func Run(options Options) int {
 	ending := t.run(options, result)
 
 	t.children.KillAll(t.childEnded, killPatience)
-	result.Reason, result.ExitCode, result.Message = ending.reason, ending.exitCode, ending.message
+	result.Reason, result.ExitCode, result.Message = ending.reason, ending.exitCode, t.secrets.Text(ending.message)
 	if t.log != nil {
 		t.log.Done(ending.exitCode, string(ending.reason))
 	}
@@ -133,6 +139,8 @@ func (t *task) run(options Options, result *summary.Summary) verdict {
 		return verdict{summary.BadPlan, exitOwn, planErr.Error()}
 	}
 	t.log = steplog.New(os.Stdout, nonce, t.plan.Run, t.plan.Task, t.plan.Attempt)
+	t.secrets = mask.New(t.secretValues())
+	t.log.Hide(t.secrets)
 	fmt.Fprintf(t.log, "toolbox %s %s/%s, user %d, group %d\n",
 		options.Version, runtime.GOOS, runtime.GOARCH, os.Getuid(), os.Getgid())
 	if programErr == nil && !begin(filepath.Dir(program)) {
@@ -141,17 +149,26 @@ func (t *task) run(options Options, result *summary.Summary) verdict {
 		result.SetupBytes = t.log.End(string(summary.Failed), exitOwn, time.Now().UnixMilli())
 		return verdict{summary.Internal, exitOwn, message}
 	}
+	if limit := t.plan.Timeout(); limit > 0 {
+		timer := time.NewTimer(time.Until(t.started.Add(limit)))
+		defer timer.Stop()
+		t.deadline = timer.C
+	}
+	if ending := t.fetchResults(); ending.reason != summary.Completed {
+		t.log.Notice(ending.message)
+		result.SetupBytes = t.log.End(string(summary.Failed), ending.exitCode, time.Now().UnixMilli())
+		result.Steps = make([]summary.Step, len(t.plan.Steps))
+		for i := range result.Steps {
+			result.Steps[i].State = summary.NotStarted
+		}
+		return ending
+	}
 	result.SetupBytes = t.log.End(string(summary.Success), 0, time.Now().UnixMilli())
 
 	if programErr == nil {
 		t.scriptFolder = append(t.scriptFolder, filepath.Dir(program))
 	}
 	t.scriptFolder = append(t.scriptFolder, os.Getenv("TMPDIR"), "/tmp")
-	if limit := t.plan.Timeout(); limit > 0 {
-		timer := time.NewTimer(time.Until(t.started.Add(limit)))
-		defer timer.Stop()
-		t.deadline = timer.C
-	}
 	return t.runSteps(result)
 }
 
@@ -169,6 +186,10 @@ func begin(folder string) bool {
 func (t *task) runSteps(result *summary.Summary) verdict {
 	ending := verdict{reason: summary.Completed}
 	for i := range t.plan.Steps {
+		if t.skipsRest {
+			result.Steps = append(result.Steps, summary.Step{State: summary.Skipped})
+			continue
+		}
 		if ending.reason == summary.Completed {
 			ending = t.interrupted()
 		}

@@ -13,15 +13,27 @@ import (
 	"testing"
 	"time"
 
+	"runabout.dev/toolbox/internal/files"
 	"runabout.dev/toolbox/internal/install"
 	"runabout.dev/toolbox/internal/steplog/steplogtest"
+	"runabout.dev/toolbox/internal/transfer"
 )
 
 // patience is how long a test waits for what has to happen.
 const patience = 30 * time.Second
 
-// TestMain lets the test program be the toolbox, in a process of its own.
+// TestMain lets the test program be the toolbox, in a process of its own, and the processes that it starts.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "transfer" {
+		options, err := transfer.Parse(os.Args[2:])
+		if err != nil {
+			panic(err)
+		}
+		os.Exit(transfer.Run(options, os.Stdout))
+	}
+	if len(os.Args) > 1 && os.Args[1] == "files" {
+		os.Exit(files.Run(os.Stdin, os.Stdout))
+	}
 	if plan := os.Getenv("TEST_PLAN"); plan != "" {
 		message := os.Getenv("TEST_MESSAGE")
 		os.Unsetenv("TEST_PLAN")
@@ -223,6 +235,28 @@ func TestStepsRunInOrderUntilOneFails(t *testing.T) {
 	}
 }
 
+func TestAnExitCodeThatSkipsTheRestEndsTheTaskWell(t *testing.T) {
+	fields := object{"skipRestOnExitCodes": []int{78, 137}}
+	for _, c := range []struct {
+		command, states, reason, message string
+		exitCode                         int
+	}{
+		{"exit 78", "success:0 success:78 skipped:0", "Completed", "step s1 ended with exit code 78, which skips the rest", 0},
+		{"exit 77", "success:0 failed:77 notstarted:0", "StepFailed", "step s1 ended with exit code 77", 77},
+		// What was killed did not choose its exit code.
+		{"kill -KILL $$", "success:0 failed:137 notstarted:0", "StepFailed", "step s1 was killed by signal 9 (killed)", 137},
+	} {
+		got := started(t, fields, nil, object{"command": "echo one"}, object{"command": c.command}, object{"command": "echo never"}).end()
+		expect(t, got, c.exitCode, c.reason, c.states)
+		if got.Message != c.message {
+			t.Errorf("%s: the message is %q", c.command, got.Message)
+		}
+		if want := "[runabout: exit code 78: the task is done, the rest is skipped]\n"; c.exitCode == 0 && got.output(1) != want {
+			t.Errorf("the log is %q", got.output(1))
+		}
+	}
+}
+
 func TestNoStepsIsASuccess(t *testing.T) {
 	expect(t, steps(t), 0, "Completed", "")
 }
@@ -395,6 +429,31 @@ func TestASecondSignalChangesNothing(t *testing.T) {
 	r.signal(syscall.SIGINT)
 	if got := r.end(); got.output(0) != "ready\nbye\n[runabout: stopped]\n" {
 		t.Errorf("the log is %q", got.output(0))
+	}
+}
+
+func TestAStopAfterAStepHasEndedLeavesItAsItEnded(t *testing.T) {
+	// The output is still held when its main process has been reaped: the toolbox reads on for a moment.
+	const held = "me=$$; (while kill -0 $me 2>/dev/null; do sleep 0.01; done; echo held; exec sleep 600) & echo ready"
+	for name, test := range map[string]struct {
+		steps          []object
+		exit           int
+		reason, states string
+	}{
+		"between two steps":   {[]object{{"command": held}, {"command": "echo never"}}, 143, "Stopped", "success:0 notstarted:0"},
+		"after the last step": {[]object{{"command": held}}, 0, "Completed", "success:0"},
+		"after a failed one":  {[]object{{"command": held + "; exit 3"}, {"command": "echo never"}}, 3, "StepFailed", "failed:3 notstarted:0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := started(t, nil, nil, test.steps...)
+			r.until("held\n")
+			r.signal(syscall.SIGTERM)
+			got := r.end()
+			expect(t, got, test.exit, test.reason, test.states)
+			if got.output(0) != "ready\nheld\n" {
+				t.Errorf("the log is %q", got.output(0))
+			}
+		})
 	}
 }
 

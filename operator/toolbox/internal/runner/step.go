@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -46,6 +47,9 @@ func (t *task) runStep(number int) (summary.Step, verdict) {
 		result.ExitCode = process.ExitCode(status)
 		result.State, ending = t.judge(step, status, cause)
 		t.explain(status, cause, memory.Kills(memory.Files)-killed)
+		if err := t.keepResults(); err != nil {
+			result, ending = t.withoutResults(step, result, ending, err)
+		}
 	}
 	result.End = time.Now()
 	result.Bytes = t.log.End(string(result.State), result.ExitCode, result.End.UnixMilli())
@@ -60,6 +64,8 @@ func (t *task) explain(status syscall.WaitStatus, cause *interruption, killed in
 	switch {
 	case cause != nil:
 		t.log.Notice(cause.notice)
+	case t.skipsRest:
+		t.log.Notice(fmt.Sprintf("exit code %d: the task is done, the rest is skipped", status.ExitStatus()))
 	case status.Signaled():
 		t.log.Notice(fmt.Sprintf("killed by signal %d (%v)", status.Signal(), status.Signal()))
 	}
@@ -75,6 +81,10 @@ func (t *task) judge(step *plan.Step, status syscall.WaitStatus, cause *interrup
 		return summary.Failed, verdict{cause.reason, exitTimeout, "step " + step.Name + ": " + cause.notice}
 	case exitCode == 0:
 		return summary.Success, verdict{reason: summary.Completed}
+	case !status.Signaled() && slices.Contains(t.plan.SkipRestOnExitCodes, exitCode):
+		t.skipsRest = true
+		return summary.Success, verdict{reason: summary.Completed,
+			message: fmt.Sprintf("step %s ended with exit code %d, which skips the rest", step.Name, exitCode)}
 	case status.Signaled():
 		return summary.Failed, verdict{summary.StepFailed, exitCode,
 			fmt.Sprintf("step %s was killed by signal %d (%v)", step.Name, status.Signal(), status.Signal())}
@@ -86,18 +96,25 @@ func (t *task) judge(step *plan.Step, status syscall.WaitStatus, cause *interrup
 
 // execute starts the step's process and returns when the step is over and its output is in the log.
 func (t *task) execute(number int, step *plan.Step) (syscall.WaitStatus, *interruption, error) {
-	command, err := t.prepare(step)
+	command, err := t.prepare(number, step)
 	if err != nil {
 		return 0, nil, err
 	}
-	text, err := script.Write(fmt.Sprintf("step-%d", number), step.Command, t.scriptFolder)
-	if err != nil {
-		return 0, nil, refuse(summary.CannotStart, "%w", err)
+	var inherited []*os.File
+	if step.Kind == "run" {
+		text, err := script.Write(fmt.Sprintf("step-%d", number), step.Command, t.scriptFolder)
+		if err != nil {
+			return 0, nil, refuse(summary.CannotStart, "%w", err)
+		}
+		defer text.Remove()
+		command.Arguments = append(command.Arguments, text.Path)
+		if text.File != nil {
+			inherited = append(inherited, text.File)
+		}
 	}
-	defer text.Remove()
-	input, err := os.Open(os.DevNull)
+	input, err := t.input(step, command)
 	if err != nil {
-		return 0, nil, refuse(summary.CannotStart, "%w", err)
+		return 0, nil, err
 	}
 	defer input.Close()
 	output, err := process.NewOutput(command.Credential)
@@ -106,11 +123,7 @@ func (t *task) execute(number int, step *plan.Step) (syscall.WaitStatus, *interr
 	}
 	defer output.Close()
 
-	command.Arguments = append(command.Arguments, text.Path)
-	command.Files = []*os.File{input, output.Writer(), output.Writer()}
-	if text.File != nil {
-		command.Files = append(command.Files, text.File)
-	}
+	command.Files = append([]*os.File{input, output.Writer(), output.Writer()}, inherited...)
 	pid, err := process.Start(command)
 	if err != nil {
 		return 0, nil, startFailure(err, command, step)
@@ -124,8 +137,20 @@ func (t *task) execute(number int, step *plan.Step) (syscall.WaitStatus, *interr
 	return status, cause, nil
 }
 
+// input is the step's standard input, for the caller to close.
+func (t *task) input(step *plan.Step, command process.Command) (*os.File, error) {
+	if step.Kind == plan.KindClone {
+		return t.cloneInput(step, command)
+	}
+	input, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, refuse(summary.CannotStart, "%w", err)
+	}
+	return input, nil
+}
+
 // prepare finds out everything the process needs but its files.
-func (t *task) prepare(step *plan.Step) (process.Command, error) {
+func (t *task) prepare(number int, step *plan.Step) (process.Command, error) {
 	who, err := t.identify(step.User)
 	if err != nil {
 		return process.Command{}, err
@@ -137,6 +162,19 @@ func (t *task) prepare(step *plan.Step) (process.Command, error) {
 			"its working directory %s: %w; set workingDir to a place where user %d may write", folder, err, who.UID)
 	}
 	environment.set("PWD", folder)
+	t.results.file = ""
+	if step.Kind == "run" && t.makeResultsFile(number) {
+		environment.set(resultsVariable, t.results.file)
+	}
+	if step.Kind == plan.KindClone {
+		program, err := cloneProgram()
+		return process.Command{
+			Path: program, Arguments: []string{program}, Environment: environment.list(), Dir: folder, Credential: who.credential,
+		}, err
+	}
+	if step.IsArchive() {
+		return t.transfer(number, folder, who, environment), nil
+	}
 	arguments := strings.Fields(step.Shell)
 	shell, err := lookUp(arguments[0], environment.get("PATH"))
 	if err != nil {
@@ -154,6 +192,8 @@ func startFailure(err error, command process.Command, step *plan.Step) *refusal 
 	case errors.Is(err, syscall.EPERM) && command.Credential != nil:
 		return refuse(summary.UserNotPermitted,
 			"the container may not change to user %s; run it as root with SETUID and SETGID, or as that user", step.User)
+	case errors.Is(err, syscall.ENOENT) && step.Kind == plan.KindClone:
+		return refuse(summary.CannotStart, "%s is missing: operator and toolbox image are not of the same release", command.Path)
 	case errors.Is(err, syscall.ENOENT):
 		return refuse(summary.NoShell, "%s or the interpreter it needs is not in the image: %w", command.Path, err)
 	default:

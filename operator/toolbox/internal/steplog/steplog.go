@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+
+	"runabout.dev/toolbox/internal/mask"
 )
 
 const (
@@ -47,6 +49,10 @@ type Log struct {
 	line   int     // bytes of the current line, as output
 	cr     bool    // the line ends with CR and any number of escapes
 	match  int     // so many bytes of the prefix are the last output
+
+	secrets *mask.Mask   // nil: nothing is masked
+	masking *mask.Stream // of the current step's output
+	masked  []byte       // what masking made of the current call's
 }
 
 // NewNonce draws what nobody in the container can guess.
@@ -73,24 +79,48 @@ func (l *Log) Begin(step int, name string, milliseconds int64) {
 	l.flush()
 }
 
+// Hide masks secrets, nil for none, in everything from now on but names; offsets and sizes are those of what is left. What
+// is the beginning of a secret is held back until more output, a notice or the step's end shows whether it is one.
+func (l *Log) Hide(secrets *mask.Mask) {
+	l.secrets = secrets
+	if secrets != nil {
+		l.masking = secrets.Stream()
+	}
+}
+
 // Write adds output of the current step. It never fails: see Err.
 func (l *Log) Write(p []byte) (int, error) {
-	l.add(p)
+	if l.secrets == nil {
+		l.add(p)
+	} else {
+		l.masked = l.masking.Add(l.masked[:0], p)
+		l.add(l.masked)
+	}
 	l.flush()
 	return len(p), nil
 }
 
+// rest adds what masking holds back.
+func (l *Log) rest() {
+	if l.secrets != nil {
+		l.masked = l.masking.Rest(l.masked[:0])
+		l.add(l.masked)
+	}
+}
+
 // Notice adds a line of the toolbox itself to the current step's output.
 func (l *Log) Notice(text string) {
+	l.rest()
 	if l.line > 0 {
 		l.add([]byte{'\n'})
 	}
-	l.add([]byte("[runabout: " + text + "]\n"))
+	l.add([]byte("[runabout: " + l.secrets.Text(text) + "]\n"))
 	l.flush()
 }
 
 // End ends the current step, or the setup, and returns how many bytes it has.
 func (l *Log) End(state string, exitCode int, milliseconds int64) int64 {
+	l.rest()
 	l.marker("end", l.stream, strconv.FormatInt(l.offset, 10), state,
 		strconv.Itoa(exitCode), strconv.FormatInt(milliseconds, 10))
 	l.sizes = append(l.sizes, l.offset)

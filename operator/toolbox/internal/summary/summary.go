@@ -30,6 +30,7 @@ const (
 	UserNotPermitted Reason = "UserNotPermitted"
 	WorkingDir       Reason = "WorkingDir"
 	CannotStart      Reason = "CannotStart"
+	MissingResult    Reason = "MissingResult"
 	Internal         Reason = "Internal"
 )
 
@@ -42,6 +43,7 @@ const (
 	Failed     State = "failed"
 	Aborted    State = "stopped"
 	NotStarted State = "notstarted"
+	Skipped    State = "skipped"
 )
 
 // Step is the end of one step; the times are zero if it did not start.

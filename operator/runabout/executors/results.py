@@ -1,0 +1,83 @@
+"""References to results of other tasks, `{{ tasks.NAME.results.KEY }}`, in what a task's steps run.
+
+The toolbox fetches the values before the first step; nothing of them is in a record, a plan or any other object. In a
+script a reference becomes one to a variable of the environment, so that no value is ever read as a command.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from runabout.records import TaskConfig
+
+PREFIX = "RUNABOUT_RESULT_"
+WANTED = "resultsWanted"
+"""In the body of a task whose results another one refers to."""
+REFERENCE = re.compile(r"\{\{\s*tasks\.([a-z0-9-]+)\.results\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
+"""The toolbox fills in by the same pattern."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Reference:
+    """A result of another task."""
+
+    task: str
+    key: str
+
+    @property
+    def variable(self) -> str:
+        """The variable in which steps find it; two references can want the same one."""
+        return f"{PREFIX}{self.task.replace('-', '_').upper()}_{self.key}"
+
+    def __str__(self) -> str:
+        return f"tasks.{self.task}.results.{self.key}"
+
+
+def references_in(text: str) -> tuple[Reference, ...]:
+    """Return the references in a text, in its order."""
+    return tuple(Reference(task, key) for task, key in REFERENCE.findall(text))
+
+
+def references(body: Mapping[str, object]) -> tuple[Reference, ...]:
+    """Return what the steps of a task refer to, each once; `body` is the task as users write it."""
+    found = (reference for text in _texts(body) for reference in references_in(text))
+    return tuple(dict.fromkeys(found))
+
+
+def in_script(text: str) -> str:
+    """Return a script with variables in the place of references."""
+    return REFERENCE.sub(lambda found: f"${{{Reference(found[1], found[2]).variable}}}", text)
+
+
+def marked(tasks: Iterable[TaskConfig]) -> tuple[TaskConfig, ...]:
+    """Return the tasks of a run, with a mark in each whose results others refer to."""
+    every = tuple(tasks)
+    wanted = {reference.task for task in every for reference in references(task.body)}
+    return tuple(replace(task, body={**task.body, WANTED: True}) if task.name in wanted else task for task in every)
+
+
+def is_concerned(body: Mapping[str, object]) -> bool:
+    """Whether a task hands on or wants results, so that it needs the gateway."""
+    return body.get(WANTED) is True or bool(references(body))
+
+
+def planned(body: Mapping[str, object]) -> list[dict[str, object]]:
+    """Return what the plan says of the results that the task's steps want."""
+    return [
+        {"task": reference.task, "key": reference.key, "environment": reference.variable}
+        for reference in references(body)
+    ]
+
+
+def _texts(body: Mapping[str, object]) -> Iterator[str]:
+    steps = body.get("steps")
+    for step in steps if isinstance(steps, list | tuple) else ():
+        if not isinstance(step, Mapping):
+            continue
+        variables = step.get("environment")
+        values = [
+            variable.get("value")
+            for variable in (variables if isinstance(variables, list | tuple) else ())
+            if isinstance(variable, Mapping)
+        ]
+        yield from (text for text in (step.get("run"), *values) if isinstance(text, str) and "{{" in text)

@@ -1,0 +1,60 @@
+"""A stop at each moment of a task's life ends it within seconds; waiting for a service is in test_services.py."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from lab.runs import IMAGE, Json, Runs, task
+from lab.waiting import eventually
+
+SECONDS = 12
+"""From the request to the end of the run; the executor's grace period is 3."""
+
+
+def waits(reason: str) -> Callable[[Runs, str], object]:
+    return lambda runs, name: runs.waiting(name, reason, seconds=30)
+
+
+def has_begun(runs: Runs, name: str) -> object:
+    def begun(pods: Sequence[Json]) -> bool:
+        return any(pod["status"]["phase"] == "Running" for pod in pods)  # type: ignore[index] # JSON
+
+    return eventually(lambda: runs.pods(name), begun)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A task, how to tell that it has come there, and what the stop makes of it."""
+
+    task: Json
+    reached: Callable[[Runs, str], object]
+    counts: dict[str, int]
+
+
+NOTHING_THERE = {"image": "127.0.0.1:1/none:1", "imagePullPolicy": "Always"}
+MISSING = [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "missing", "key": "k"}}}]
+MOMENTS = {
+    "waiting for an executor": Moment(task("a", arch="riscv64"), waits("NoExecutor"), {"skipped": 1}),
+    "waiting for a node": Moment(
+        task("a", pod={"nodeSelector": {"runabout.dev/test": "no-such-node"}}), waits("Unschedulable"), {"stopped": 1}
+    ),
+    "pulling": Moment(task("a", containers=[NOTHING_THERE]), waits("RegistryError"), {"stopped": 1}),
+    "pulling a service": Moment(
+        task("a", containers=[{"image": IMAGE, "imagePullPolicy": "IfNotPresent"}, NOTHING_THERE]),
+        waits("RegistryError"),
+        {"stopped": 1},
+    ),
+    "starting": Moment(task("a", environment=MISSING), waits("ConfigError"), {"stopped": 1}),
+    "in a step": Moment(task("a", "sleep 600"), has_begun, {"stopped": 1}),
+    "between steps": Moment(task("a", steps=[{"run": "sleep 0.3"}] * 64), has_begun, {"stopped": 1}),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
+def test_a_stop_ends_a_task_within_seconds(runs: Runs, moment: Moment) -> None:
+    name = runs.create(moment.task)
+    moment.reached(runs, name)
+    runs.patch(name, stop=True)
+    assert runs.end(name, seconds=SECONDS) == ("finished", "stopped")
+    assert runs.counts(name) == moment.counts

@@ -1,0 +1,85 @@
+"""Tasks that are tried again, that stand for several, and that wait for the right person, on a real cluster."""
+
+import json
+
+from fixtures.runs import as_user
+from lab.runs import Runs, condition, task
+from runabout.executors.names import ATTEMPT_LABEL
+
+SUCCESS, FAILED = ("finished", "success"), ("finished", "failed")
+AGAIN = 'echo "attempt $RUNABOUT_ATTEMPT"; '
+
+
+def attempts(runs: Runs, name: str) -> list[str]:
+    """Return the attempts of all tasks of a run."""
+    return sorted(pod["metadata"]["labels"][ATTEMPT_LABEL] for pod in runs.pods(name))  # type: ignore[index] # JSON
+
+
+def approve(runs: Runs, name: str, user: str, *approvals: object) -> None:
+    """Write a Run's approvals in the name of a user."""
+    patch = json.dumps({"spec": {"approvals": approvals}})
+    runs.kubectl("-n", runs.namespace, "patch", "run", name, "--type=merge", "-p", patch, *as_user(user))
+
+
+def test_a_task_that_fails_twice_succeeds_on_its_third_attempt_and_all_three_logs_are_kept(runs: Runs) -> None:
+    flaky = task("flaky", AGAIN + "[ $RUNABOUT_ATTEMPT = 3 ] || exit 7", retries={"limit": 2, "backoffSeconds": 2})
+    name = runs.create(flaky, task("after", after=["flaky"]))
+    assert " of 3 starts at " in runs.waiting(name, "BackOff")  # a slow machine may see the second pause only
+    assert runs.end(name) == SUCCESS
+    assert runs.counts(name) == {"success": 2}
+    assert [runs.log(name, "flaky", attempt=number) for number in (1, 2, 3)] == [
+        b"attempt 1\n",
+        b"attempt 2\n",
+        b"attempt 3\n",
+    ]
+    assert attempts(runs, name) == ["1", "1", "2", "3"]
+
+
+def test_only_the_exit_codes_that_are_named_are_tried_again(runs: Runs) -> None:
+    retries = {"limit": 5, "onExitCodes": [7]}
+    name = runs.create(task("named", AGAIN + "exit $((6 + RUNABOUT_ATTEMPT))", retries=retries))
+    assert runs.end(name) == FAILED
+    assert attempts(runs, name) == ["1", "2"]
+    rows = runs.status(name)["notable"]
+    assert isinstance(rows, list)
+    assert [row["reason"] for row in rows] == ["ExitCode"]
+    assert rows[0]["message"].endswith("ended with exit code 8 (attempt 2, the last one)")
+
+
+def test_an_exit_code_that_skips_the_rest_ends_the_task_well(runs: Runs) -> None:
+    steps = [{"run": "echo nothing to do; exit 78"}, {"run": "echo never"}]
+    name = runs.create(task("a", steps=steps, skipRestOnExitCodes=[78]), task("after", after=["a"]))
+    assert runs.end(name) == SUCCESS
+    assert runs.counts(name) == {"success": 2}
+    assert runs.log(name, "a") == b"nothing to do\n[runabout: exit code 78: the task is done, the rest is skipped]\n"
+
+
+def test_two_by_two_variants_run_with_their_values_and_join(runs: Runs) -> None:
+    matrix = {"GO": ["1.25", "1.26"], "OS": ["linux", "mac"]}
+    name = runs.create(
+        task("test", 'echo "$GO on $OS"', matrix=matrix),
+        task("all", after=["test"]),
+        task("one", after=["test-1-26-mac"]),
+    )
+    assert runs.end(name) == SUCCESS
+    assert runs.counts(name) == {"success": 6}
+    for go in matrix["GO"]:
+        for system in matrix["OS"]:
+            variant = f"test-{go.replace('.', '-')}-{system}"
+            assert runs.log(name, variant) == f"{go} on {system}\n".encode()
+
+
+def test_the_wrong_person_approves_in_vain_and_the_right_one_lets_the_task_start(runs: Runs) -> None:
+    approvers = {"users": ["anna"], "groups": ["release"]}
+    name = runs.create(task("deploy", needsApproval=True, approvers=approvers))
+    assert runs.waiting(name, "AwaitingApproval").startswith(
+        "task deploy: waits for an approval of anna or group release since 20"
+    )
+    eve = {"task": "deploy", "by": "eve", "verdict": "approved"}
+    approve(runs, name, "eve", eve)
+    status = runs.until(name, lambda found: condition(found, "ApprovalsValid").get("reason") == "NotAnApprover")
+    assert str(condition(status, "ApprovalsValid")["message"]).startswith("eve is not among the approvers of deploy")
+    assert runs.pods(name) == []
+    bob = {"task": "deploy", "by": "bob", "verdict": "approved", "groups": ["release"]}
+    approve(runs, name, "bob/release", eve, bob)
+    assert runs.end(name) == SUCCESS

@@ -1,0 +1,104 @@
+"""Tasks that fail and are tried again, with the operator killed in between, and the API server failing: all of it."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from fixtures.fake_kube import Fault, Kind
+from lab.kube_suite import until
+from lab.played import CONFLICT, EXPIRED, OUTPUT, Bench, Obj, played, several
+from runabout.executors.names import parse_labels
+
+pytestmark = pytest.mark.timeout(120)
+
+SECONDS = 60
+PAUSE = 3
+"""Seconds before the second attempt; twice that before the third."""
+
+
+def task(name: str, *parents: str, **more: object) -> Obj:
+    depends = [{"task": parent} for parent in parents]
+    return {"name": name, "containers": [{"image": "x"}], "steps": [{"run": "true"}], "depends": depends, **more}
+
+
+def attempts(bench: Bench, name: str) -> list[int]:
+    """Return the attempts of a task whose pods there are."""
+    keys = [parse_labels(pod["metadata"]["labels"]) for pod in bench.fake.items("pods")]
+    return sorted(key.attempt for key in keys if key is not None and key.task == name)
+
+
+def waiting(bench: Bench) -> str:
+    """Return the reason with which the run's first notable task waits."""
+    rows = bench.status("run").get("notable") or [{}]
+    return str(rows[0].get("reason", ""))
+
+
+async def test_an_operator_killed_during_each_pause_makes_the_attempts_that_are_due_and_no_other(
+    tmp_path: Path,
+) -> None:
+    async with played(tmp_path, exit_codes={"flaky": [7, 7]}) as bench:
+        retries = {"limit": 2, "backoffSeconds": PAUSE}
+        await bench.create("run", {"tasks": [task("flaky", retries=retries), task("after", "flaky")]})
+        for number in (1, 2):
+            await until(
+                lambda number=number: attempts(bench, "flaky")[-1:] == [number] and waiting(bench) == "BackOff",  # type: ignore[misc] # the loop's own
+                seconds=SECONDS,
+            )
+            row = bench.status("run")["notable"][0]
+            assert row["status"] == "running"
+            assert row["message"].startswith(f"attempt {number + 1} of 3 starts at "), row
+            await asyncio.to_thread(bench.operator.kill)
+            await asyncio.to_thread(bench.operator.start)
+            assert attempts(bench, "after") == []
+        await until(lambda: bench.status("run").get("phase") == "finished", seconds=SECONDS)
+        status = bench.status("run")
+        assert (status["result"], status["tasks"]["success"]) == ("success", 2), status
+        assert (attempts(bench, "flaky"), attempts(bench, "after")) == ([1, 2, 3], [1])
+        assert set(bench.fake.created.values()) == {1}
+        assert [bench.log(status["id"], "flaky", number) for number in (1, 2, 3)] == [OUTPUT] * 3
+
+
+async def test_a_stop_during_a_pause_ends_the_task_at_once_also_after_a_kill(tmp_path: Path) -> None:
+    async with played(tmp_path, exit_codes={"flaky": [7, 7]}) as bench:
+        await bench.create("run", {"tasks": [task("flaky", retries={"limit": 5, "backoffSeconds": 3600})]})
+        await until(lambda: waiting(bench) == "BackOff", seconds=SECONDS)
+        await asyncio.to_thread(bench.operator.kill)
+        await bench.change("run", stop=True)
+        await asyncio.to_thread(bench.operator.start)
+        await until(lambda: bench.status("run").get("phase") == "finished", seconds=SECONDS)
+        status = bench.status("run")
+        assert (status["result"], status["tasks"]["stopped"], attempts(bench, "flaky")) == ("stopped", 1, [1]), status
+        assert bench.log(status["id"], "flaky", 1) == OUTPUT
+
+
+async def test_a_task_that_pauses_leaves_its_place_to_others(tmp_path: Path) -> None:
+    async with played(tmp_path, exit_codes={"flaky": [7]}, executor={"maxActiveTasks": 1}) as bench:
+        await bench.create("run", {"tasks": [task("flaky", retries={"limit": 1, "backoffSeconds": 3600})]})
+        await until(lambda: waiting(bench) == "BackOff", seconds=SECONDS)
+        await bench.create("other", {"tasks": [task("b")]})
+        await until(lambda: bench.status("other").get("result") == "success", seconds=SECONDS)
+        assert bench.status("run")["phase"] == "running"
+
+
+FAULTS: dict[str, Sequence[Fault]] = {
+    "the pod's creation fails": several("create", "pods", 500, CONFLICT, Kind.RESET_AFTER),
+    "the watch of pods breaks": several("watch", "pods", Kind.RESET, 500, EXPIRED, Kind.HALF_LINE),
+    "the status is not taken": several("apply", "runs", *[500] * 6, CONFLICT, Kind.RESET),
+}
+
+
+@pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
+async def test_each_attempt_is_made_once_whatever_the_api_server_does(tmp_path: Path, faults: Sequence[Fault]) -> None:
+    async with played(tmp_path, exit_codes={"flaky": [7, 8, 9]}) as bench:
+        retries = {"limit": 9, "backoffSeconds": 1, "onExitCodes": [7, 8]}
+        await bench.create("run", {"tasks": [task("flaky", retries=retries)]})
+        await until(lambda: waiting(bench) == "BackOff", seconds=SECONDS)
+        bench.fake.faults.extend(faults)
+        bench.fake.cut({fault.plural for fault in faults if fault.verb == "watch"})
+        await until(lambda: bench.status("run").get("phase") == "finished", seconds=SECONDS)
+        status = bench.status("run")
+        assert (status["result"], attempts(bench, "flaky")) == ("failed", [1, 2, 3]), status
+        assert status["notable"][0]["message"].endswith("(attempt 3, the last one)")
+        assert set(bench.fake.created.values()) == {1}
