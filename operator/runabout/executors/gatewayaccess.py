@@ -1,4 +1,4 @@
-"""How a task reaches the gateway: what its plan says, and the token in its pod, where a step needs them.
+"""How a task reaches the gateway: what its plan says, and the token in its pod, where it needs them.
 
 The token is a service account's, for the gateway alone, bound to the pod and gone with it. It is no right to anything
 else: the gateway asks the API server whose it is, and gives what that attempt may have.
@@ -7,6 +7,7 @@ else: the gateway asks the API server whose it is, and gives what that attempt m
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from runabout.executors import results
 from runabout.executors.errors import InvalidPodError
 from runabout.records import TaskConfig
 
@@ -48,10 +49,12 @@ def access_for(task: TaskConfig, access: GatewayAccess | None, where: str) -> Ga
         InvalidPodError: it needs one, and the installation has no gateway.
     """
     needing = next(needing_steps(task.body), None)
-    if needing is None:
+    if needing is None and not results.is_concerned(task.body):
         return None
-    if access is None:
+    if access is None and needing is not None:
         raise InvalidPodError(f"{where}.steps[{needing[0]}].{needing[1]}: {ADVICE}")
+    if access is None:
+        raise InvalidPodError(f"{where}: handing on results {ADVICE}")
     return access
 
 
