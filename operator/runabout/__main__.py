@@ -1,4 +1,4 @@
-"""`runabout`: the command line with the operator's process as one of its commands."""
+"""`runabout`: the command line with the processes of operator and gateway among its commands."""
 
 from runabout.client.cli import COMMANDS, Command, command_line
 
@@ -7,7 +7,12 @@ OPERATOR = Command(
     "operator",
     "Run the operator; its settings come from the environment (RUNABOUT_…).",
 )
-app = command_line({**COMMANDS, "operator": OPERATOR})
+GATEWAY = Command(
+    "runabout.gateway.process",
+    "gateway",
+    "Run the gateway; its settings come from the environment (RUNABOUT_…).",
+)
+app = command_line({**COMMANDS, "operator": OPERATOR, "gateway": GATEWAY})
 
 
 def main() -> None:

@@ -2,10 +2,19 @@
 
 from collections.abc import AsyncIterable, Awaitable
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from lab.faulty_etcd import Fault, no_fault
-from runabout.ost import WHOLE, ByteRange, ObjectInfo, ObjectReader, ObjectStore, OstError
+from runabout.ost import (
+    WHOLE,
+    Announced,
+    ByteRange,
+    ObjectInfo,
+    ObjectReader,
+    ObjectStore,
+    OstError,
+    SignedRequest,
+)
 
 T = TypeVar("T")
 
@@ -49,9 +58,9 @@ class FaultyOst:
         return await self._with_faults("ost list", self._inner.list(prefix, start_after=start_after, limit=limit))
 
     async def presign(
-        self, key: str, *, method: Literal["GET", "PUT"] = "GET", expires_seconds: int = 900
-    ) -> str | None:
-        return await self._inner.presign(key, method=method, expires_seconds=expires_seconds)
+        self, key: str, *, expires_seconds: int = 900, put: Announced | None = None
+    ) -> SignedRequest | None:
+        return await self._inner.presign(key, expires_seconds=expires_seconds, put=put)
 
     async def probe(self) -> None:
         await self._inner.probe()

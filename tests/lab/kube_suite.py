@@ -11,7 +11,8 @@ import pytest
 from runabout.kube.errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError
 from runabout.kube.informer import Informer
 from runabout.kube.objects import CONFIG_MAPS, RUNS, JsonObject, metadata, text
-from runabout.kube.session import Session
+from runabout.kube.reviews import Action, Identity, may, review_token
+from runabout.kube.session import Impersonation, Session
 
 Obj = Mapping[str, Any]
 SECONDS = 20
@@ -184,3 +185,19 @@ class KubeSuite:
         assert informer.get(place, "before") is not None
         assert informer.get(place, "a") is None
         assert len(informer) == 1
+
+    async def test_a_token_that_nobody_issued_is_nobodys(self, session: Session, place: str) -> None:
+        del place
+        assert await review_token(session, "nobodys") is None
+        assert await review_token(session, "nobodys", audiences=["another"]) is None
+
+    async def test_who_was_allowed_nothing_may_do_nothing(self, session: Session, place: str) -> None:
+        nobody = Identity("nobody-at-all", ("no-group",), extra={"key": ("value",)})
+        assert not await may(session, nobody, Action("get", RUNS, place, "a"))
+
+    async def test_what_is_done_in_anothers_name_is_done(self, session: Session, place: str) -> None:
+        someone = Impersonation("someone-ü", ("system:masters", "another"))
+        await session.create(CONFIG_MAPS, config_map("a"), namespace=place, on_behalf=someone)
+        changes = {"data": {"x": "1"}}
+        found = await session.patch(CONFIG_MAPS, "a", changes, namespace=place, on_behalf=someone)
+        assert mapping(found, "data") == {"x": "1"}

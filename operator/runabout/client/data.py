@@ -148,7 +148,7 @@ def _with_store(work: Work[T]) -> T:
 
 
 def _settings() -> Settings:
-    settings = read_settings(os.environ)  # a mistyped variable would name another store
+    settings = read_settings(os.environ, Settings)  # a mistyped variable would name another store
     if isinstance(settings, list):
         _end("\n".join(settings), EXIT_PLACE, None)
     return settings

@@ -66,7 +66,7 @@ def logs(
 
     Exit code 0 if there are any, 1 if there are none or one cannot be read, 2 if it is not known where they are.
     """
-    settings = read_settings(os.environ)
+    settings = read_settings(os.environ, Settings)
     if isinstance(settings, list):
         sys.stderr.write("\n".join((*settings, "")))
         raise typer.Exit(EXIT_PLACE)

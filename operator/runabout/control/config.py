@@ -14,6 +14,7 @@ from runabout.control.rules import own_rules
 from runabout.control.size import bare, shortened, too_large
 from runabout.engine.groups import check_group, default_group, effective_group, root_group
 from runabout.engine.matrix import Expansion, Template, expand
+from runabout.executors.gatewayaccess import ADVICE, needing_steps
 from runabout.executors.results import marked
 from runabout.records import (
     Approvers,
@@ -43,8 +44,11 @@ _BODY = {"containers", "steps", "environment", "working_dir", "shell", "user", "
 """Fields of a task that only an executor's driver looks at; they go into the record as they are."""
 
 
-def checked_config(run: RunObject, *, id: RunId, created: int) -> RunConfig:  # noqa: A002 - the record's field
-    """Return the configuration of a Run as the API server shows it, with all its setup errors; never raises."""
+def checked_config(run: RunObject, *, id: RunId, created: int, gateway: bool = True) -> RunConfig:  # noqa: A002 - the record's field
+    """Return the configuration of a Run as the API server shows it, with all its setup errors; never raises.
+
+    `gateway` is whether the installation has one.
+    """
     found = run_spec(run.spec)
     return run_config(
         found if isinstance(found, RunSpec) else sound_part(run.spec, found) or RunSpec(),
@@ -57,6 +61,7 @@ def checked_config(run: RunObject, *, id: RunId, created: int) -> RunConfig:  # 
         labels=run.labels,
         annotations=run.annotations,
         refused=() if isinstance(found, RunSpec) else (*_client_errors(run.spec), *map(str, found)),
+        gateway=gateway,
     )
 
 
@@ -72,6 +77,7 @@ def run_config(
     annotations: Mapping[str, str],
     submitted: int = 0,
     refused: Sequence[str] = (),
+    gateway: bool = True,
 ) -> RunConfig:
     """Return the configuration of a run, effective groups, expanded tasks, setup errors and all; it can be stored.
 
@@ -88,6 +94,7 @@ def run_config(
         annotations: the Run's annotations.
         submitted: when the Run was created, as the API server says; milliseconds since 1970, 0 where there is no Run.
         refused: errors found before, where `spec` is what is sound in one that the schema refuses.
+        gateway: whether the installation has one; without it, steps that need it are errors.
     """
     group = spec.group if spec.group is not None and check_group(spec.group) is None else default_group(name)
     effective = effective_group(namespace, group)
@@ -95,7 +102,8 @@ def run_config(
     restart = spec.restart_from
     plain = templates(spec)
     expansion = expand(plain)
-    errors = tuple(dict.fromkeys((*refused, *_errors(spec, expansion))))
+    missing = () if gateway else tuple(_needs_gateway(spec))
+    errors = tuple(dict.fromkeys((*refused, *_errors(spec, expansion), *missing)))
     config = RunConfig(
         id=id,
         namespace=namespace,
@@ -182,6 +190,12 @@ def _group_errors(spec: RunSpec) -> Iterator[str]:
         problem = check_group(group) if group is not None else None
         if problem:
             yield f"{path}: {problem}"
+
+
+def _needs_gateway(spec: RunSpec) -> Iterator[str]:
+    for place, task in enumerate(spec.tasks):
+        body = task.model_dump(mode="json", by_alias=True, exclude_unset=True, include={"steps"})
+        yield from (f"spec.tasks[{place}].steps[{step}].{kind}: {ADVICE}" for step, kind in needing_steps(body))
 
 
 def _own_errors(spec: RunSpec) -> Iterator[str]:

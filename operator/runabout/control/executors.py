@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from runabout.control.rules import executor_rules
 from runabout.control.status import JsonDict, rfc3339
+from runabout.executors.gatewayaccess import GatewayAccess
 from runabout.executors.manifest import PodSettings
 from runabout.executors.state import Limits
 from runabout.records.json import JsonObject
@@ -72,7 +73,8 @@ def executor_object(body: Mapping[str, object]) -> Executor:
 class Executors:
     """The Executors known to exist, the nodes by architecture, and the namespaces' labels."""
 
-    def __init__(self, *, toolbox_image: str, toolbox_pull_policy: str) -> None:
+    def __init__(self, *, toolbox_image: str, toolbox_pull_policy: str, gateway: GatewayAccess | None = None) -> None:
+        self._gateway = gateway
         self._image = toolbox_image
         self._pull_policy = toolbox_pull_policy
         self._executors: dict[str, Executor] = {}
@@ -138,6 +140,7 @@ class Executors:
             grace_seconds=self.limits(name).grace_seconds,
             allow_privileged=spec is not None and spec.allow_privileged,
             restricted=self.namespace_labels(namespace).get(RESTRICTED_LABEL) == "restricted",
+            gateway=self._gateway,
         )
 
     def ready(self, executor: Executor) -> tuple[bool, str, str]:

@@ -41,9 +41,10 @@ PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one pass changed; `config`, `counter` only when the run is created.
+    """What one pass changed; `config` and what follows only when the run is created.
 
-    With `read_at` it is a restart, and a conflict if the run that it restarts was removed after that.
+    With `read_at` it is a restart, and a conflict if the run that it restarts was removed after that; `shares` are the
+    runs that executed the tasks it keeps.
     """
 
     run: Run
@@ -52,8 +53,7 @@ class Change:
     config: RunConfig | None = None
     counter: Counter | None = None
     read_at: Sequence | None = None
-    sharing: Collection[RunId] = ()
-    """runs whose output a new run shares for tasks that are not in this change"""
+    shares: Collection[RunId] = ()
 
 
 class Ledger:
@@ -263,11 +263,6 @@ def uid_key(uid: str, submitted: int) -> str:
     return f"{submitted:012x}/{uid}" if submitted else uid
 
 
-def executors_of(tasks: Iterable[Task]) -> set[RunId]:
-    """Return the runs that have executed tasks which another one keeps."""
-    return {task.executed_by for task in tasks if task.executed_by is not None}
-
-
 def _output(run: RunId) -> str:
     """Return the change group of a run's logs and archives: written by whoever lets them go."""
     return f"output/{run}"
@@ -286,10 +281,9 @@ def _actions(change: Change) -> Iterable[Put | Append]:
     if change.config is not None:
         yield Put(RUN_CONFIG, run.id, encode(change.config))
         yield Put(BY_UID, uid_key(run.uid, run.submitted), run.id.encode())
-        executed = sorted({*change.sharing, *executors_of(change.tasks)})
-        if executed:
-            yield Put(SHARING, run.id, " ".join(executed).encode())
-        for other in executed:
+        if change.shares:
+            yield Put(SHARING, run.id, " ".join(sorted(change.shares)).encode())
+        for other in change.shares:
             yield Put(SHARED_BY, f"{other}/{run.id}", b"")
     if change.counter is not None:
         yield Put(COUNTER, change.counter.root_group, encode(change.counter))

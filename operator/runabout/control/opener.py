@@ -26,7 +26,10 @@ class _Given:
 class Opener:
     """Opens runs; ids and counters are given here, in the order of the calls."""
 
-    def __init__(self, *, ledger: Ledger, restarts: Restarts, store: int, now: Callable[[], int]) -> None:
+    def __init__(
+        self, *, ledger: Ledger, restarts: Restarts, store: int, now: Callable[[], int], gateway: bool = True
+    ) -> None:
+        self._gateway = gateway
         self._ledger = ledger
         self._restarts = restarts
         self._ids = IdGenerator(store=store, last=ledger.last_id())
@@ -64,7 +67,7 @@ class Opener:
         restart = await self._restarts.find(run)
         async with self._creating:
             now = self._now()
-            config = checked_config(run, id=self._ids.next(now), created=now)
+            config = checked_config(run, id=self._ids.next(now), created=now, gateway=self._gateway)
             if restart is not None:
                 config = restarted(config, restart)
             counter = await self._next_counter(config.group)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from runabout.control.actions import Actions
 from runabout.control.executors import Executors
+from runabout.control.gatewaysettings import gateway_access
 from runabout.control.ledger import Ledger
 from runabout.control.listing import Listing
 from runabout.control.logs import LogCollector
@@ -62,7 +63,11 @@ class Parts:
 def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectStore, metrics: Metrics) -> Parts:
     """Put the parts together; nothing begins to work by that."""
     objects, queue = RunObjects(), WorkQueue[Uid](clock=time.monotonic)
-    executors = Executors(toolbox_image=settings.toolbox_image, toolbox_pull_policy=settings.toolbox_pull_policy)
+    executors = Executors(
+        toolbox_image=settings.toolbox_image,
+        toolbox_pull_policy=settings.toolbox_pull_policy,
+        gateway=gateway_access(settings),
+    )
     order = Order(executors=executors, wake=queue.add, now=now_ms)
     ledger, driver = Ledger(store), PodDriver(session)
     news = News(objects=objects, queue=queue, executors=executors, order=order)
@@ -102,7 +107,11 @@ def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectSt
         queue=queue,
         order=order,
         opener=Opener(
-            ledger=ledger, restarts=Restarts(ledger=ledger, objects=objects), store=settings.store, now=now_ms
+            ledger=ledger,
+            restarts=Restarts(ledger=ledger, objects=objects),
+            store=settings.store,
+            now=now_ms,
+            gateway=bool(settings.gateway_url),
         ),
         observer=Observer(
             pod=pods.get,

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from itertools import takewhile
 
-from runabout.control.ledger import Change, executors_of
+from runabout.control.ledger import Change
 from runabout.records import Event, Phase, Run, Status, Task
 from runabout.records.encoding import encode
 
@@ -36,11 +36,12 @@ def portions(change: Change, *, before: Run) -> tuple[Change, ...]:
     if len(groups) == 1:
         return (change,)
     begun = _begun(before, change.run)
-    early = tuple(takewhile(lambda event: begun == change.run or _is_early(event, begun), change.events))
+    events = tuple(change.events)
+    early = tuple(takewhile(lambda event: begun == change.run or _is_early(event, begun), events))
     return (
-        replace(change, run=begun, tasks=groups[0], events=early, sharing=executors_of(change.tasks)),
+        replace(change, run=begun, tasks=groups[0], events=early),
         *(Change(run=begun, tasks=group) for group in groups[1:-1]),
-        Change(run=change.run, tasks=groups[-1], events=tuple(change.events)[len(early) :]),
+        Change(run=change.run, tasks=groups[-1], events=events[len(early) :]),
     )
 
 

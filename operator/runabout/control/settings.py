@@ -90,6 +90,13 @@ class Settings(BaseSettings):
         description="All attempts' output in scratch_dir, less than the volume has; what exceeds it is cut.",
     )
 
+    gateway_url: str = Field(
+        default="", description="Where tasks reach the gateway, https://…; empty: there is none, and steps need none."
+    )
+    gateway_ca_file: OptionalFile = Field(
+        default=None, description="PEM file of the authorities that tasks trust for the gateway and the object storage."
+    )
+
     health_port: int = Field(default=8080, ge=0, le=65535)
     metrics_port: int = Field(default=9090, ge=0, le=65535)
     listen: str = Field(default="0.0.0.0", description="Address of the health and metrics endpoints.")  # noqa: S104 - probes come from the node

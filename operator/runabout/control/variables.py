@@ -7,16 +7,18 @@ so an operator can be started where they are set.
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from runabout.control.settings import Settings
 
+S = TypeVar("S", bound=Settings)
 PREFIX = "RUNABOUT_"
-TASK_VARIABLES = frozenset({"RUN_ID", "RUN", "NAMESPACE", "GROUP", "COUNTER", "TASK", "ATTEMPT"})
+TASK_VARIABLES = frozenset({"RUN_ID", "RUN", "NAMESPACE", "GROUP", "COUNTER", "TASK", "ATTEMPT", "RESULTS"})
 """What a task's containers are told about their run: an operator may be tried out inside one."""
-_TASK_VALUES = "ENV_"
-"""Begins the names of a task's variables that carry values of Secrets and ConfigMaps."""
+_TASK_VALUES = ("ENV_", "RESULT_")
+"""Begin the names of a task's variables that carry values of Secrets and ConfigMaps, or results of other tasks."""
 SCRIPT_VARIABLES = frozenset({"CLUSTER", "ENGINE", "SEED", "ROUNDS", "EXPLORE"})
 """Switches of hack/ and of the tests."""
 _SERVICE_HOST = "_SERVICE_HOST"
@@ -25,11 +27,14 @@ _LIKENESS = 0.5
 """From 0 to 1; below, no known name is near enough to be suggested."""
 
 
-def read_settings(environment: Mapping[str, str]) -> Settings | list[str]:
-    """Return the settings of this process's environment, or a sentence for each variable that is wrong."""
-    wrong = unknown_variables(environment)
+def read_settings(environment: Mapping[str, str], kind: type[S]) -> S | list[str]:
+    """Return the settings of this process's environment, or a sentence for each variable that is wrong.
+
+    `kind` is whose settings they are: another process has others.
+    """
+    wrong = unknown_variables(environment, kind)
     try:
-        settings = Settings()
+        settings = kind()
     except ValidationError as error:
         for item in error.errors():
             name = f"{PREFIX}{'_'.join(str(part) for part in item['loc']).upper()}"
@@ -38,14 +43,14 @@ def read_settings(environment: Mapping[str, str]) -> Settings | list[str]:
     return wrong or settings
 
 
-def unknown_variables(names: Iterable[str]) -> list[str]:
+def unknown_variables(names: Iterable[str], kind: type[Settings] = Settings) -> list[str]:
     """Return a sentence for each name that begins with `RUNABOUT_` and is known to nobody, in the names' order.
 
     Case does not count, as it does not where the settings are read.
     """
     given = {name.upper(): name for name in sorted(names) if name.upper().startswith(PREFIX)}
     services = [name.removesuffix(_SERVICE_HOST) for name in given if name.endswith(_SERVICE_HOST)]
-    settings = sorted(f"{PREFIX}{field.upper()}" for field in Settings.model_fields)
+    settings = sorted(f"{PREFIX}{field.upper()}" for field in kind.model_fields)
     return [
         _sentence(shown, name, settings)
         for name, shown in given.items()

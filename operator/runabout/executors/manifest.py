@@ -21,6 +21,7 @@ from runabout.executors.containers import (
 )
 from runabout.executors.environment import checked, container_variable, environment, merged
 from runabout.executors.errors import InvalidPodError
+from runabout.executors.gatewayaccess import GatewayAccess, access_for, token_mount, token_volume
 from runabout.executors.names import DOMAIN, MANAGED_BY_LABEL, PodKey, labels, pod_name
 from runabout.executors.plan import Plan, plan
 from runabout.executors.podsettings import merged_settings
@@ -66,6 +67,8 @@ class PodSettings:
     """Whether the Run's namespace enforces Pod Security `restricted`."""
     add_capabilities: tuple[str, ...] = ()
     """Given back to containers outside restricted namespaces (all are dropped otherwise)."""
+    gateway: GatewayAccess | None = None
+    """None where the installation has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,15 @@ def pod_manifest(
     environments = [
         _variables(config, task, item, place, attempt=attempt, counter=counter) for place, item in enumerate(containers)
     ]
-    made = plan(key, task, user=user.text, grace_seconds=settings.grace_seconds, environment=environments[0])
+    gateway = access_for(task, settings.gateway, where)
+    made = plan(
+        key,
+        task,
+        user=user.text,
+        grace_seconds=settings.grace_seconds,
+        gateway=None if gateway is None else gateway.planned(),
+        environment=environments[0],
+    )
     logins = cloning.credentials(task)
     size = len(made.body.encode())
     if size > MAX_PLAN:
@@ -155,7 +166,12 @@ def pod_manifest(
         "image": container["image"],
         "command": [f"{_BIN}/toolbox", "run", "--plan", f"{_PLAN}/{PLAN_FILE}"],
         "env": [*environments[0], *made.variables],
-        "volumeMounts": [*user_mounts(container, f"{where}.containers[0]"), *_own_mounts(), *cloning.mounts(logins)],
+        "volumeMounts": [
+            *user_mounts(container, f"{where}.containers[0]"),
+            *_own_mounts(),
+            *cloning.mounts(logins),
+            *([token_mount()] if gateway is not None else []),
+        ],
         "securityContext": container_security(
             privileged=privileged[0],
             restricted=settings.restricted,
@@ -189,7 +205,11 @@ def pod_manifest(
                 ),
             ],
             "containers": [first],
-            "volumes": [*_volumes(own, name if not in_annotation else None, where), *cloning.volumes(logins)],
+            "volumes": [
+                *_volumes(own, name if not in_annotation else None, where),
+                *cloning.volumes(logins),
+                *([token_volume()] if gateway is not None else []),
+            ],
         },
     }
     return PodManifest(

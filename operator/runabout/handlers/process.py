@@ -2,24 +2,20 @@
 
 import asyncio
 import gc
-import json
-import logging
 import os
 import signal
 import sys
 import time
-from typing import Any
 
-import orjson
 import structlog
 import uvloop
-from structlog.typing import Processor
 
-from runabout.control.context import merge_names
 from runabout.control.etcdaccess import EtcdSettingsError, connect_etcd
+from runabout.control.gatewaysettings import GatewaySettingsError, gateway_access
 from runabout.control.lease import LeaseLostError
 from runabout.control.metrics import Metrics
 from runabout.control.operator import Operator
+from runabout.control.ownlog import configure_logging
 from runabout.control.settings import Settings, ost_settings
 from runabout.control.variables import read_settings
 from runabout.datamanager import Refused, StoreError
@@ -58,7 +54,7 @@ def operator() -> None:
 
 def run_operator() -> int:
     """Run until SIGTERM or SIGINT; return the process's exit code."""
-    settings = read_settings(os.environ)
+    settings = read_settings(os.environ, Settings)
     if isinstance(settings, list):
         sys.stderr.writelines(f"{sentence}\n" for sentence in settings)
         return EXIT_SETTINGS
@@ -69,7 +65,7 @@ def run_operator() -> int:
     code = 0
     try:
         uvloop.run(_main(settings))
-    except* (NoClusterError, OstError, NoScratchError, EtcdSettingsError, Refused) as group:
+    except* (NoClusterError, OstError, NoScratchError, EtcdSettingsError, GatewaySettingsError, Refused) as group:
         code = EXIT_SETTINGS
         for problem in _leaves(group):
             sys.stderr.write(f"{problem}\n")
@@ -88,6 +84,7 @@ async def _main(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     connection = connect()
     await connect_etcd(settings).close()  # its settings are refused before anything begins
+    gateway_access(settings)  # as well
     metrics = Metrics()
     ost = await _open_ost(settings, stop)
     if ost is None:
@@ -123,40 +120,6 @@ async def _open_ost(settings: Settings, stop: asyncio.Event) -> ObjectStore | No
 
 def _wait(what: str) -> None:
     structlog.get_logger(__name__).warning("the object storage is waited for", what=what)
-
-
-def configure_logging(settings: Settings) -> None:
-    """Send every line, also those of libraries, to standard output as one JSON object (or as text for people)."""
-    level = getattr(logging, settings.log_level.upper())
-    shared: list[Processor] = [
-        merge_names,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    as_json = structlog.processors.JSONRenderer(serializer=_line)
-    renderer = as_json if settings.log_format == "json" else structlog.dev.ConsoleRenderer()
-    structlog.configure(
-        processors=[*shared, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
-    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
-
-
-def _line(event: object, **options: Any) -> str:  # noqa: ANN401 - those of json.dumps
-    try:
-        return orjson.dumps(event, default=options["default"]).decode()
-    except orjson.JSONEncodeError:  # numbers beyond 64 bits, half characters, keys that are no text
-        return json.dumps(event, **options)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

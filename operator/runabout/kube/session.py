@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Self, TypeGuard
 
 import orjson
@@ -12,7 +13,7 @@ import orjson
 from runabout.kube.connection import Connection
 from runabout.kube.errors import KubeError, RetryableError, UnavailableError, kube_error
 from runabout.kube.objects import JsonObject, Resource, metadata, text
-from runabout.kube.wire import Answer, Stream, Wire, WireError
+from runabout.kube.wire import Answer, Headers, Stream, Wire, WireError
 
 REQUEST_SECONDS = 30.0
 """Deadline of one try of an ordinary request."""
@@ -28,6 +29,15 @@ AGENT = "runabout"
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Impersonation:
+    """In whose name a request is made: permissions and admission see them instead of us."""
+
+    user: str
+    groups: tuple[str, ...] = ()
+
 
 Observer = Callable[[str, str, int], None]
 """Called with verb, resource and HTTP status (0: no answer) of each try."""
@@ -94,13 +104,26 @@ class Session:
             raise UnavailableError(f"GET {resource.path(namespace)}: the answer is no listing: {str(page)[:200]}")
         return (items, version, text(found, "continue"))
 
-    async def create(self, resource: Resource, body: JsonObject, *, namespace: str | None = None) -> JsonObject:
+    async def create(
+        self,
+        resource: Resource,
+        body: JsonObject,
+        *,
+        namespace: str | None = None,
+        on_behalf: Impersonation | None = None,
+    ) -> JsonObject:
         """Create an object. Not repeated: after `UnavailableError` it may exist.
 
         Raises:
             AlreadyExistsError, ForbiddenError, InvalidError, NotFoundError (the namespace), retryable ones.
         """
-        return await self._request("create", "POST", resource, namespace=namespace, body=body)
+        return await self._request(
+            "create", "POST", resource, namespace=namespace, body=body, headers=_headers(on_behalf)
+        )
+
+    async def review(self, resource: Resource, body: JsonObject) -> JsonObject:
+        """Ask for a judgement (a token's, an access): an object that is created and nowhere kept."""
+        return await self._request("create", "POST", resource, body=body, repeat=True)
 
     async def delete(
         self,
@@ -134,6 +157,7 @@ class Session:
         *,
         namespace: str | None = None,
         subresource: str | None = None,
+        on_behalf: Impersonation | None = None,
     ) -> JsonObject:
         """Merge `body` into an object (RFC 7386)."""
         return await self._request(
@@ -145,7 +169,7 @@ class Session:
             subresource=subresource,
             body=body,
             repeat=True,
-            headers={"Content-Type": MERGE_PATCH},
+            headers={"Content-Type": MERGE_PATCH, **_headers(on_behalf)},
         )
 
     async def apply(
@@ -205,7 +229,7 @@ class Session:
         subresource: str | None = None,
         query: Mapping[str, str] | None = None,
         body: JsonObject | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Headers | None = None,
         repeat: bool = False,
     ) -> JsonObject:
         path = resource.path(namespace, name, subresource)
@@ -231,7 +255,7 @@ class Session:
         path: str,
         query: Mapping[str, str] | None,
         data: bytes | None,
-        headers: Mapping[str, str],
+        headers: Headers,
     ) -> JsonObject:
         status = 0
         sent = {
@@ -258,6 +282,18 @@ class Session:
         if self._wire is None:
             raise RuntimeError("the session is not open: use it as an async context manager")
         return self._wire
+
+
+def _headers(on_behalf: Impersonation | None) -> Headers:
+    if on_behalf is None:
+        return {}
+    groups = tuple(_bytes(group) for group in on_behalf.groups)
+    return {"Impersonate-User": _bytes(on_behalf.user), **({"Impersonate-Group": groups} if groups else {})}
+
+
+def _bytes(name: str) -> str:
+    """Return a name so that its UTF-8 is sent."""
+    return name.encode().decode("latin-1")
 
 
 def _decoded(raw: bytes) -> JsonObject:

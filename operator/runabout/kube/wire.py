@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TypeAlias, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 import httptools
@@ -30,6 +30,10 @@ WITHOUT_BODY = frozenset({204, 304})
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._~:-]*")
 _LINE_BREAK = re.compile(r"[\r\n]")
+
+
+Headers: TypeAlias = Mapping[str, str | tuple[str, ...]]
+"""Of a request; one with several values is sent once for each."""
 
 
 class WireError(Exception):
@@ -276,7 +280,7 @@ class Wire:
         path: str,
         *,
         query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str],
+        headers: Headers,
         body: bytes | None = None,
     ) -> Answer:
         """Return the answer to a request. One that may be repeated is, once, if its connection had been ended unseen.
@@ -294,7 +298,7 @@ class Wire:
 
     @asynccontextmanager
     async def stream(
-        self, path: str, *, query: Mapping[str, str], headers: Mapping[str, str], quiet_seconds: float | None
+        self, path: str, *, query: Mapping[str, str], headers: Headers, quiet_seconds: float | None
     ) -> AsyncIterator[Stream]:
         """Open a long answer; `quiet_seconds` is the longest silence that is accepted, also before it begins.
 
@@ -393,14 +397,15 @@ class Wire:
         method: str,
         path: str,
         query: Mapping[str, str] | None,
-        headers: Mapping[str, str],
+        headers: Headers,
         body: bytes | None,
     ) -> bytes:
         target = self._prefix + (path if _PLAIN_PATH.fullmatch(path) else quote(path, safe="/:"))
         if query:
             target = f"{target}?{urlencode(query)}"
         lines = [f"{method} {target} HTTP/1.1", f"Host: {self._host}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        for name, values in headers.items():
+            lines += [f"{name}: {value}" for value in ((values,) if isinstance(values, str) else values)]
         if body is not None:
             lines.append(f"Content-Length: {len(body)}")
         if any(_LINE_BREAK.search(line) for line in lines):

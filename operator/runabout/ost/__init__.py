@@ -23,12 +23,24 @@ from runabout.ost.factory import open_ost
 from runabout.ost.memory import MemoryObjectStore
 from runabout.ost.observed import ObservedStore, Operation, OstObserver
 from runabout.ost.settings import OstSettings
-from runabout.ost.store import WHOLE, ByteRange, ObjectInfo, ObjectReader, ObjectStore, iterate
+from runabout.ost.store import (
+    MAX_PAGE,
+    WHOLE,
+    Announced,
+    ByteRange,
+    ObjectInfo,
+    ObjectReader,
+    ObjectStore,
+    SignedRequest,
+    iterate,
+)
 from runabout.ost.waits import Waits
 
 __all__ = [
+    "MAX_PAGE",
     "WHOLE",
     "AlreadyExistsError",
+    "Announced",
     "ByteRange",
     "ChangedError",
     "CorruptError",
@@ -47,6 +59,7 @@ __all__ = [
     "OstSettings",
     "PermanentOstError",
     "RetryableOstError",
+    "SignedRequest",
     "SizeMismatchError",
     "UnavailableError",
     "UnsuitableError",

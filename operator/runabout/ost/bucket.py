@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
@@ -20,7 +20,7 @@ from botocore.config import Config
 from runabout.ost.errors import AlreadyExistsError, ChangedError, NotFoundError, UnsuitableError
 from runabout.ost.s3errors import CALL_ERRORS, is_empty_range, translated
 from runabout.ost.settings import OstSettings, S3Place
-from runabout.ost.store import ByteRange, ObjectInfo, shown
+from runabout.ost.store import Announced, ByteRange, ObjectInfo, SignedRequest, shown
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -194,15 +194,19 @@ class Bucket:
         ]
         return found, answer.get("NextContinuationToken") if answer["IsTruncated"] else None
 
-    def presign(self, key: str, *, method: Literal["GET", "PUT"], expires_seconds: int) -> str:
-        """Return a URL that needs no credentials."""
+    def presign(self, key: str, *, expires_seconds: int, put: Announced | None) -> SignedRequest:
+        """Return a request that needs no credentials; one that writes has the length and the checksum signed."""
+        asked: dict[str, str | int] = {"Bucket": self._bucket, "Key": self._prefix + key}
+        headers: dict[str, str] = {}
+        if put is not None:
+            checksum = base64.b64encode(put.sha256).decode()
+            headers = {"x-amz-checksum-sha256": checksum}
+            asked |= {"ContentLength": put.size, "ChecksumSHA256": checksum}
         with _translating(self.what("signing a URL for", key)):
-            return self._client.generate_presigned_url(
-                "get_object" if method == "GET" else "put_object",
-                Params={"Bucket": self._bucket, "Key": self._prefix + key},
-                ExpiresIn=expires_seconds,
-                HttpMethod=method,
+            url = self._client.generate_presigned_url(
+                "get_object" if put is None else "put_object", Params=asked, ExpiresIn=expires_seconds
             )
+        return SignedRequest(url, "GET" if put is None else "PUT", headers)
 
     def begin_upload(self, key: str, *, write_id: str) -> str:
         """Begin an object that comes in parts, and return the upload's id."""

@@ -10,9 +10,11 @@ from runabout.ost.errors import AlreadyExistsError, NotFoundError, OstError, Siz
 from runabout.ost.store import (
     MAX_PAGE,
     WHOLE,
+    Announced,
     ByteRange,
     ObjectInfo,
     ObjectReader,
+    SignedRequest,
     key_bytes,
     page_limit,
     shown,
@@ -113,9 +115,9 @@ class MemoryObjectStore:
         self,
         key: str,
         *,
-        method: Literal["GET", "PUT"] = "GET",  # noqa: ARG002 - there are no URLs here
-        expires_seconds: int = 900,  # noqa: ARG002 - as above
-    ) -> str | None:
+        expires_seconds: int = 900,  # noqa: ARG002 - there are no URLs here
+        put: Announced | None = None,  # noqa: ARG002 - as above
+    ) -> SignedRequest | None:
         """See `ObjectStore.presign`."""
         key_bytes(key)
         return None

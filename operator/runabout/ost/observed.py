@@ -5,7 +5,16 @@ from contextlib import asynccontextmanager
 from typing import Literal, Protocol, TypeVar
 
 from runabout.ost.errors import AlreadyExistsError, NotFoundError, OstError
-from runabout.ost.store import MAX_PAGE, WHOLE, ByteRange, ObjectInfo, ObjectReader, ObjectStore
+from runabout.ost.store import (
+    MAX_PAGE,
+    WHOLE,
+    Announced,
+    ByteRange,
+    ObjectInfo,
+    ObjectReader,
+    ObjectStore,
+    SignedRequest,
+)
 
 T = TypeVar("T")
 
@@ -90,10 +99,10 @@ class ObservedStore:
         return await self._told("list", prefix, self._inner.list(prefix, start_after=start_after, limit=limit))
 
     async def presign(
-        self, key: str, *, method: Literal["GET", "PUT"] = "GET", expires_seconds: int = 900
-    ) -> str | None:
+        self, key: str, *, expires_seconds: int = 900, put: Announced | None = None
+    ) -> SignedRequest | None:
         """See `ObjectStore.presign`."""
-        call = self._inner.presign(key, method=method, expires_seconds=expires_seconds)
+        call = self._inner.presign(key, expires_seconds=expires_seconds, put=put)
         return await self._told("presign", key, call)
 
     async def probe(self) -> None:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from runabout.ost.draft import Draft, remove, remove_leftovers, sync_existing, sync_folders
 from runabout.ost.errors import (
@@ -34,9 +34,11 @@ from runabout.ost.probe import probe_store
 from runabout.ost.store import (
     MAX_PAGE,
     WHOLE,
+    Announced,
     ByteRange,
     ObjectInfo,
     ObjectReader,
+    SignedRequest,
     key_bytes,
     page_limit,
     shown,
@@ -154,9 +156,9 @@ class PosixObjectStore:
         self,
         key: str,
         *,
-        method: Literal["GET", "PUT"] = "GET",  # noqa: ARG002 - files have no URLs
-        expires_seconds: int = 900,  # noqa: ARG002 - as above
-    ) -> str | None:
+        expires_seconds: int = 900,  # noqa: ARG002 - files have no URLs
+        put: Announced | None = None,  # noqa: ARG002 - as above
+    ) -> SignedRequest | None:
         """See `ObjectStore.presign`."""
         key_bytes(key)
         return None

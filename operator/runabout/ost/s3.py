@@ -12,7 +12,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, S
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import pairwise
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from runabout.ost.bucket import Body, Bucket
 from runabout.ost.errors import (
@@ -34,9 +34,11 @@ from runabout.ost.store import (
     MAX_PAGE,
     MAX_PRESIGN_SECONDS,
     WHOLE,
+    Announced,
     ByteRange,
     ObjectInfo,
     ObjectReader,
+    SignedRequest,
     key_bytes,
     page_limit,
     shown,
@@ -210,13 +212,13 @@ class S3ObjectStore:
         return found
 
     async def presign(
-        self, key: str, *, method: Literal["GET", "PUT"] = "GET", expires_seconds: int = 900
-    ) -> str | None:
+        self, key: str, *, expires_seconds: int = 900, put: Announced | None = None
+    ) -> SignedRequest | None:
         """See `ObjectStore.presign`."""
         self._check(key)
         if not 1 <= expires_seconds <= MAX_PRESIGN_SECONDS:
             raise ValueError(f"a URL lives for 1 to {MAX_PRESIGN_SECONDS} seconds, not {expires_seconds}")
-        return await self.run(partial(self.bucket.presign, key, method=method, expires_seconds=expires_seconds))
+        return await self.run(partial(self.bucket.presign, key, expires_seconds=expires_seconds, put=put))
 
     async def probe(self) -> None:
         """See `ObjectStore.probe`."""

@@ -6,9 +6,9 @@ of the keys' UTF-8 bytes, and no call waits without a time-out. Memory is bounde
 data goes through iterators.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -50,6 +50,23 @@ class ObjectInfo:
     key: str
     size: int
     modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """Bytes that somebody else will write: how many, and their SHA-256 (32 bytes)."""
+
+    size: int
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A request that needs no credentials; it must be sent with these headers, and with its body's length."""
+
+    url: str
+    method: Literal["GET", "PUT"] = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class ObjectReader(Protocol):
@@ -142,10 +159,11 @@ class ObjectStore(Protocol):
         ...
 
     async def presign(
-        self, key: str, *, method: Literal["GET", "PUT"] = "GET", expires_seconds: int = 900
-    ) -> str | None:
-        """Return a URL with which anybody can read or write the object for a while; None where there are no URLs.
+        self, key: str, *, expires_seconds: int = 900, put: Announced | None = None
+    ) -> SignedRequest | None:
+        """Return a request with which anybody can read the object for a while; None where there are no URLs.
 
+        With `put` it is one that writes the object, these bytes and no others where the server checks what it is told.
         Whether the object exists is not asked.
         """
         ...

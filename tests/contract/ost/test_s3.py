@@ -1,6 +1,7 @@
 """What only a bucket can go through: lost answers, failing and careless servers, wrong settings."""
 
 import asyncio
+import hashlib
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from fixtures.s3_proxy import Fault, proxy
 from fixtures.s3_server import S3Server
 from runabout.ost import (
     AlreadyExistsError,
+    Announced,
     ByteRange,
     ChangedError,
     DeniedError,
@@ -309,23 +311,43 @@ async def test_a_server_that_could_be_anybody_is_refused_at_once_with_what_to_do
         await open_ost(settings(private, s3_ca_file=file, s3_endpoint=endpoint))
 
 
+def announced(body: bytes) -> Announced:
+    return Announced(len(body), hashlib.sha256(body).digest())
+
+
 async def test_a_signed_url_reads_and_writes_without_credentials(s3: S3Server) -> None:
     store = await connected(settings(s3))
     await store.write("some key/ü+%", b"stored")
     reading = await store.presign("some key/ü+%")
-    writing = await store.presign("new", method="PUT", expires_seconds=60)
+    writing = await store.presign("new", expires_seconds=60, put=announced(b"uploaded"))
     assert reading is not None
     assert writing is not None
-    asked = [URL(url, encoded=True).query["X-Amz-Expires"] for url in (reading, writing)]
+    asked = [URL(each.url, encoded=True).query["X-Amz-Expires"] for each in (reading, writing)]
     assert asked == ["900", "60"]
     async with aiohttp.ClientSession() as http:
-        async with http.get(URL(reading, encoded=True)) as answer:
+        async with http.request(reading.method, URL(reading.url, encoded=True)) as answer:
             assert await answer.read() == b"stored"
-        async with http.put(URL(writing, encoded=True), data=b"uploaded") as answer:
+        where = URL(writing.url, encoded=True)
+        async with http.request(writing.method, where, headers=writing.headers, data=b"uploaded") as answer:
             assert answer.status == 200
     assert await store.read("new") == b"uploaded"
     with pytest.raises(ValueError, match="604800"):
         await store.presign("new", expires_seconds=604801)
+    await store.close()
+
+
+@pytest.mark.parametrize("body", [b"uploadex", b"upload", b"uploaded and more"], ids=["other", "shorter", "longer"])
+async def test_a_signed_url_takes_no_bytes_but_the_ones_that_were_announced(versitygw: S3Server, body: bytes) -> None:
+    store = await connected(settings(versitygw))
+    writing = await store.presign("new", put=announced(b"uploaded"))
+    assert writing is not None
+    async with aiohttp.ClientSession() as http:
+        where = URL(writing.url, encoded=True)
+        async with http.put(where, headers=writing.headers, data=body) as answer:
+            assert answer.status in (400, 403)
+        async with http.put(where, data=b"uploaded") as answer:  # without the checksum that was signed
+            assert answer.status in (400, 403)
+    assert await store.list() == []
     await store.close()
 
 

@@ -1,14 +1,17 @@
 """What the chart makes of its values, and which values it refuses."""
 
+import base64
 import json
 import re
 
 import jsonschema
 import pytest
 import yaml
+from cryptography import x509
 
 from fixtures.chart import CHART, Chart, Manifest, Rendered, at, helm
 from runabout.control.settings import Settings
+from runabout.gateway.settings import GatewaySettings
 
 S3 = """
 ost:
@@ -65,6 +68,8 @@ def test_no_values_are_an_installation_with_everything(chart: Chart) -> None:
         "RUNABOUT_TOOLBOX_PULL_POLICY": "IfNotPresent",
         "RUNABOUT_ETCD_ENDPOINTS": "http://runabout-etcd.ns.svc.cluster.local:2379",
         "RUNABOUT_OST": "file:///var/lib/runabout/ost",
+        "RUNABOUT_GATEWAY_URL": "https://runabout-gateway.ns.svc.cluster.local",
+        "RUNABOUT_GATEWAY_CA_FILE": "/etc/runabout/gateway-ca/ca.crt",
     }
 
 
@@ -117,7 +122,7 @@ def test_s3_takes_the_place_of_the_volume(chart: Chart) -> None:
     assert found["AWS_SECRET_ACCESS_KEY"] == {"secretKeyRef": {"name": "keys", "key": "AWS_SECRET_ACCESS_KEY"}}
     volumes = at(rendered.one("Deployment", "runabout-operator"), "spec.template.spec.volumes")
     assert isinstance(volumes, list)
-    assert [each["name"] for each in volumes] == ["tmp", "scratch"]
+    assert [each["name"] for each in volumes] == ["tmp", "scratch", "gateway-ca"]
 
 
 @pytest.mark.parametrize(
@@ -322,7 +327,7 @@ def test_hooks_and_policy_can_be_left_out(chart: Chart) -> None:
     )
     for kind in ("Job", "NetworkPolicy", "ValidatingAdmissionPolicy", "Executor"):
         assert rendered.names(kind) == []
-    assert rendered.names("Service") == ["runabout-etcd"]
+    assert rendered.names("Service") == ["runabout-etcd", "runabout-gateway"]
 
 
 def test_nobody_but_the_operator_reaches_etcd(chart: Chart) -> None:
@@ -354,11 +359,9 @@ def test_a_long_release_name_makes_legal_names(chart: Chart) -> None:
             "operator: {replicas: 2}",
             ["/ost/type': value must be 's3'", "/ost/posix/accessMode': value must be 'ReadWriteMany'"],
         ),
-        (
-            "gateway: {enabled: true}",
-            ["/ost/type': value must be 's3'", "/ost/posix/accessMode': value must be 'ReadWriteMany'"],
-        ),
-        (f"gateway: {{enabled: true}}\n{S3}", ["gateway.enabled: the gateway is not part of this version yet"]),
+        ("gateway: {maxActive: 0}", ["/gateway/maxActive': minimum"]),
+        ("gateway: {impersonation: {groups: ['a,b']}}", ["/gateway/impersonation/groups/0'"]),
+        ("gateway: {tls: {cert: a}}", ["/gateway/tls': additional properties 'cert' not allowed"]),
         ("operator: {replicas: two}", ["/operator/replicas': got string, want integer"]),
         ("operator: {replica: 1}", ["/operator': additional properties 'replica' not allowed"]),
         ("oops: 1", ["additional properties 'oops' not allowed"]),
@@ -421,7 +424,7 @@ def test_values_that_cannot_work_are_refused_with_their_path(chart: Chart, value
     ],
 )
 def test_values_that_work_are_accepted(chart: Chart, values: str) -> None:
-    assert chart.render(values).names("Deployment") == ["runabout-operator"]
+    assert "runabout-operator" in chart.render(values).names("Deployment")
 
 
 def test_the_schema_is_one_and_knows_every_value() -> None:
@@ -442,3 +445,76 @@ def test_the_schema_is_one_and_knows_every_value() -> None:
 def test_templates_name_no_image_host() -> None:
     for file in (CHART / "templates").iterdir():
         assert not re.search(r"(docker\.io|quay\.io|ghcr\.io)", file.read_text()), file.name
+
+
+def gateways(rendered: Rendered, deployment: str) -> list[dict[str, object]]:
+    containers = at(rendered.one("Deployment", deployment), "spec.template.spec.containers")
+    assert isinstance(containers, list)
+    return [each for each in containers if each["name"] == "gateway"]
+
+
+def test_a_volume_of_one_node_has_the_gateway_beside_the_operator(chart: Chart) -> None:
+    rendered = chart.render()
+    assert rendered.names("Deployment") == ["runabout-operator"]
+    [gateway] = gateways(rendered, "runabout-operator")
+    assert {"name": "ost", "mountPath": "/var/lib/runabout/ost"} in at(gateway, "volumeMounts")  # type: ignore[operator] # a list
+    service = rendered.one("Service", "runabout-gateway")
+    assert at(service, "spec.selector") == at(
+        rendered.one("Deployment", "runabout-operator"), "spec.selector.matchLabels"
+    )
+    assert at(rendered.one("ClusterRoleBinding", "runabout-gateway"), "subjects.0.name") == "runabout-operator"
+
+
+@pytest.mark.parametrize("values", [S3, "ost: {posix: {accessMode: ReadWriteMany}}"], ids=["s3", "a shared volume"])
+def test_storage_that_can_be_shared_has_the_gateway_apart(chart: Chart, values: str) -> None:
+    rendered = chart.render(f"gateway: {{replicas: 3}}\n{values}")
+    assert gateways(rendered, "runabout-operator") == []
+    deployment = rendered.one("Deployment", "runabout-gateway")
+    assert at(deployment, "spec.replicas") == 3
+    service = rendered.one("Service", "runabout-gateway")
+    assert at(service, "spec.selector") == at(deployment, "spec.selector.matchLabels")
+    assert at(rendered.one("ClusterRoleBinding", "runabout-gateway"), "subjects.0.name") == "runabout-gateway"
+    selectors = at(rendered.one("NetworkPolicy", "runabout-etcd"), "spec.ingress.0.from")
+    assert isinstance(selectors, list)
+    labels = at(deployment, "spec.template.metadata.labels")
+    assert isinstance(labels, dict)
+    assert any(at(each, "podSelector.matchLabels").items() <= labels.items() for each in selectors)  # type: ignore[attr-defined] # a mapping
+
+
+def test_gateway_and_operator_look_at_the_same_records_and_objects(chart: Chart) -> None:
+    tls = "etcd: {tlsSecret: etcd-tls}\ncaBundle: {secret: authorities}"
+    rendered = chart.render(f"{S3}\n{tls}")
+    variables = [
+        {each["name"]: each for each in at(rendered.one("Deployment", name), "spec.template.spec.containers.0.env")}  # type: ignore[attr-defined] # a list
+        for name in ("runabout-operator", "runabout-gateway")
+    ]
+    shared = {name for name in variables[0] if re.match("RUNABOUT_(ETCD|OST|S3)|AWS", name)}
+    assert len(shared) == 12
+    assert {name: variables[0][name] for name in shared} == {name: variables[1].get(name) for name in shared}
+
+
+def test_the_certificate_is_for_the_address_that_tasks_are_told(chart: Chart) -> None:
+    rendered = chart.render()
+    secret = rendered.one("Secret", "runabout-gateway-tls")
+    certificate = x509.load_pem_x509_certificate(base64.b64decode(str(at(secret, "data")["tls.crt"])))  # type: ignore[index] # a mapping
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    url = str(environment(rendered)["RUNABOUT_GATEWAY_URL"])
+    assert url.removeprefix("https://") in names.get_values_for_type(x509.DNSName)
+    own = chart.render("gateway: {tls: {existingSecret: mine, caKey: ''}}")
+    assert own.names("Secret") == []
+    assert "RUNABOUT_GATEWAY_CA_FILE" not in environment(own)
+
+
+def test_without_a_gateway_nothing_of_it_is_there(chart: Chart) -> None:
+    rendered = chart.render("gateway: {enabled: false}")
+    assert "gateway" not in yaml.safe_dump(rendered.objects)
+    assert "RUNABOUT_GATEWAY_URL" not in environment(rendered)
+
+
+def test_every_variable_of_the_gateway_is_a_setting_of_it(chart: Chart) -> None:
+    [gateway] = gateways(chart.render("gateway: {impersonation: {groups: [a]}}"), "runabout-operator")
+    variables = at(gateway, "env")
+    assert isinstance(variables, list)
+    names = {each["name"].removeprefix("RUNABOUT_").lower() for each in variables}
+    assert names <= set(GatewaySettings.model_fields)
+    assert "gateway_groups" in names

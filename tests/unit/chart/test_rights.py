@@ -1,7 +1,7 @@
 """What the chart lets the operator do at the API server is what its code does there: no less, and no more."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,9 @@ from runabout.kube import objects
 from runabout.kube.objects import Resource
 
 PACKAGE = REPOSITORY / "operator" / "runabout"
-NOT_THE_OPERATOR = {"client"}
+NOT_THE_OPERATOR = {"client", "gateway"}
+OF_THE_GATEWAY = {"reviews.py", "logs.py"}
+"""Modules of the client that the gateway uses; the reviews are only there for it."""
 RESOURCES = {name: value for name, value in vars(objects).items() if isinstance(value, Resource)}
 VERBS = {
     "get": {"get"},
@@ -21,6 +23,8 @@ VERBS = {
     "patch": {"patch"},
     "apply": {"patch"},
     "delete": {"delete"},
+    "review": {"create"},
+    "Action": set(),  # what somebody else wants to do: it is asked, not done
     "Informer": {"list", "watch"},
     # Functions of the operator's own that take a resource and call the session.
     "_pages": {"list"},
@@ -31,9 +35,18 @@ VERBS = {
 Right = tuple[str, str, str]
 
 
-def calls() -> Iterator[tuple[Path, ast.Call]]:
+def of_the_operator(file: Path) -> bool:
+    return file.relative_to(PACKAGE).parts[0] not in NOT_THE_OPERATOR and file.name != "reviews.py"
+
+
+def of_the_gateway(file: Path) -> bool:
+    folder = file.relative_to(PACKAGE).parts[0]
+    return folder == "gateway" or (folder == "kube" and file.name in OF_THE_GATEWAY)
+
+
+def calls(chosen: Callable[[Path], bool]) -> Iterator[tuple[Path, ast.Call]]:
     for file in sorted(PACKAGE.rglob("*.py")):
-        if file.relative_to(PACKAGE).parts[0] not in NOT_THE_OPERATOR:
+        if chosen(file):
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.Call):
                     yield file, node
@@ -63,8 +76,8 @@ def used(file: Path, call: ast.Call) -> Iterator[Right]:
             yield from ((resource.group, resource.plural + part, verb) for verb in VERBS[name])
 
 
-def granted(chart: Chart, kind: str) -> set[Right]:
-    rules = at(chart.render().one(kind, "runabout-operator"), "rules")
+def granted(chart: Chart, kind: str, name: str = "runabout-operator") -> set[Right]:
+    rules = at(chart.render().one(kind, name), "rules")
     assert isinstance(rules, list)
     return {
         (group, resource, verb)
@@ -77,7 +90,7 @@ def granted(chart: Chart, kind: str) -> set[Right]:
 
 @pytest.fixture(scope="module")
 def needed() -> set[Right]:
-    return {right for file, call in calls() for right in used(file, call)}
+    return {right for file, call in calls(of_the_operator) for right in used(file, call)}
 
 
 def test_the_operator_may_do_what_its_code_does(chart: Chart, needed: set[Right]) -> None:
@@ -90,6 +103,17 @@ def test_the_operator_may_do_nothing_else(chart: Chart, needed: set[Right]) -> N
     # Whoever may list objects learns nothing from reading one.
     one_by_one = {(group, resource, "get") for group, resource, verb in needed if verb == "list"}
     assert granted(chart, "ClusterRole") - needed <= one_by_one
+
+
+def test_the_gateway_may_do_what_its_code_does_in_its_own_name_and_nothing_else(chart: Chart) -> None:
+    own = {
+        right
+        for file, call in calls(of_the_gateway)
+        if "on_behalf" not in {word.arg for word in call.keywords}
+        for right in used(file, call)
+    }
+    in_others_names = {("", who, "impersonate") for who in ("users", "groups", "serviceaccounts")}
+    assert granted(chart, "ClusterRole", "runabout-gateway") == own | in_others_names
 
 
 def test_no_owner_is_blocked_so_that_no_right_to_its_finalizers_is_needed(needed: set[Right]) -> None:

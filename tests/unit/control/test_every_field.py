@@ -6,16 +6,19 @@ from typing import Any
 
 import orjson
 
-from fixtures.specs import GOOD, runnable
+from fixtures.specs import GOOD, copied
 from fixtures.states import NOW, RUN
 from runabout.control.config import checked_config
 from runabout.control.objects import run_object
+from runabout.executors.gatewayaccess import GatewayAccess
 from runabout.executors.manifest import PodSettings, pod_manifest
 from runabout.resources import RunSpec
 from runabout.resources.check import run_spec
 
 FULL = next(case for case in GOOD if case.name == "every field of a Run")
-SETTINGS = PodSettings(toolbox_image="runabout/toolbox:1", allow_privileged=True)
+SETTINGS = PodSettings(
+    toolbox_image="runabout/toolbox:1", allow_privileged=True, gateway=GatewayAccess("https://gateway.example")
+)
 OTHER_WORDS = {"In": "NotIn"}
 LOOKED_AT_AT_EVERY_PASS = (
     "it can change while the run lives, so the reconciler takes it from the Run, not from the record"
@@ -60,7 +63,7 @@ def other(value: object) -> object:
 def changed(where: Place, value: object) -> Iterator[dict[str, Any]]:
     """The specs without this field and with another value there, as far as the schema lets them through."""
     for new in (None, other(value)):
-        parent: Any = (root := {"spec": runnable(FULL)})
+        parent: Any = (root := {"spec": copied(FULL)})
         for part in where[:-1]:
             parent = parent[part]
         if new is None:
@@ -86,10 +89,10 @@ def outcome(spec: dict[str, Any]) -> tuple[tuple[str, ...], object, list[bytes]]
 
 
 def test_every_field_has_an_effect_or_is_named_with_the_reason_why_not() -> None:
-    before = outcome(runnable(FULL))
+    before = outcome(copied(FULL))
     assert before[0] == ()
     has_effect: dict[str, bool] = {}
-    for where, value in leaves({"spec": runnable(FULL)}):
+    for where, value in leaves({"spec": copied(FULL)}):
         name = ".".join(part for part in where if isinstance(part, str))
         outcomes = [outcome(spec) for spec in changed(where, value)]
         effects = [found for found in outcomes if found != before and (not found[0] or name in ONLY_IN_ERRORS)]

@@ -14,7 +14,7 @@ LONG = f"{'d' * 253}/{'n' * 63}"
 
 def read(monkeypatch: pytest.MonkeyPatch, text: str) -> Settings | list[str]:
     monkeypatch.setenv(VARIABLE, text)
-    return read_settings({VARIABLE: text})
+    return read_settings({VARIABLE: text}, Settings)
 
 
 @pytest.mark.parametrize(

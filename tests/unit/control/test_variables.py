@@ -32,7 +32,7 @@ def test_a_mistyped_setting_is_named_with_the_nearest_one(name: str, nearest: st
 
 def test_a_file_that_is_left_empty_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [name for name in Settings.model_fields if name.endswith("_file")]
-    assert len(names) == 5
+    assert len(names) == 6
     for name in names:
         monkeypatch.setenv(f"RUNABOUT_{name.upper()}", "")
     assert {getattr(Settings(), name) for name in names} == {None}
@@ -65,7 +65,19 @@ def test_all_are_named_at_once_in_order() -> None:
 
 
 def test_what_a_task_is_told_and_what_scripts_and_tests_use_is_no_mistake() -> None:
-    of_a_task = ["RUN_ID", "RUN", "NAMESPACE", "GROUP", "COUNTER", "TASK", "ATTEMPT", "ENV_0", "ENV_17"]
+    of_a_task = [
+        "RUN_ID",
+        "RUN",
+        "NAMESPACE",
+        "GROUP",
+        "COUNTER",
+        "TASK",
+        "ATTEMPT",
+        "ENV_0",
+        "ENV_17",
+        "RESULTS",
+        "RESULT_A_b",
+    ]
     of_scripts = ["CLUSTER", "ENGINE", "SEED", "ROUNDS"]
     assert unknown_variables(f"RUNABOUT_{name}" for name in (*of_a_task, *of_scripts)) == []
 

@@ -10,12 +10,13 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from fixtures.openapi import Structural
-from fixtures.specs import BAD, GOOD, runnable
+from fixtures.specs import BAD, GOOD, copied
 from runabout.control.config import MAX_ERROR, MAX_ERRORS, checked_config, setup_errors
 from runabout.control.executors import executor_object
 from runabout.control.objects import run_object
 from runabout.control.status import run_status
 from runabout.engine.create import create_run
+from runabout.executors.gatewayaccess import GatewayAccess
 from runabout.executors.manifest import PodSettings, pod_manifest
 from runabout.executors.plan import step_names
 from runabout.records import Phase, RunConfig, RunId
@@ -27,10 +28,12 @@ from runabout.resources.model import Model
 from runabout.resources.schema import structural
 
 STRUCTURAL = {kind.kind: Structural(structural(kind.spec)) for kind in KINDS}
-LENIENT = PodSettings(toolbox_image="runabout/toolbox:1", allow_privileged=True)
+LENIENT = PodSettings(
+    toolbox_image="runabout/toolbox:1", allow_privileged=True, gateway=GatewayAccess("https://gateway.example")
+)
 RULES = {rule.message for model in Model.__subclasses__() for rule in model.rules if "oldSelf" not in rule.cel}
 SPECS = [case.spec for case in (*GOOD, *BAD) if case.kind == "Run"]
-RUNNABLE = [found for case in GOOD if case.kind == "Run" and (found := runnable(case)).get("tasks")]
+RUNNABLE = [found for case in GOOD if case.kind == "Run" and (found := copied(case)).get("tasks")]
 EXECUTORS = [case.spec for case in (*GOOD, *BAD) if case.kind == "Executor"]
 
 PASSED_ON: dict[str, Callable[[object], dict[str, object]]] = {

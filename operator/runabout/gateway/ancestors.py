@@ -1,0 +1,94 @@
+"""The tasks before a task: where their archives and results are.
+
+A task is started when all its parents have ended, so its ancestors' records say everything, once they have come here.
+What a restart kept is where the run that executed it has put it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runabout.engine.graph import Graph
+from runabout.gateway.callers import Caller
+from runabout.gateway.errors import ForbiddenError, UnavailableError
+from runabout.gateway.records import Records
+from runabout.records import RunId, Task, TaskConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """An ancestor that was executed: the run that did it, and the attempt that decided it."""
+
+    task: TaskConfig
+    run: RunId
+    attempt: int
+
+
+def saving_steps(task: TaskConfig) -> tuple[int, ...]:
+    """Return the steps of a task that leave an archive, if they get so far."""
+    steps = task.body.get("steps")
+    listed = steps if isinstance(steps, list | tuple) else ()
+    return tuple(
+        number
+        for number, step in enumerate(listed)
+        if isinstance(step, Mapping) and step.get("saveToWorkspace") is not None
+    )
+
+
+def ancestors(graph: Graph, name: str) -> tuple[str, ...]:
+    """Return the tasks on which one depends, however indirectly, in the order in which they are unpacked."""
+    found: set[str] = set()
+    ready = list(graph.parents(name))
+    while ready:
+        parent = ready.pop()
+        if parent not in found and parent in graph:
+            found.add(parent)
+            ready.extend(graph.parents(parent))
+    return tuple(sorted(found, key=graph.rank))
+
+
+async def executed(records: Records, caller: Caller) -> tuple[Executed, ...]:
+    """Return the ancestors that were executed, in level order, then by name.
+
+    Raises:
+        UnavailableError: their ends have not come here yet. Errors of reading.
+    """
+    names = ancestors(caller.plan.graph, caller.key.task)
+    states = await _states(records, caller.key.run, names)
+    if _unfinished(states):
+        await records.catch_up()
+        states = await _states(records, caller.key.run, names)
+    missing = _unfinished(states)
+    if missing:
+        raise UnavailableError(f"the end of {', '.join(missing[:5])} is not known here yet: ask again")
+    graph = caller.plan.graph
+    return tuple(
+        Executed(graph.task(name), state.executed_by or state.run, state.attempt)
+        for name, state in states.items()
+        if state is not None and state.attempt
+    )
+
+
+async def executed_one(records: Records, caller: Caller, name: str) -> Executed | None:
+    """Return one ancestor, None if it was not executed.
+
+    Raises:
+        ForbiddenError: it is no ancestor. As `executed`.
+    """
+    if name not in ancestors(caller.plan.graph, caller.key.task):
+        raise ForbiddenError(f"the task {caller.key.task} does not depend on {name!r}")
+    state = await records.task(caller.key.run, name)
+    if state is None or not state.finished:
+        await records.catch_up()
+        state = await records.task(caller.key.run, name)
+    if state is None or not state.finished:
+        raise UnavailableError(f"the end of {name} is not known here yet: ask again")
+    task = caller.plan.graph.task(name)
+    return Executed(task, state.executed_by or state.run, state.attempt) if state.attempt else None
+
+
+async def _states(records: Records, run: RunId, names: tuple[str, ...]) -> dict[str, Task | None]:
+    return {name: await records.task(run, name) for name in names}
+
+
+def _unfinished(states: Mapping[str, Task | None]) -> list[str]:
+    return [name for name, state in states.items() if state is None or not state.finished]

@@ -1,0 +1,97 @@
+"""Where things are on the object storage. The gateway alone chooses keys; tasks never see them.
+
+    archives/<run>/<task>/<attempt>/<step>/manifest          a workspace archive of one step
+    archives/<run>/<task>/<attempt>/<step>/parts/<part>
+    archives/<run>/<task>/<attempt>/results
+    caches<cache group>/%/keys/<key>                         a cache's manifest
+    caches<cache group>/%/parts/<upload>/<part>
+
+`<part>` is its number and the SHA-256 of its bytes, so that a part can only be what was announced. A lone percent sign
+is no element of a group, so no group reaches into another one's. A key of a cache is written so that what it begins
+with is what its object's key begins with.
+"""
+
+import hashlib
+import re
+from urllib.parse import quote
+
+from runabout.engine.groups import covers
+from runabout.executors.names import PodKey
+from runabout.records import RunId
+
+LONGEST_GROUP = 400
+"""Characters of a group that stand in a key; a longer one is written by its hash, to stay within a key's 1,024."""
+LONGEST_CACHE_KEY = 400
+"""Bytes of a cache's key as it is written."""
+PIECE = 200
+"""Bytes of a cache's key in one element of the object's key, which has at most 255."""
+_PART = re.compile(r"(\d{5})-([0-9a-f]{64})")
+_DIVIDER = "/%"
+
+
+def archive_place(run: RunId, task: str, attempt: int, step: int) -> str:
+    """Return what the keys of one step's archive begin with."""
+    return f"archives/{run}/{task}/{attempt}/{step}"
+
+
+def results_key(run: RunId, task: str, attempt: int) -> str:
+    """Return the object with an attempt's results."""
+    return f"archives/{run}/{task}/{attempt}/results"
+
+
+def manifest_key(place: str) -> str:
+    """Return the object that says what an archive consists of."""
+    return f"{place}/manifest"
+
+
+def part_name(number: int, sha256: str) -> str:
+    """Return the name of a part among those of its archive."""
+    return f"{number:05d}-{sha256}"
+
+
+def parse_part_name(name: str) -> tuple[int, str] | None:
+    """Return number and SHA-256 (hex) of a part, None for what is no name of one."""
+    found = _PART.fullmatch(name)
+    return None if found is None else (int(found[1]), found[2])
+
+
+def cache_place(group: str) -> str:
+    """Return what the keys of a cache group (effective: it begins with the namespace) begin with."""
+    if len(group) > LONGEST_GROUP:
+        namespace = group.split("/")[1]
+        group = f"/{namespace}{_DIVIDER}/{hashlib.sha256(group.encode()).hexdigest()}"
+    return f"caches{group}{_DIVIDER}"
+
+
+def cache_key(group: str, key: str) -> str:
+    """Return the object of a cache's manifest; one that begins like it, for the beginning of a key.
+
+    Raises:
+        ValueError: the key is empty or too long.
+    """
+    # A dot could become an element that means another folder; "~" and "_" are as good as letters.
+    written = quote(key, safe="").replace(".", "%2E")
+    if not written or len(written) > LONGEST_CACHE_KEY:
+        raise ValueError(
+            f"a cache's key has 1 to {LONGEST_CACHE_KEY} bytes (a character other than a letter, a digit or -_~ takes "
+            f"three), not {len(written)}: hash what is long in it"
+        )
+    pieces = [written[at : at + PIECE] for at in range(0, len(written), PIECE)]
+    # Some servers cannot have an object and others below it: a piece that goes on is called differently.
+    return f"{cache_place(group)}/keys/{'+/'.join(pieces)}"
+
+
+def cache_upload(key: PodKey, name: str) -> str:
+    """Return the id of what one attempt uploads for one key of a cache: nobody else writes there."""
+    return hashlib.sha256(f"{key.run}/{key.task}/{key.attempt}/{name}".encode()).hexdigest()[:32]
+
+
+def cache_parts(group: str, upload: str) -> str:
+    """Return the folder of an upload's parts."""
+    return f"{cache_place(group)}/parts/{upload}"
+
+
+def in_group(stored: str, group: str) -> bool:
+    """Whether an object of caches belongs to a group or to one below it."""
+    head, divider, _ = stored.removeprefix("caches").partition(f"{_DIVIDER}/")
+    return bool(divider) and covers(group, head)

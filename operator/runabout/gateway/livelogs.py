@@ -1,0 +1,209 @@
+"""The log of one step: the same bytes at one address, while it is written and ever after.
+
+What is stored is sent as it is. Before that the container's log is read from its node and split as the operator splits
+it, so that what is shown is what will be stored. Where a log that is followed breaks off, what is missing is sent from
+the storage as soon as it is there.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from runabout.executors.manifest import MAIN_CONTAINER
+from runabout.executors.markers import SETUP
+from runabout.executors.plan import step_names
+from runabout.executors.steplog import Chunk, StepLogSplitter
+from runabout.gateway.errors import NotFoundError
+from runabout.gateway.records import Plan, Records
+from runabout.kube.errors import KubeError
+from runabout.kube.logs import container_log
+from runabout.kube.session import Session
+from runabout.ost import ByteRange, ObjectInfo, ObjectStore
+from runabout.ost import NotFoundError as NoObjectError
+from runabout.records import RunId, Status, Task, TaskConfig
+
+QUIET_SECONDS = 0.3
+"""After which what has come of a line is shown."""
+SETUP_NAME = "setup"
+SERVICE = "service-"
+POLL_SECONDS = 0.5
+"""Between two looks whether a log is stored, or a container has begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepLog:
+    """Which log: `run` is the one that executed the task; `step` is -1 for the setup, None for a service's.
+
+    `name` is what it is called on the storage.
+    """
+
+    plan: Plan
+    asked: RunId
+    run: RunId
+    task: TaskConfig
+    attempt: int
+    step: int | None
+    name: str
+
+    @property
+    def key(self) -> str:
+        """The object in which it is or will be stored."""
+        return f"logs/{self.run}/{self.task.name}/{self.attempt}/{self.name}"
+
+
+class Logs:
+    """Finds logs and reads them."""
+
+    def __init__(self, session: Session, records: Records, ost: ObjectStore) -> None:
+        self._session = session
+        self._records = records
+        self._ost = ost
+
+    async def find(self, plan: Plan, task: str, attempt: int, step: str) -> StepLog:
+        """Return which log is meant.
+
+        A step is named by its name, by its number from 0 on, or `setup`; a service by `service-` and its name.
+
+        Raises:
+            NotFoundError: there is no such attempt or step. Errors of reading.
+        """
+        run = plan.config.id
+        state = await self._records.task(run, task)
+        if state is None or attempt > state.attempt:
+            await self._records.catch_up()
+            state = await self._records.task(run, task)
+        if state is None or task not in plan.graph:
+            raise NotFoundError(f"the run {run} has no task {task!r}")
+        if not 1 <= attempt <= state.attempt:
+            raise NotFoundError(f"the task {task} has {state.attempt} attempts, and no attempt {attempt}")
+        config = plan.graph.task(task)
+        number, name = _named(config, step)
+        return StepLog(plan, run, state.executed_by or run, config, attempt, number, name)
+
+    async def stored(self, log: StepLog) -> ObjectInfo | None:
+        """Return the stored log, None if it is not stored (yet). Errors of the object storage."""
+        try:
+            return await self._ost.stat(log.key)
+        except NoObjectError:
+            return None
+
+    async def over(self, log: StepLog) -> bool:
+        """Whether nothing more will be stored of an attempt. Errors of reading."""
+        state = await self._records.task(log.asked, log.task.name)
+        return state is not None and (state.attempt > log.attempt or (state.finished and state.stored))
+
+    async def read(self, log: StepLog, first: int, *, follow: bool) -> AsyncGenerator[bytes]:
+        """Yield a log from byte `first` on; with `follow` to its end, else as much of it as there is now.
+
+        Errors of reading and of the object storage. That a node does not answer is waited out when following.
+        """
+        at = first
+        while True:
+            if await self.stored(log) is not None:
+                async for piece in self._from_storage(log, at):
+                    yield piece
+                return
+            over = await self.over(log)
+            ended = False
+            if not over:
+                async with aclosing(self._live(log, at, follow=follow)) as live:
+                    async for data, last in live:
+                        at += len(data)
+                        ended = ended or last
+                        if data:
+                            yield data
+            if ended or not follow or (over and await self.stored(log) is None):
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _from_storage(self, log: StepLog, first: int) -> AsyncGenerator[bytes]:
+        async with self._ost.open(log.key, ByteRange(first)) as reader:
+            async for piece in reader:
+                yield piece
+
+    async def _live(self, log: StepLog, first: int, *, follow: bool) -> AsyncGenerator[tuple[bytes, bool]]:
+        """Yield what a pod's log has of the step from byte `first` on; the last one says that it is all of it."""
+        state = await self._records.task(log.asked, log.task.name)
+        pod, step = _pod(state, log.attempt), log.step
+        if not pod or step is None:
+            return
+        splitter = StepLogSplitter(step_names(log.task))
+        skip = first
+        namespace, container = log.plan.config.namespace, next(iter(_containers(log.task)), MAIN_CONTAINER)
+        try:
+            async with container_log(self._session, namespace, pod, container, follow=follow) as pieces:
+                async for chunks in _split(splitter, pieces):
+                    data = b"".join(chunk.data for chunk in chunks if chunk.step == step)
+                    skip, data = max(0, skip - len(data)), data[skip:]
+                    last = splitter.complete or _has_ended(splitter, step)
+                    if data or last:
+                        yield data, last
+                    if last:
+                        return
+        except KubeError:
+            return  # not begun, gone, or out of reach: the storage has it in the end
+
+
+async def _split(splitter: StepLogSplitter, pieces: AsyncIterator[bytes]) -> AsyncIterator[list[Chunk]]:
+    """Yield what is given out as pieces come, and what is held back when none has come for a moment."""
+    coming: asyncio.Future[bytes] | None = None
+    try:
+        while True:
+            coming = coming or asyncio.ensure_future(anext(pieces))
+            done, _ = await asyncio.wait((coming,), timeout=QUIET_SECONDS)
+            if not done:
+                yield splitter.flush()
+                continue
+            try:
+                piece = coming.result()
+            except StopAsyncIteration:
+                yield splitter.flush()
+                return
+            finally:
+                coming = None
+            yield splitter.feed(piece)
+    finally:
+        if coming is not None:
+            coming.cancel()
+
+
+def _has_ended(splitter: StepLogSplitter, step: int) -> bool:
+    state = splitter.state
+    progress = state.setup if step == SETUP else state.steps[step]
+    return progress.size is not None and progress.given >= progress.size
+
+
+def _named(task: TaskConfig, step: str) -> tuple[int | None, str]:
+    """Return number and name of a log.
+
+    Raises:
+        NotFoundError
+    """
+    names = step_names(task)
+    services = tuple(f"{SERVICE}{name}" for name in _containers(task)[1:])
+    if step == SETUP_NAME:
+        return SETUP, SETUP_NAME
+    if step in names:
+        return names.index(step), str(names.index(step))
+    if step.isascii() and step.isdecimal() and int(step[:4]) < len(names):
+        return int(step[:4]), str(int(step[:4]))
+    if step in services:
+        return None, step
+    raise NotFoundError(
+        f"the task {task.name} has no step {step!r}; it has {', '.join((SETUP_NAME, *names, *services))}"
+    )
+
+
+def _pod(state: Task | None, attempt: int) -> str:
+    if state is None:
+        return ""
+    if state.attempt == attempt:
+        return state.pod or "" if state.status is Status.RUNNING or not state.stored else ""
+    return ""
+
+
+def _containers(task: TaskConfig) -> list[str]:
+    containers = task.body.get("containers")
+    listed = containers if isinstance(containers, list | tuple) else ()
+    return [str(each.get("name") or MAIN_CONTAINER) for each in listed if isinstance(each, Mapping)]

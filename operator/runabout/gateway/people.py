@@ -1,0 +1,58 @@
+"""Who a person is, what they may do, and how it is done in their name. All of it is the API server's to say."""
+
+from runabout.gateway.errors import ForbiddenError
+from runabout.gateway.identities import Identities
+from runabout.kube.reviews import Action, Identity, may
+from runabout.kube.session import Impersonation, Session
+
+SYSTEM = "system:"
+ACCOUNT = "system:serviceaccount:"
+MASTERS = "system:masters"
+
+
+class People:
+    """Asks about people; `groups` are those in which they may be impersonated, none: in all of theirs."""
+
+    def __init__(self, identities: Identities, session: Session, *, groups: tuple[str, ...]) -> None:
+        self._identities = identities
+        self._session = session
+        self._groups = groups
+
+    async def who(self, authorization: str | None) -> Identity:
+        """Return who sends this header.
+
+        Raises:
+            UnauthorizedError. KubeError.
+        """
+        return await self._identities.of(authorization)
+
+    async def demand(self, who: Identity, *actions: Action) -> None:
+        """Return if somebody may do all of this.
+
+        Raises:
+            ForbiddenError: it says what they may not. KubeError.
+        """
+        for action in actions:
+            if not await may(self._session, who, action):
+                what = (
+                    f"{action.resource.plural}/{action.subresource}" if action.subresource else action.resource.plural
+                )
+                raise ForbiddenError(f"{who.user} may not {action.verb} {what} in the namespace {action.namespace}")
+
+    def acting(self, who: Identity) -> Impersonation:
+        """Return in whose name to act.
+
+        Whoever is above all rules, and the cluster's own parts, are not acted for: nothing that goes wrong here may
+        have their power.
+
+        Raises:
+            ForbiddenError
+        """
+        is_part = who.user.startswith(SYSTEM) and not who.user.startswith(ACCOUNT)
+        if MASTERS in who.groups or is_part:
+            raise ForbiddenError(f"the gateway does not act for {who.user}: change the Run itself, with kubectl")
+        if not all(name.isprintable() for name in (who.user, *who.groups)):
+            raise ForbiddenError("the gateway does not act for names with control characters")
+        return Impersonation(
+            who.user, tuple(group for group in who.groups if not self._groups or group in self._groups)
+        )
