@@ -1,4 +1,4 @@
-"""How a task reaches the gateway: what its plan says, and the token in its pod, where a step needs them.
+"""How a task reaches the gateway: what its plan says, and the token in its pod, where it needs them.
 
 The token is a service account's, for the gateway alone, bound to the pod and gone with it. It is no right to anything
 else: the gateway asks the API server whose it is, and gives what that attempt may have.
