@@ -15,7 +15,7 @@ from runabout.control.size import bare, shortened, too_large
 from runabout.engine.groups import check_group, default_group, effective_group, root_group
 from runabout.engine.matrix import Expansion, Template, expand
 from runabout.executors.gatewayaccess import ADVICE, needing_steps
-from runabout.executors.results import is_concerned, marked
+from runabout.executors.results import marked
 from runabout.records import (
     Approvers,
     Condition,
@@ -196,8 +196,6 @@ def _needs_gateway(spec: RunSpec) -> Iterator[str]:
     for place, task in enumerate(spec.tasks):
         body = task.model_dump(mode="json", by_alias=True, exclude_unset=True, include={"steps"})
         yield from (f"spec.tasks[{place}].steps[{step}].{kind}: {ADVICE}" for step, kind in needing_steps(body))
-        if is_concerned(body):
-            yield f"spec.tasks[{place}].steps: using results of another task {ADVICE}"
 
 
 def _own_errors(spec: RunSpec) -> Iterator[str]:

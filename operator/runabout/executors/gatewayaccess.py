@@ -7,8 +7,8 @@ else: the gateway asks the API server whose it is, and gives what that attempt m
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from runabout.executors import results
 from runabout.executors.errors import InvalidPodError
+from runabout.executors.results import is_wanted, referring_steps
 from runabout.records import TaskConfig
 
 AUDIENCE = "runabout-gateway"
@@ -35,11 +35,12 @@ class GatewayAccess:
 
 
 def needing_steps(body: Mapping[str, object]) -> Iterator[tuple[int, str]]:
-    """Yield place and kind of each step of a task that needs the gateway; `body` is the task as users write it."""
+    """Yield place and kind (or field) of each step that needs the gateway; `body` is the task as users write it."""
     steps = body.get("steps")
     for place, step in enumerate(steps if isinstance(steps, list | tuple) else ()):
         kinds = [kind for kind in KINDS if isinstance(step, Mapping) and step.get(kind) is not None]
         yield from ((place, kind) for kind in kinds)
+    yield from referring_steps(body)
 
 
 def access_for(task: TaskConfig, access: GatewayAccess | None, where: str) -> GatewayAccess | None:
@@ -49,12 +50,10 @@ def access_for(task: TaskConfig, access: GatewayAccess | None, where: str) -> Ga
         InvalidPodError: it needs one, and the installation has no gateway.
     """
     needing = next(needing_steps(task.body), None)
-    if needing is None and not results.is_concerned(task.body):
-        return None
-    if access is None and needing is not None:
-        raise InvalidPodError(f"{where}.steps[{needing[0]}].{needing[1]}: {ADVICE}")
+    if needing is None:
+        return access if is_wanted(task.body) else None
     if access is None:
-        raise InvalidPodError(f"{where}: handing on results {ADVICE}")
+        raise InvalidPodError(f"{where}.steps[{needing[0]}].{needing[1]}: {ADVICE}")
     return access
 
 

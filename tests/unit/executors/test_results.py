@@ -7,9 +7,11 @@ from typing import Any, cast
 
 import pytest
 
+from runabout.executors.errors import InvalidPodError
+from runabout.executors.gatewayaccess import GatewayAccess, access_for
 from runabout.executors.names import PodKey
 from runabout.executors.plan import plan
-from runabout.executors.results import Reference, in_script, is_concerned, marked, references
+from runabout.executors.results import Reference, in_script, marked, references
 from runabout.records import RunId, TaskConfig
 
 VERSION = "{{ tasks.build-1.results.VERSION }}"
@@ -54,7 +56,9 @@ def test_the_plan_says_what_to_fetch_and_which_values_to_fill_in() -> None:
     variables = [{"name": "TAG", "value": f"v{VERSION}"}, {"name": "PLAIN", "value": "{{ other }}"}]
     body = {"containers": [{"image": "a"}], **steps({"run": f"echo {VERSION}", "environment": variables})}
     key = PodKey(run=RunId("1il7g1c000001"), task="a", attempt=1)
-    made = cast("dict[str, Any]", json.loads(plan(key, TaskConfig("a", body=body), user="", grace_seconds=1).body))
+    task = TaskConfig("a", body=body)
+    planned = plan(key, task, user="", grace_seconds=1, gateway={"url": "https://gateway", "tokenFile": "/token"})
+    made = cast("dict[str, Any]", json.loads(planned.body))
 
     variable = "RUNABOUT_RESULT_BUILD_1_VERSION"
     assert made["results"] == [{"task": "build-1", "key": "VERSION", "environment": variable}]
@@ -66,13 +70,18 @@ def test_the_plan_says_what_to_fetch_and_which_values_to_fill_in() -> None:
     ]
 
 
-def test_a_task_is_concerned_if_it_refers_to_results_or_others_refer_to_its_own() -> None:
+def test_a_task_that_refers_to_results_and_those_it_refers_to_reach_the_gateway() -> None:
     tasks = marked(
         [
             TaskConfig("build-1", body=steps({"run": "make"})),
             TaskConfig("test", body=steps({"run": "make test"})),
-            TaskConfig("release", body=steps({"run": f"echo {VERSION}"})),
+            TaskConfig("release", body=steps({"run": "x", "environment": [{"name": "V", "value": VERSION}]})),
         ]
     )
-    assert [is_concerned(task.body) for task in tasks] == [True, False, True]
+    access = GatewayAccess("https://gateway")
+    assert [access_for(task, access, "tasks[x]") for task in tasks] == [access, None, access]
     assert marked(tasks) == tasks
+    # Nobody hears of results where there is no gateway, so it is enough that those who refer to some are refused.
+    assert access_for(tasks[0], None, "tasks[x]") is None
+    with pytest.raises(InvalidPodError, match=r"tasks\[x\].steps\[0\].environment: needs the gateway"):
+        access_for(tasks[2], None, "tasks[x]")
