@@ -24,6 +24,7 @@ LONGEST_CACHE_KEY = 640
 PIECE = 60
 """Characters of a cache's key in one element of the object's key, which has at most 255 bytes."""
 _PART = re.compile(r"(\d{5})-([0-9a-f]{64})")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 _DIVIDER = "/%"
 
 
@@ -67,7 +68,7 @@ def cache_key(group: str, key: str) -> str:
     Raises:
         ValueError: the key is empty or too long.
     """
-    if not key or not key.isprintable():
+    if not key or _CONTROL.search(key):
         raise ValueError("a cache's key is not empty and has no control characters")
     pieces = [_written(key[at : at + PIECE]) for at in range(0, len(key), PIECE)]
     # Some servers cannot have an object and others below it: a piece that goes on is called differently.

@@ -5,10 +5,10 @@ script a reference becomes one to a variable of the environment, so that no valu
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from runabout.records import TaskConfig
+from runabout.records import TaskConfig, expanded, templates_of, variants
 
 PREFIX = "RUNABOUT_RESULT_"
 WANTED = "resultsWanted"
@@ -49,11 +49,23 @@ def in_script(text: str) -> str:
     return REFERENCE.sub(lambda found: f"${{{Reference(found[1], found[2]).variable}}}", text)
 
 
-def marked(tasks: Iterable[TaskConfig]) -> tuple[TaskConfig, ...]:
-    """Return the tasks of a run, with a mark in each whose results others refer to."""
-    every = tuple(tasks)
-    wanted = {reference.task for task in every for reference in references(task.body)}
-    return tuple(replace(task, body={**task.body, WANTED: True}) if task.name in wanted else task for task in every)
+def marked(tasks: tuple[TaskConfig, ...]) -> tuple[TaskConfig, ...]:
+    """Return the tasks of a run, expanded, with a mark in each whose results others refer to.
+
+    All variants of a task have what one of them has: they share one body, which is stored once.
+    """
+    templates = templates_of(tasks)
+    wanted = {reference.task for task in templates for reference in references(task.body)}
+    if not wanted:
+        return tasks
+    return expanded(
+        [
+            replace(task, body={**task.body, WANTED: True})
+            if any(variant.name in wanted for variant in variants(task))
+            else task
+            for task in templates
+        ]
+    )
 
 
 def is_wanted(body: Mapping[str, object]) -> bool:

@@ -7,7 +7,7 @@ from runabout.control.archivekeys import cache_key, cache_place, parse_cache_obj
 from runabout.ost import MAX_KEY_BYTES
 
 GROUP = "/ci/project/web"
-KEYS = st.text(st.sampled_from("ab.%/+2EF ü~"), min_size=1, max_size=130)
+KEYS = st.text(st.sampled_from("ab.%/+2EF ü~\u00a0\u3000😀"), min_size=1, max_size=130)
 
 
 @given(KEYS, KEYS)

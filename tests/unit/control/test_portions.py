@@ -8,6 +8,7 @@ import pytest
 from fixtures.states import NOW, created, task_spec
 from runabout.control.ledger import SHARING, Change, Ledger
 from runabout.control.portions import PORTION, portions
+from runabout.control.restarts import shared_by
 from runabout.datamanager import Store, open_store
 from runabout.engine.decide import Assignment, Decision, Facts, TaskEnd, decide
 from runabout.engine.graph import Graph
@@ -129,7 +130,7 @@ async def test_a_restart_keeps_its_tasks_also_if_its_process_ended_between_two_p
     )
     decision = restart_run(Graph(old.config.tasks), old, config, counter=2, now=NOW)
     assert sum(task.status is Status.SUCCESS for task in decision.state.tasks.values()) == 6400
-    change = Change(decision.run, decision.changed, decision.events, config)
+    change = Change(decision.run, decision.changed, decision.events, config, shares=shared_by(decision.state))
     made = portions(change, before=decision.run)
     assert len(made) > 2
     for written in range(1, len(made) + 1):
