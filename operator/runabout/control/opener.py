@@ -55,8 +55,8 @@ class Opener:
         found = await self._ledger.partial(run)
         if found is None:
             return None
-        state = await self._restarts.completed(*found)
-        live = LiveRun(Uid(state.run.uid), state, Graph(state.config.tasks), unwritten=set(found[1]))
+        state, missing = found
+        live = LiveRun(Uid(state.run.uid), state, Graph(state.config.tasks), unwritten=set(missing))
         live.adopt(since=self._now())
         return live
 

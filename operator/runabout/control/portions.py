@@ -38,9 +38,8 @@ def portions(change: Change, *, before: Run) -> tuple[Change, ...]:
     begun = _begun(before, change.run)
     events = tuple(change.events)
     early = tuple(takewhile(lambda event: begun == change.run or _is_early(event, begun), events))
-    shares = frozenset(task.executed_by for task in change.tasks if task.executed_by is not None)
     return (
-        replace(change, run=begun, tasks=groups[0], events=early, shares=shares),
+        replace(change, run=begun, tasks=groups[0], events=early),
         *(Change(run=begun, tasks=group) for group in groups[1:-1]),
         Change(run=change.run, tasks=groups[-1], events=events[len(early) :]),
     )
@@ -64,7 +63,7 @@ def _groups(tasks: Collection[Task], first: int) -> list[tuple[Task, ...]]:
     groups: list[tuple[Task, ...]] = []
     group: list[Task] = []
     size = 0
-    for task in sorted(tasks, key=lambda task: task.status in _FOLLOWING):
+    for task in sorted(tasks, key=lambda task: (task.executed_by is None, task.status in _FOLLOWING)):
         more = len(encode(task)) + len(task.run) + len(task.name) + 64
         if size + more > (PORTION if groups else first) and (group or not groups):
             groups.append(tuple(group))

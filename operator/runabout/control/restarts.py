@@ -4,7 +4,7 @@ The old run is a record: its Run may be gone. It is read before the new run gets
 group of the old run's output, so that a restart whose old run is removed meanwhile is not committed but looked at anew.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from runabout.control.ledger import Ledger
@@ -16,7 +16,6 @@ from runabout.engine.graph import Graph
 from runabout.engine.restart import check_restart, restart_config, restart_run
 from runabout.engine.state import State
 from runabout.records import RestartFrom, RunConfig, RunId, parse_run_id
-from runabout.records.encoding import RecordError
 
 LOOK_BACK = 20_000
 """The newest runs of a namespace among which one of a name is looked for, if its Run is gone: about a second."""
@@ -60,34 +59,6 @@ class Restarts:
         if old is None and found is None and self._named(run, text) is not None:
             error = f"spec.restartFrom.run: run {text} has no record yet; create this Run again when it is over"
         return Restart(start_from, read_at, None if error else old, old.config if old is not None else None, error)
-
-    async def completed(self, state: State, missing: Collection[str]) -> State:
-        """Return a run as it was created, where that was broken off before tasks that it keeps had a record.
-
-        Args:
-            state: a run, with the `missing` tasks as if nothing was kept.
-            missing: the tasks that have no record.
-
-        Raises:
-            RecordError: the run that it restarts has none any more; errors as those of the ledger's reads.
-        """
-        config = state.config
-        if not missing or config.setup_errors or config.restarted_from is None:
-            return state
-        if config.restart_from is not RestartFrom.FAILED:
-            return state
-        read_at = self._ledger.sequence
-        old = await self._ledger.state(config.restarted_from)
-        if old is None:
-            raise RecordError(
-                f"run {config.id}: {len(missing)} tasks have no record, and run {config.restarted_from}, which says"
-                " whether they are kept, has none any more; delete this Run and create a new one"
-            )
-        restart = Restart(config.restart_from, read_at, old, old.config)
-        first = first_decision(config, restart, counter=state.run.counter, now=state.run.created).state
-        return replace(
-            state, tasks={name: first.tasks[name] if name in missing else state.tasks[name] for name in first.tasks}
-        )
 
     async def _id_of(self, run: RunObject, text: str) -> RunId | None:
         """Return the id that a restart means: that itself, or of the newest run whose Run has this name."""
@@ -154,6 +125,11 @@ def restarted(config: RunConfig, restart: Restart) -> RunConfig:
         labels={**old.config.labels, **config.labels},
         annotations={**config.annotations, **old.config.annotations},
     )
+
+
+def shared_by(state: State) -> frozenset[RunId]:
+    """Return the runs that executed tasks which a restart keeps; it shares their output."""
+    return frozenset(task.executed_by for task in state.tasks.values() if task.executed_by is not None)
 
 
 def first_decision(config: RunConfig, restart: Restart | None, *, counter: int, now: int) -> Decision:

@@ -16,6 +16,7 @@ from lab.kube_suite import until
 from runabout import etcd
 from runabout.control.ledger import SHARED_BY, SHARING, TASK, Change
 from runabout.control.portions import portions
+from runabout.control.restarts import shared_by
 from runabout.datamanager import Delete, Transaction, Unavailable
 from runabout.engine.state import State
 from runabout.etcd.memory import MemoryEtcd
@@ -50,7 +51,8 @@ def over() -> State:
 
 
 async def keep(here: Desk, state: State) -> None:
-    for change in portions(Change(state.run, state.tasks.values(), (), state.config), before=state.run):
+    whole = Change(state.run, state.tasks.values(), (), state.config, shares=shared_by(state))
+    for change in portions(whole, before=state.run):
         await here.ledger.commit(change)
 
 
@@ -131,5 +133,5 @@ async def test_a_restart_is_not_gone_on_with_if_nobody_knows_any_more_what_it_ke
         await first.ledger.remove(over().run)
         async with desk(fake, tmp_path / "two", etcd=memory, ost=ost) as here:
             assert not here.parts.reconciler.lives
-            with pytest.raises(RecordError, match=f"1 tasks have no record, and run {OLD}, which says"):
+            with pytest.raises(RecordError, match=f"tasks have no record, and run {OLD}, which says"):
                 await here.work("again")
