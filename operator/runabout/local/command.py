@@ -53,7 +53,8 @@ def run_command(
         _end([f"the toolbox, which executes the steps, is not here: {BUILD}"])
     tasks = spec.get("tasks")
     count = len(tasks) if isinstance(tasks, list) else 0
-    typer.echo(f"run {name}: {count} {'task' if count == 1 else 'tasks'}, at most {jobs} at once")
+    what = f"{count} {'task' if count == 1 else 'tasks'}" if "restartFrom" not in spec else "a restart"
+    typer.echo(f"run {name}: {what}, at most {jobs} at once")
     sys.stdout.flush()
     from runabout.local.execution import execute  # noqa: PLC0415 - see the module
 
