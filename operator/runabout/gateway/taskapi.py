@@ -12,6 +12,8 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, ValidationError, model_validator
 
+from runabout.control.archivekeys import archive_place, parse_part_name, part_name
+from runabout.control.archivemanifests import LARGEST_PART, MOST_PARTS, Count, Manifest, Part, Sha256
 from runabout.control.status import rfc3339
 from runabout.gateway.ancestors import executed, executed_one, saving_steps
 from runabout.gateway.answers import json_answer, json_body, whole_number
@@ -19,8 +21,6 @@ from runabout.gateway.archives import Archives, Place, some_parts, workspace_pla
 from runabout.gateway.caches import Caches
 from runabout.gateway.callers import Caller, Callers
 from runabout.gateway.errors import BadRequestError, ConflictError, NotFoundError
-from runabout.gateway.keys import archive_place, parse_part_name, part_name
-from runabout.gateway.manifests import LARGEST_PART, MOST_PARTS, Count, Manifest, Part, Sha256
 from runabout.gateway.records import Records
 from runabout.gateway.results import Results
 from runabout.gateway.transfer import Address, Transfer

@@ -9,12 +9,11 @@ from heapq import merge
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from runabout.engine.groups import covers, root_group
 from runabout.records import RunId, parse_run_id
-from runabout.runindex.archive import Archive, Mask
+from runabout.runindex.archive import Archive
 from runabout.runindex.files import FileInfo, read_file
+from runabout.runindex.marks import Marks
 from runabout.runindex.overlay import Overlay
 from runabout.runindex.query import Cursor, Direction, Page, Query, Wanted, parse_cursor, wanted_of
 from runabout.runindex.row import MAX_ID, IndexRow, checked, number_of
@@ -43,7 +42,7 @@ class RunIndex:
         self.labels = labels
         self._overlay = Overlay(labels)
         self._archive = Archive(())
-        self._hidden: dict[int, Mask] = {}
+        self._hidden: dict[int, Marks] = {}
         self._touched: dict[str, tuple[bytes, int]] = {}
 
     @property
@@ -54,7 +53,7 @@ class RunIndex:
     @property
     def rows(self) -> int:
         """How many runs there are."""
-        hidden = sum(int(np.count_nonzero(mask)) for mask in self._hidden.values())
+        hidden = sum(marks.count for marks in self._hidden.values())
         return self._archive.rows - hidden + self._overlay.rows
 
     @property
@@ -129,7 +128,7 @@ class RunIndex:
             segment = self._archive.segments[place]
             rows = segment.numbered(wanted, number)
             if place in self._hidden:
-                rows = rows[~self._hidden[place][rows]]
+                rows = self._hidden[place].without(rows)
             if len(rows):
                 best = int(segment.ids[rows[-1]])
                 break
@@ -238,11 +237,10 @@ class RunIndex:
             return
         place, row = found
         segment = self._archive.segments[place]
-        mask = self._hidden.get(place)
-        if mask is None:
-            mask = self._hidden[place] = np.zeros(len(segment), np.bool_)
-        if not mask[row]:
-            mask[row] = True
+        marks = self._hidden.get(place)
+        if marks is None:
+            marks = self._hidden[place] = Marks(len(segment))
+        if marks.add(row):
             group = segment.row(row).group
             if group not in self._touched:
                 key = group_key(group)

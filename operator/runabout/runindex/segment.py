@@ -19,6 +19,7 @@ import numpy.typing as npt
 from runabout.runindex.columns import LABEL, Columns, Text
 from runabout.runindex.errors import DamagedIndex
 from runabout.runindex.files import ROOT_ELEMENTS, FileInfo
+from runabout.runindex.marks import Marks
 from runabout.runindex.query import OUTCOMES, Wanted
 from runabout.runindex.row import PHASES, RESULTS, IndexRow, id_of
 from runabout.runindex.words import FILTER_BITS, Hashes, Words, buckets
@@ -158,7 +159,7 @@ class Segment:
         return found
 
     def matches(
-        self, wanted: Wanted, hidden: npt.NDArray[np.bool_] | None, low: int, high: int, *, newest: bool
+        self, wanted: Wanted, hidden: Marks | None, low: int, high: int, *, newest: bool
     ) -> Iterator[list[int]]:
         """Yield the rows from `low` to below `high` that are wanted and not hidden, the newest (or oldest) first."""
         spans = self.spans(wanted)
@@ -186,23 +187,23 @@ class Segment:
                 yield self._filtered(piece, wanted, spans, hidden).tolist()
             size *= _GROWTH
 
-    def count(self, wanted: Wanted, hidden: npt.NDArray[np.bool_] | None) -> int:
+    def count(self, wanted: Wanted, hidden: Marks | None) -> int:
         """Return how many rows are wanted and not hidden; of one word, range or set of outcomes without looking."""
         spans = self.spans(wanted)
         if spans is None:
             return 0
         if not spans and wanted.outcomes is None:
-            return len(self) - (0 if hidden is None else int(hidden.sum()))
+            return len(self) - (0 if hidden is None else hidden.count)
         driver, fewest = self._narrowest(wanted, spans)
         if len(spans) + (wanted.outcomes is not None) > 1:
             return len(self._filtered(driver.astype(np.int64), wanted, spans, hidden))
-        gone = 0 if hidden is None else len(self._filtered(np.flatnonzero(hidden), wanted, spans, None))
+        gone = 0 if hidden is None else len(self._filtered(hidden.rows(), wanted, spans, None))
         return fewest - gone
 
     def lasts(
         self,
         wanted: Wanted,
-        hidden: npt.NDArray[np.bool_] | None,
+        hidden: Marks | None,
         candidates: npt.NDArray[np.bool_],
         touched: Sequence[tuple[bytes, int]],
     ) -> Rows:
@@ -220,7 +221,7 @@ class Segment:
         for key, bit in touched:
             if self.may_have((bit,)):
                 rows = group.rows(*group.words.exact(key))
-                parts.append((rows if hidden is None else rows[~hidden[rows]])[-1:])
+                parts.append((rows if hidden is None else hidden.without(rows))[-1:])
         return self._filtered(np.unique(np.concatenate(parts)).astype(np.int64), wanted, spans, hidden)
 
     def numbered(self, wanted: Wanted, number: int) -> Rows:
@@ -260,10 +261,10 @@ class Segment:
         rows: Rows,
         wanted: Wanted,
         spans: Sequence[tuple[Column, int, int]],
-        hidden: npt.NDArray[np.bool_] | None,
+        hidden: Marks | None,
     ) -> Rows:
         if hidden is not None:
-            rows = rows[~hidden[rows]]
+            rows = hidden.without(rows)
         for column, low, high in spans:
             codes = column.codes[rows]
             rows = rows[(codes >= low) & (codes < high)]

@@ -10,12 +10,15 @@ from fixtures.specs import GOOD, copied
 from fixtures.states import NOW, RUN
 from runabout.control.config import checked_config
 from runabout.control.objects import run_object
+from runabout.executors.gatewayaccess import GatewayAccess
 from runabout.executors.manifest import PodSettings, pod_manifest
 from runabout.resources import RunSpec
 from runabout.resources.check import run_spec
 
 FULL = next(case for case in GOOD if case.name == "every field of a Run")
-SETTINGS = PodSettings(toolbox_image="runabout/toolbox:1", allow_privileged=True)
+SETTINGS = PodSettings(
+    toolbox_image="runabout/toolbox:1", allow_privileged=True, gateway=GatewayAccess("https://gateway.example")
+)
 OTHER_WORDS = {"In": "NotIn"}
 LOOKED_AT_AT_EVERY_PASS = (
     "it can change while the run lives, so the reconciler takes it from the Run, not from the record"

@@ -16,6 +16,7 @@ from runabout.control.executors import executor_object
 from runabout.control.objects import run_object
 from runabout.control.status import run_status
 from runabout.engine.create import create_run
+from runabout.executors.gatewayaccess import GatewayAccess
 from runabout.executors.manifest import PodSettings, pod_manifest
 from runabout.executors.plan import step_names
 from runabout.records import Phase, RunConfig, RunId
@@ -27,7 +28,9 @@ from runabout.resources.model import Model
 from runabout.resources.schema import structural
 
 STRUCTURAL = {kind.kind: Structural(structural(kind.spec)) for kind in KINDS}
-LENIENT = PodSettings(toolbox_image="runabout/toolbox:1", allow_privileged=True)
+LENIENT = PodSettings(
+    toolbox_image="runabout/toolbox:1", allow_privileged=True, gateway=GatewayAccess("https://gateway.example")
+)
 RULES = {rule.message for model in Model.__subclasses__() for rule in model.rules if "oldSelf" not in rule.cel}
 SPECS = [case.spec for case in (*GOOD, *BAD) if case.kind == "Run"]
 RUNNABLE = [found for case in GOOD if case.kind == "Run" and (found := copied(case)).get("tasks")]

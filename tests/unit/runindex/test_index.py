@@ -8,20 +8,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from benchmarks.synthetic import History
 from fixtures.tools import REPOSITORY
 from runabout.records import Phase, Result, Run, RunId
 from runabout.runindex import Archive, DamagedIndex, IndexRow, NewFile, Query, RunIndex, Segment, load, row_of
+from runabout.runindex.marks import Marks
 from runabout.runindex.query import Wanted
 from runabout.runindex.segment import Column, Rows
 
 Make = Callable[..., IndexRow]
 Index = Callable[..., RunIndex]
 Files = Callable[..., list[NewFile]]
-Hidden = npt.NDArray[np.bool_] | None
+Hidden = Marks | None
 Segments = Callable[[list[NewFile]], list[Segment]]
 
 PROCESS = """

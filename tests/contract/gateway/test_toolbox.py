@@ -1,0 +1,126 @@
+"""The real toolbox and the real gateway: what one task saves another restores, over a directory and over a bucket."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.tools import REPOSITORY, tool
+from lab.gateways import GatewayLab, spec_task
+from runabout.executors.names import PodKey
+from runabout.executors.plan import plan
+from runabout.records import RunConfig, Status
+
+
+@pytest.fixture(scope="module")
+def toolbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("toolbox") / "toolbox"
+    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+    argv = [tool("go"), "build", "-trimpath", "-ldflags", "-s -w", "-o", str(target), "."]
+    source = REPOSITORY / "operator" / "toolbox"
+    answer = subprocess.run(argv, cwd=source, env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    return target
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """Tasks of one run, executed by the toolbox as their pods would."""
+
+    lab: GatewayLab
+    toolbox: Path
+    folder: Path
+
+    async def execute(self, config: RunConfig, name: str, *, exit_code: int = 0, token: str | None = None) -> str:
+        """Run a task to its end and return its log; `token` is another one than its own."""
+        home = self.folder / f"{config.id}-{name}"
+        home.mkdir()
+        await self.lab.set_task(config, name)
+        token_file = home / "token"
+        token_file.write_text(token or self.lab.pod_token(config.id, name))
+        (of,) = [task for task in config.tasks if task.name == name]
+        gateway = {"url": self.lab.url, "tokenFile": str(token_file)}
+        made = plan(PodKey(config.id, name, 1), of, user="", grace_seconds=3, gateway=gateway)
+        (home / "plan.json").write_text(made.body)
+        (home / "message").touch()
+        await asyncio.to_thread(subprocess.run, [str(self.toolbox), "install", str(home)], check=True)
+        process = await asyncio.create_subprocess_exec(
+            str(home / "toolbox"),
+            *("run", "--plan", str(home / "plan.json"), "--termination-log", str(home / "message")),
+            stdout=asyncio.subprocess.PIPE,
+            env={"PATH": os.environ["PATH"], "HOME": str(home)},
+        )
+        async with asyncio.timeout(60):
+            text, _ = await process.communicate()
+        assert process.returncode == exit_code, text.decode()
+        await self.lab.set_task(config, name, Status.SUCCESS if exit_code == 0 else Status.FAILED)
+        return text.decode()
+
+    def work(self, config: RunConfig, name: str) -> Path:
+        """Return the task's working directory."""
+        return self.folder / f"{config.id}-{name}" / "project"
+
+
+@pytest.fixture
+def tasks(lab: GatewayLab, toolbox: Path, tmp_path: Path) -> Tasks:
+    return Tasks(lab, toolbox, tmp_path)
+
+
+def run(command: str) -> Mapping[str, Any]:
+    return {"run": command}
+
+
+def save(*paths: str) -> Mapping[str, Any]:
+    return {"saveToWorkspace": {"contents": [{"paths": list(paths)}]}}
+
+
+RESTORE: Mapping[str, Any] = {"restoreWorkspace": {}}
+CACHE: Mapping[str, Any] = {
+    "saveCache": {"key": 'go-{{ arch }}-{{ checksum "go.sum" }}', "contents": [{"paths": ["pkg"]}]}
+}
+
+
+async def test_what_tasks_save_their_descendants_restore(lab: GatewayLab, tasks: Tasks) -> None:
+    big = "head -c 20000000 /dev/urandom > bin/big"
+    config = await lab.run(
+        spec_task("build", run(f"mkdir -p bin; {big}; echo build > who; ln -s big bin/link"), save("bin", "who")),
+        spec_task("check", run("echo check > who"), save("who"), after=["build"]),
+        spec_task("last", RESTORE, after=["check"]),
+    )
+    said = await tasks.execute(config, "build")
+    assert "saved to the workspace: 3 files, 20.0 MB, 20.0 MB packed" in said
+    await tasks.execute(config, "check")
+    said = await tasks.execute(config, "last")
+    assert "restored what task build saved: 3 files, 20.0 MB" in said
+    there = tasks.work(config, "last")
+    assert (there / "bin/link").read_bytes() == (tasks.work(config, "build") / "bin/big").read_bytes()
+    assert (there / "who").read_text() == "check\n"
+
+
+async def test_a_cache_is_saved_once_and_found_by_later_runs(lab: GatewayLab, tasks: Tasks) -> None:
+    fill = run("mkdir pkg; echo sums > go.sum; echo module > pkg/m")
+    find = {"restoreCache": {"keys": ["rust-", "go-{{ arch }}-"], "destDir": "there"}}
+    first = await lab.run(spec_task("build", find, fill, CACHE, CACHE))
+    said = await tasks.execute(first, "build")
+    assert "the cache has nothing that begins with rust-, go-" in said
+    assert "saved to the cache: go-" in said
+    assert "already: it is left as it is" in said
+    second = await lab.run(spec_task("build", find))
+    said = await tasks.execute(second, "build")
+    assert "restored from the cache: go-" in said
+    assert (tasks.work(second, "build") / "there/pkg/m").read_text() == "module\n"
+
+
+async def test_a_pod_of_another_attempt_saves_nothing(lab: GatewayLab, tasks: Tasks) -> None:
+    config = await lab.run(
+        spec_task("build", run("echo a > a"), save("a")), spec_task("test", RESTORE, after=["build"])
+    )
+    stale = lab.pod_token(config.id, "build", attempt=2)
+    said = await tasks.execute(config, "build", exit_code=1, token=stale)
+    assert "error: part 0: " in said
+    assert "no task before this one has saved anything" in await tasks.execute(config, "test")
