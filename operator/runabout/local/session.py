@@ -18,7 +18,6 @@ from runabout.control.tables import TABLES
 from runabout.datamanager import Store, Unknown, open_store
 from runabout.etcd.file import open_file
 from runabout.executors.gatewayaccess import needing_steps
-from runabout.executors.results import planned
 from runabout.local.options import Options
 from runabout.local.parts import Parts, compose
 from runabout.local.view import View
@@ -61,7 +60,7 @@ class Session:
             ost = await open_ost(OstSettings(url=(options.store / "ost").absolute().as_uri()))
             stack.push_async_callback(ost.close)
             store = await open_store(
-                etcd, ost=ost, deadline=STORE_SECONDS, tables=TABLES, index=run_index(_folder(work / "index"))
+                etcd, ost=ost, deadline=STORE_SECONDS, tables=TABLES, index=run_index(_folder(options.store / "index"))
             )
             stack.push_async_callback(store.close)
             gateway = None
@@ -84,6 +83,8 @@ class Session:
             await stack.enter_async_context(_signals(self._stop))
             await self._restore(parts)
             parts.objects.put(_object(self._uid, name, spec))
+            if self._stops:
+                parts.runs.set_spec(self._uid, stop=True)
             parts.queue.add(self._uid)
             await self._work(parts, store)
             if not options.keep:
@@ -209,7 +210,8 @@ def _object(uid: Uid, name: str, spec: Mapping[str, object]) -> RunObject:
 def _needs_gateway(spec: Mapping[str, object]) -> bool:
     tasks = spec.get("tasks")
     bodies = [task for task in tasks if isinstance(task, Mapping)] if isinstance(tasks, list) else []
-    return any(any(True for _ in needing_steps(body)) or planned(body) for body in bodies)
+    # What a restart executes is in its record.
+    return "restartFrom" in spec or any(any(True for _ in needing_steps(body)) for body in bodies)
 
 
 async def _guard(store: Store) -> None:

@@ -42,7 +42,9 @@ def test_what_would_be_another_run_is_refused_with_its_place(fields: dict[str, o
         ({"needsApproval": True}, False, ("a",)),
     ],
 )
-def test_what_can_be_done_here_is_not_refused(fields: dict[str, object], answers: bool, approved: tuple[str, ...]) -> None:
+def test_what_can_be_done_here_is_not_refused(
+    fields: dict[str, object], answers: bool, approved: tuple[str, ...]
+) -> None:
     assert problems(task_spec("a", **fields), answers=answers, approved=approved) == []
 
 
@@ -55,7 +57,10 @@ def test_every_problem_is_said_not_the_first_one_only() -> None:
 
 
 def test_what_is_left_out_is_said_once_for_each_kind() -> None:
-    tasks = [task_spec(name, needsApproval=True, approvers={"min": 2}, executorSelector={"matchLabels": {"a": "b"}}) for name in "ab"]
+    tasks = [
+        task_spec(name, needsApproval=True, approvers={"min": 2}, executorSelector={"matchLabels": {"a": "b"}})
+        for name in "ab"
+    ]
     said = list(local_notices(spec(*tasks)))
     assert [sentence.split()[0] for sentence in said] == ["tasks", "executorSelector", "approvers"]
 

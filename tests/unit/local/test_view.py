@@ -33,7 +33,15 @@ def running(**fields: object) -> Task:
 
 def failed(*, stored: bool) -> Task:
     return Task(
-        RUN, "a", Status.FAILED, attempt=1, reason=Reason.EXIT_CODE, message="exit code 3", started=1000, ended=3500, stored=stored
+        RUN,
+        "a",
+        Status.FAILED,
+        attempt=1,
+        reason=Reason.EXIT_CODE,
+        message="exit code 3",
+        started=1000,
+        ended=3500,
+        stored=stored,
     )
 
 
