@@ -4,16 +4,18 @@ Nothing here watches: a Run is shown when it is created or changed, and its pass
 executor, so no task starts. Another process on the same stores is another desk; what was in memory is gone then.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from fixtures.fake_kube import FakeKube
+from lab.kube_suite import until
 from runabout.control.ledger import Ledger
 from runabout.control.metrics import Metrics
 from runabout.control.objects import Uid
-from runabout.control.parts import Parts, compose
+from runabout.control.parts import Parts, compose, now_ms
 from runabout.control.runrows import run_index
 from runabout.control.settings import Settings
 from runabout.datamanager import Store, open_store
@@ -69,6 +71,10 @@ class Desk:
                 return
         raise AssertionError("passes change something again and again")
 
+    async def wait_until(self, time: int) -> None:
+        """Wait for a time in milliseconds since 1970."""
+        await until(lambda: now_ms() >= time)
+
     async def run(self, name: str) -> Run:
         """Return the record of a Run."""
         return (await self.state(name)).run
@@ -88,6 +94,7 @@ async def desk(fake: FakeKube, scratch: Path, *, etcd: Etcd, ost: ObjectStore) -
     connection = Connection(server=fake.url, ssl=False, authorize=dict)
     async with Session(connection) as session:
         store = await open_store(etcd, index=run_index(scratch))
+        await asyncio.sleep(0)  # its own work has begun before anything fails
         try:
             settings = Settings(scratch_dir=scratch)
             parts = compose(settings, session=session, store=store, ost=ost, metrics=Metrics())
@@ -96,4 +103,4 @@ async def desk(fake: FakeKube, scratch: Path, *, etcd: Etcd, ost: ObjectStore) -
             await parts.reconciler.restore()
             yield Desk(fake, store, ost, parts)
         finally:
-            await store.close()
+            await store.halt()  # as a crash; what was acknowledged is there

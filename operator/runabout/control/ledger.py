@@ -9,12 +9,14 @@ deleted) and `nologs` (its logs were). Of a restart that keeps tasks `sharing` n
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from runabout.control.objects import Uid
 from runabout.datamanager import Append, Committed, Damaged, Delete, Put, Sequence, Store, Transaction
-from runabout.engine.create import untouched
+from runabout.engine.create import create_run
+from runabout.engine.graph import Graph
+from runabout.engine.restart import restart_run
 from runabout.engine.state import State
 from runabout.records import TERMINAL_PHASES, Counter, Event, Phase, Run, RunConfig, RunId, Task
 from runabout.records.encoding import RecordError, decode, encode
@@ -39,9 +41,10 @@ PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one pass changed; `config`, `counter` only when the run is created.
+    """What one pass changed; `config` and what follows only when the run is created.
 
-    With `read_at` it is a restart, and a conflict if the run that it restarts was removed after that.
+    With `read_at` it is a restart, and a conflict if the run that it restarts was removed after that; `shares` are the
+    runs that executed the tasks it keeps.
     """
 
     run: Run
@@ -50,6 +53,7 @@ class Change:
     config: RunConfig | None = None
     counter: Counter | None = None
     read_at: Sequence | None = None
+    shares: Collection[RunId] = ()
 
 
 class Ledger:
@@ -99,10 +103,16 @@ class Ledger:
             return None
         found = [decode(Task, item) for _, item in await self._store.scan(TASK, prefix=f"{run}/")]
         whole, tasks = decode(RunConfig, config), {task.name: task for task in found}
-        for each in whole.tasks:
-            if each.name not in tasks:
-                tasks[each.name] = untouched(whole, each)
+        if len(tasks) < len(whole.tasks):
+            tasks = {**await self._first_tasks(whole), **tasks}
         return State(config=whole, run=decode(Run, body), tasks=tasks)
+
+    async def _first_tasks(self, config: RunConfig) -> Mapping[str, Task]:
+        """Return a run's tasks as they were created; those that a restart keeps are in the run that it names."""
+        old = await self.state(config.restarted_from) if config.restarted_from is not None else None
+        if old is None or config.restart_from is None:
+            return create_run(config, counter=0, now=0).state.tasks
+        return restart_run(Graph(old.config.tasks), old, config, counter=0, now=0).state.tasks
 
     def live(self) -> list[RunId]:
         """Return the ids of all runs that are not over, oldest first; also of those whose record cannot be read."""
@@ -271,10 +281,9 @@ def _actions(change: Change) -> Iterable[Put | Append]:
     if change.config is not None:
         yield Put(RUN_CONFIG, run.id, encode(change.config))
         yield Put(BY_UID, uid_key(run.uid, run.submitted), run.id.encode())
-        executed = sorted({task.executed_by for task in change.tasks if task.executed_by is not None})
-        if executed:
-            yield Put(SHARING, run.id, " ".join(executed).encode())
-        for other in executed:
+        if change.shares:
+            yield Put(SHARING, run.id, " ".join(sorted(change.shares)).encode())
+        for other in change.shares:
             yield Put(SHARED_BY, f"{other}/{run.id}", b"")
     if change.counter is not None:
         yield Put(COUNTER, change.counter.root_group, encode(change.counter))

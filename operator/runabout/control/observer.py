@@ -8,7 +8,7 @@ from runabout.control.executors import Executors
 from runabout.control.live import LiveRun
 from runabout.control.logs import LogCollector, LogJob
 from runabout.control.servicelogs import ServiceJob, ServiceLogs
-from runabout.control.status import Wait
+from runabout.control.status import Wait, short
 from runabout.engine.attempts import MACHINERY_ATTEMPTS, is_machinery, tries_again
 from runabout.engine.decide import TaskEnd
 from runabout.executors.faults import with_last_lines
@@ -22,7 +22,8 @@ from runabout.records import Reason, Status, StepState, Task
 from runabout.records.json import JsonObject
 
 MAX_PAST_MESSAGE = 200
-"""Characters that a record keeps of the message of an attempt that another one followed; there may be 100 of them."""
+MAX_PAST_BYTES = 256
+"""Characters and bytes that a record keeps of the message of an attempt that another one followed: there may be 100."""
 UNSEEN_MS = 30_000
 """How long a pod that was created may stay unseen before the API server is asked for it."""
 CLEANUP_MS = 15_000
@@ -310,7 +311,7 @@ class Observer:
             pod=attempt.pod,
             executor=task.executor or "",
             reason=reason,
-            message=message if len(message) <= MAX_PAST_MESSAGE else f"{message[: MAX_PAST_MESSAGE - 1]}…",
+            message=_brief(message),
             exit_code=state.exit_code if state else None,
             started=state.started if state else None,
             ended=min((state.ended if state else None) or now, now),
@@ -403,6 +404,11 @@ class Observer:
             container=main_container(attempt.last or {}),
             steps=step_names(live.graph.task(task.name)),
         )
+
+
+def _brief(message: str) -> str:
+    text = short(message, MAX_PAST_MESSAGE)
+    return text if len(text.encode(errors="replace")) <= MAX_PAST_BYTES else short(message, MAX_PAST_BYTES // 4)
 
 
 def _is_over(attempt: Attempt) -> bool:

@@ -170,6 +170,7 @@ class Operator:
                         parts.upkeep.report_executors(),
                         parts.upkeep.keep_deadlines(),
                         parts.retention.run(),
+                        parts.cache_retention.run(),
                     )
                 ]
                 await self._work(parts, group, stop)

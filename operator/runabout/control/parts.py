@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 
 from runabout.control.actions import Actions
+from runabout.control.cacheretention import CacheRetention
 from runabout.control.executors import Executors
 from runabout.control.gatewaysettings import gateway_access
 from runabout.control.ledger import Ledger
@@ -58,6 +59,7 @@ class Parts:
     strays: Strays
     upkeep: Upkeep
     retention: Retention
+    cache_retention: CacheRetention
 
 
 def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectStore, metrics: Metrics) -> Parts:
@@ -142,6 +144,9 @@ def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectSt
         reconciler=reconciler,
         strays=strays,
         upkeep=Upkeep(api=api, objects=objects, executors=executors, order=order, reporter=reporter, now=now_ms),
+        cache_retention=CacheRetention(
+            ost=ost, metrics=metrics, days=settings.cache_days, most=settings.caches_per_group, now=now_ms
+        ),
         retention=Retention(
             ledger=ledger,
             ost=ost,

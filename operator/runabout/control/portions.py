@@ -63,7 +63,7 @@ def _groups(tasks: Collection[Task], first: int) -> list[tuple[Task, ...]]:
     groups: list[tuple[Task, ...]] = []
     group: list[Task] = []
     size = 0
-    for task in sorted(tasks, key=lambda task: task.status in _FOLLOWING):
+    for task in sorted(tasks, key=lambda task: (task.executed_by is None, task.status in _FOLLOWING)):
         more = len(encode(task)) + len(task.run) + len(task.name) + 64
         if size + more > (PORTION if groups else first) and (group or not groups):
             groups.append(tuple(group))

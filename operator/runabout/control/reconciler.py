@@ -22,6 +22,7 @@ from runabout.control.order import Order
 from runabout.control.portions import portions
 from runabout.control.queue import WorkQueue
 from runabout.control.reporter import Reporter
+from runabout.control.restarts import shared_by
 from runabout.control.status import Wait
 from runabout.control.waiting import task_waits
 from runabout.datamanager import Conflict, Damaged, TooLarge
@@ -304,6 +305,7 @@ class Reconciler:
             config=config if live.new else None,
             counter=counter,
             read_at=live.read_at if live.new else None,
+            shares=shared_by(done.state) if live.new else (),
         )
         try:
             for portion in portions(change, before=live.state.run):

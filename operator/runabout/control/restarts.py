@@ -127,6 +127,11 @@ def restarted(config: RunConfig, restart: Restart) -> RunConfig:
     )
 
 
+def shared_by(state: State) -> frozenset[RunId]:
+    """Return the runs that executed tasks which a restart keeps; it shares their output."""
+    return frozenset(task.executed_by for task in state.tasks.values() if task.executed_by is not None)
+
+
 def first_decision(config: RunConfig, restart: Restart | None, *, counter: int, now: int) -> Decision:
     """Return the first decision about a new run, a restart or not; `now` in milliseconds since 1970."""
     if restart is None or restart.old is None or config.setup_errors:

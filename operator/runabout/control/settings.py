@@ -77,6 +77,11 @@ class Settings(BaseSettings):
     keep_events: int = Field(default=100_000, ge=1, description="Events that can be replayed, the newest ones.")
     event_days: int = Field(default=30, ge=0, description="Days that an event can be replayed; 0 is without a limit.")
 
+    cache_days: int = Field(default=30, ge=0, description="Days after its writing that a cache is kept; 0: for ever.")
+    caches_per_group: int = Field(
+        default=100, ge=0, description="How many caches of a group are kept, the newest ones; 0: all."
+    )
+
     workers: int = Field(
         default=16, ge=1, description="Runs reconciled at once; more of them make a busy API server slower."
     )

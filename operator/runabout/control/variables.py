@@ -15,10 +15,10 @@ from runabout.control.settings import Settings
 
 S = TypeVar("S", bound=Settings)
 PREFIX = "RUNABOUT_"
-TASK_VARIABLES = frozenset({"RUN_ID", "RUN", "NAMESPACE", "GROUP", "COUNTER", "TASK", "ATTEMPT"})
+TASK_VARIABLES = frozenset({"RUN_ID", "RUN", "NAMESPACE", "GROUP", "COUNTER", "TASK", "ATTEMPT", "RESULTS"})
 """What a task's containers are told about their run: an operator may be tried out inside one."""
-_TASK_VALUES = "ENV_"
-"""Begins the names of a task's variables that carry values of Secrets and ConfigMaps."""
+_TASK_VALUES = ("ENV_", "RESULT_")
+"""Begin the names of a task's variables that carry values of Secrets and ConfigMaps, or results of other tasks."""
 SCRIPT_VARIABLES = frozenset({"CLUSTER", "ENGINE", "SEED", "ROUNDS", "EXPLORE"})
 """Switches of hack/ and of the tests."""
 _SERVICE_HOST = "_SERVICE_HOST"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from runabout.engine.facts import Decision
 from runabout.engine.state import State
-from runabout.records import Event, Phase, Run, RunConfig, Status, Task, TaskConfig
+from runabout.records import Event, Phase, Run, RunConfig, Status, Task
 
 _NOTHING_KEPT: Mapping[str, Task] = {}
 
@@ -38,15 +38,10 @@ def create_run(config: RunConfig, *, counter: int, now: int, kept: Mapping[str, 
         if task.name in kept and not broken:
             tasks[task.name] = kept[task.name]
         else:
-            tasks[task.name] = untouched(config, task)
+            status = Status.SKIPPED if task.skip and not broken else Status.NOTSTARTED
+            tasks[task.name] = Task(run=config.id, name=task.name, status=status)
     return Decision(
         state=State(config, run, tasks),
         changed=tuple(tasks.values()),
         events=(Event(run.id, run.phase, run.result, now),),
     )
-
-
-def untouched(config: RunConfig, task: TaskConfig) -> Task:
-    """Return a task as it is when its run is created, before anything is decided about it."""
-    skipped = task.skip and not config.setup_errors
-    return Task(run=config.id, name=task.name, status=Status.SKIPPED if skipped else Status.NOTSTARTED)

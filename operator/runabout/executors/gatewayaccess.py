@@ -1,4 +1,4 @@
-"""How a task reaches the gateway: what its plan says, and the token in its pod, where a step needs them.
+"""How a task reaches the gateway: what its plan says, and the token in its pod, where it needs them.
 
 The token is a service account's, for the gateway alone, bound to the pod and gone with it. It is no right to anything
 else: the gateway asks the API server whose it is, and gives what that attempt may have.
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from runabout.executors.errors import InvalidPodError
+from runabout.executors.results import is_wanted, referring_steps
 from runabout.records import TaskConfig
 
 AUDIENCE = "runabout-gateway"
@@ -34,11 +35,12 @@ class GatewayAccess:
 
 
 def needing_steps(body: Mapping[str, object]) -> Iterator[tuple[int, str]]:
-    """Yield place and kind of each step of a task that needs the gateway; `body` is the task as users write it."""
+    """Yield place and kind (or field) of each step that needs the gateway; `body` is the task as users write it."""
     steps = body.get("steps")
     for place, step in enumerate(steps if isinstance(steps, list | tuple) else ()):
         kinds = [kind for kind in KINDS if isinstance(step, Mapping) and step.get(kind) is not None]
         yield from ((place, kind) for kind in kinds)
+    yield from referring_steps(body)
 
 
 def access_for(task: TaskConfig, access: GatewayAccess | None, where: str) -> GatewayAccess | None:
@@ -49,7 +51,7 @@ def access_for(task: TaskConfig, access: GatewayAccess | None, where: str) -> Ga
     """
     needing = next(needing_steps(task.body), None)
     if needing is None:
-        return None
+        return access if is_wanted(task.body) else None
     if access is None:
         raise InvalidPodError(f"{where}.steps[{needing[0]}].{needing[1]}: {ADVICE}")
     return access

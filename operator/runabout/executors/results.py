@@ -5,10 +5,10 @@ script a reference becomes one to a variable of the environment, so that no valu
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from runabout.records import TaskConfig
+from runabout.records import TaskConfig, expanded, templates_of, variants
 
 PREFIX = "RUNABOUT_RESULT_"
 WANTED = "resultsWanted"
@@ -40,7 +40,7 @@ def references_in(text: str) -> tuple[Reference, ...]:
 
 def references(body: Mapping[str, object]) -> tuple[Reference, ...]:
     """Return what the steps of a task refer to, each once; `body` is the task as users write it."""
-    found = (reference for text in _texts(body) for reference in references_in(text))
+    found = (reference for _, _, text in _texts(body) for reference in references_in(text))
     return tuple(dict.fromkeys(found))
 
 
@@ -49,16 +49,35 @@ def in_script(text: str) -> str:
     return REFERENCE.sub(lambda found: f"${{{Reference(found[1], found[2]).variable}}}", text)
 
 
-def marked(tasks: Iterable[TaskConfig]) -> tuple[TaskConfig, ...]:
-    """Return the tasks of a run, with a mark in each whose results others refer to."""
-    every = tuple(tasks)
-    wanted = {reference.task for task in every for reference in references(task.body)}
-    return tuple(replace(task, body={**task.body, WANTED: True}) if task.name in wanted else task for task in every)
+def marked(tasks: tuple[TaskConfig, ...]) -> tuple[TaskConfig, ...]:
+    """Return the tasks of a run, expanded, with a mark in each whose results others refer to.
+
+    All variants of a task have what one of them has: they share one body, which is stored once.
+    """
+    templates = templates_of(tasks)
+    wanted = {reference.task for task in templates for reference in references(task.body)}
+    if not wanted:
+        return tasks
+    return expanded(
+        [
+            replace(task, body={**task.body, WANTED: True})
+            if any(variant.name in wanted for variant in variants(task))
+            else task
+            for task in templates
+        ]
+    )
 
 
-def is_concerned(body: Mapping[str, object]) -> bool:
-    """Whether a task hands on or wants results, so that it needs the gateway."""
-    return body.get(WANTED) is True or bool(references(body))
+def is_wanted(body: Mapping[str, object]) -> bool:
+    """Whether another task of the run refers to results of this one."""
+    return body.get(WANTED) is True
+
+
+def referring_steps(body: Mapping[str, object]) -> Iterator[tuple[int, str]]:
+    """Yield place and field of each step that refers to results."""
+    for place, field, text in _texts(body):
+        if REFERENCE.search(text):
+            yield place, field
 
 
 def planned(body: Mapping[str, object]) -> list[dict[str, object]]:
@@ -69,15 +88,18 @@ def planned(body: Mapping[str, object]) -> list[dict[str, object]]:
     ]
 
 
-def _texts(body: Mapping[str, object]) -> Iterator[str]:
+def _texts(body: Mapping[str, object]) -> Iterator[tuple[int, str, str]]:
+    """Yield place, field and text of each step's script and values that may have references in them."""
     steps = body.get("steps")
-    for step in steps if isinstance(steps, list | tuple) else ():
+    for place, step in enumerate(steps if isinstance(steps, list | tuple) else ()):
         if not isinstance(step, Mapping):
             continue
         variables = step.get("environment")
         values = [
-            variable.get("value")
+            ("environment", variable.get("value"))
             for variable in (variables if isinstance(variables, list | tuple) else ())
             if isinstance(variable, Mapping)
         ]
-        yield from (text for text in (step.get("run"), *values) if isinstance(text, str) and "{{" in text)
+        for field, text in (("run", step.get("run")), *values):
+            if isinstance(text, str) and "{{" in text:
+                yield place, field, text

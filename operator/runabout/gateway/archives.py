@@ -11,9 +11,9 @@ from typing import Literal
 
 import structlog
 
+from runabout.control.archivekeys import manifest_key, parse_part_name, part_name
+from runabout.control.archivemanifests import Manifest, Part, decode_manifest, encode_manifest
 from runabout.gateway.errors import ConflictError, NotFoundError
-from runabout.gateway.keys import manifest_key, parse_part_name, part_name
-from runabout.gateway.manifests import Manifest, Part, decode_manifest, encode_manifest
 from runabout.ost import AlreadyExistsError, ObjectStore, OstError, iterate
 from runabout.ost import NotFoundError as NoObjectError
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import structlog
 
+from runabout.control.archivekeys import cache_key, cache_parts, cache_upload
+from runabout.control.archivemanifests import DamagedManifestError, Manifest
 from runabout.executors.names import PodKey
 from runabout.gateway.archives import Archives, Place
 from runabout.gateway.errors import BadRequestError, NotFoundError
-from runabout.gateway.keys import cache_key, cache_parts, cache_upload
-from runabout.gateway.manifests import DamagedManifestError, Manifest
 from runabout.ost import MAX_PAGE, ObjectInfo, ObjectStore
 from runabout.ost import NotFoundError as NoObjectError
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
+from runabout.control.archivekeys import results_key
 from runabout.executors.names import PodKey
 from runabout.gateway.ancestors import Executed
 from runabout.gateway.errors import BadRequestError, TooLargeError
-from runabout.gateway.keys import results_key
 from runabout.ost import NotFoundError, ObjectStore
 
 LARGEST_VALUE = 4096

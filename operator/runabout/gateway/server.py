@@ -2,10 +2,12 @@
 
 import asyncio
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 log = structlog.get_logger(__name__)
 
@@ -66,8 +68,15 @@ class Server:
     """One listening port; `port` is the real one once it listens."""
 
     def __init__(self, app: web.Application, *, shutdown_seconds: float, certificate: Certificate | None) -> None:
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds, handler_cancellation=True)
+        app.middlewares.insert(0, self._counting())
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, handler_cancellation=True)
+        self._shutdown_seconds = shutdown_seconds
         self._certificate = certificate
+        self._sites: list[web.TCPSite] = []
+        self._active = 0
+        self._closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
@@ -78,10 +87,37 @@ class Server:
         """
         await self._runner.setup()
         context = None if self._certificate is None else self._certificate.context
-        await web.TCPSite(self._runner, host, port, ssl_context=context).start()
-        address = self._runner.addresses[0]
-        self.port = address[1]
+        site = web.TCPSite(self._runner, host, port, ssl_context=context)
+        await site.start()
+        self._sites.append(site)
+        self.port = self._runner.addresses[0][1]
 
     async def close(self) -> None:
-        """Take nothing new, and return when what was under way has ended, or its time is up."""
+        """Take nothing new, and return when what was under way has ended, or its time is up.
+
+        The runner's own end comes after that: from its beginning on no more of any body is read.
+        """
+        self._closing = True
+        while self._sites:
+            await self._sites.pop().stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._shutdown_seconds):
+                await self._idle.wait()
         await self._runner.cleanup()
+
+    def _counting(self) -> Middleware:
+        @web.middleware
+        async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
+            self._active += 1
+            self._idle.clear()
+            try:
+                answer = await handler(request)
+                if self._closing and not answer.prepared:
+                    answer.force_close()
+                return answer
+            finally:
+                self._active -= 1
+                if not self._active:
+                    self._idle.set()
+
+        return counted

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, ValidationError, model_validator
 
+from runabout.control.archivekeys import archive_place, parse_part_name, part_name
+from runabout.control.archivemanifests import LARGEST_PART, MOST_PARTS, Count, Manifest, Part, Sha256
 from runabout.control.logchunks import LARGEST_CHUNK, LARGEST_OFFSET, chunk_key
 from runabout.control.status import rfc3339
 from runabout.executors.markers import SETUP
@@ -22,8 +24,6 @@ from runabout.gateway.archives import Archives, Place, some_parts, workspace_pla
 from runabout.gateway.caches import Caches
 from runabout.gateway.callers import Caller, Callers
 from runabout.gateway.errors import BadRequestError, ConflictError, NotFoundError
-from runabout.gateway.keys import archive_place, parse_part_name, part_name
-from runabout.gateway.manifests import LARGEST_PART, MOST_PARTS, Count, Manifest, Part, Sha256
 from runabout.gateway.records import Records
 from runabout.gateway.results import Results
 from runabout.gateway.transfer import Address, Transfer

@@ -14,8 +14,8 @@ from typing import Literal
 import structlog
 from aiohttp import StreamReader, web
 
+from runabout.control.archivemanifests import Part
 from runabout.gateway.errors import BadRequestError, BusyError, NotFoundError
-from runabout.gateway.manifests import Part
 from runabout.gateway.metrics import GatewayMetrics
 from runabout.ost import Announced, ByteRange, ObjectStore, SizeMismatchError
 from runabout.ost import NotFoundError as NoObjectError

@@ -24,6 +24,7 @@ from runabout.ost.memory import MemoryObjectStore
 from runabout.ost.observed import ObservedStore, Operation, OstObserver
 from runabout.ost.settings import OstSettings
 from runabout.ost.store import (
+    MAX_KEY_BYTES,
     MAX_PAGE,
     WHOLE,
     Announced,
@@ -37,6 +38,7 @@ from runabout.ost.store import (
 from runabout.ost.waits import Waits
 
 __all__ = [
+    "MAX_KEY_BYTES",
     "MAX_PAGE",
     "WHOLE",
     "AlreadyExistsError",

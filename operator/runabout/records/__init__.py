@@ -7,7 +7,7 @@ come in as arguments.
 
 from runabout.records.event import Event
 from runabout.records.ids import IdGenerator, RunId, parse_run_id, run_id_time
-from runabout.records.matrix import Variant, expanded, variants
+from runabout.records.matrix import Variant, expanded, templates_of, variants
 from runabout.records.run import Counter, EnvVar, EnvVarSource, Run, RunConfig
 from runabout.records.task import (
     Approval,
@@ -65,5 +65,6 @@ __all__ = [
     "expanded",
     "parse_run_id",
     "run_id_time",
+    "templates_of",
     "variants",
 ]

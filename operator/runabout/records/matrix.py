@@ -38,6 +38,11 @@ class ExpandedTasks(tuple[TaskConfig, ...]):  # noqa: SLOT001 - a tuple cannot h
         return made
 
 
+def templates_of(tasks: tuple[TaskConfig, ...]) -> tuple[TaskConfig, ...]:
+    """Return what a run's tasks come from: those with a matrix once, all others as they are."""
+    return tasks.templates if isinstance(tasks, ExpandedTasks) else tasks
+
+
 def variants(task: TaskConfig) -> list[Variant]:
     """Return what a task stands for, in the order of its values; one without a matrix for itself."""
     if not task.matrix:
@@ -91,7 +96,7 @@ def _read(stored: Any, read: _Read) -> tuple[TaskConfig, ...]:  # noqa: ANN401 -
 
 
 def _write(tasks: tuple[TaskConfig, ...], write: _Write) -> Any:  # noqa: ANN401 - what a writer makes of it
-    return write(tasks.templates if isinstance(tasks, ExpandedTasks) else tasks)
+    return write(templates_of(tasks))
 
 
 StoredTasks = Annotated[tuple[TaskConfig, ...], WrapValidator(_read), WrapSerializer(_write)]

@@ -105,7 +105,8 @@ class Place:
         tasks = [replace(done, name=task, executed_by=other) for task, other in kept.items()]
         config = replace(state.config, restarted_from=parent)
         read_at = ledger.sequence if parent is not None else None
-        await ledger.commit(Change(state.run, [*tasks, done], (), config, read_at=read_at))
+        shares = frozenset(kept.values())
+        await ledger.commit(Change(state.run, [*tasks, done], (), config, read_at=read_at, shares=shares))
         for folder in ("logs", "archives"):
             await self.ost.write(f"{folder}/{run}/{own}/1/0", b"words", size=5)
         model.tasks[run] = {**kept, own: run}

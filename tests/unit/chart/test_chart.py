@@ -63,6 +63,8 @@ def test_no_values_are_an_installation_with_everything(chart: Chart) -> None:
         "RUNABOUT_SCRATCH_BYTES": "6442450944",
         "RUNABOUT_LOG_LEVEL": "info",
         "RUNABOUT_TTL_SECONDS_AFTER_FINISHED": "86400",
+        "RUNABOUT_CACHE_DAYS": "30",
+        "RUNABOUT_CACHES_PER_GROUP": "100",
         "RUNABOUT_DURABILITY": "etcd",
         "RUNABOUT_TOOLBOX_IMAGE": "runabout/toolbox:dev",
         "RUNABOUT_TOOLBOX_PULL_POLICY": "IfNotPresent",

@@ -16,9 +16,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from fixtures.specs import API_VERSION
-from fixtures.states import task_spec
+from fixtures.states import NOW, RUN, task_spec
 from runabout.__main__ import app
 from runabout.client.simulate import hint, played
+from runabout.control.config import checked_config, setup_errors
+from runabout.control.objects import run_object
+from runabout.resources import CheckedRun, check
 
 CHAIN = {"tasks": [task_spec("a"), task_spec("b", depends=[{"task": "a"}])]}
 WAITING = {"tasks": [task_spec("a", needsApproval=True, approvers={"min": 2, "users": ["anna", "ben"]})]}
@@ -142,6 +145,33 @@ def test_variants_of_a_matrix_are_tasks_of_their_own(simulate: Simulate) -> None
         "a-2-y": ("success", 0, 1),
         "b": ("success", 4, 5),
     }
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        MATRIX["tasks"],
+        [task_spec("a", matrix={"V": ["x.y", "x/y"]})],
+        [task_spec("a", matrix={"V": ["x-", "y"]}), task_spec("b", depends=[{"task": "a-z"}])],
+        [task_spec("a", matrix={"V": ["x"]}, depends=[{"task": "b"}]), task_spec("b", depends=[{"task": "a-x"}])],
+        [task_spec("a", matrix={"V": [str(value) for value in range(200)], "W": [str(value) for value in range(51)]})],
+        [
+            task_spec(
+                "a", matrix={"V": [str(value) for value in range(200)], "W": [str(value) for value in range(40)]}
+            ),
+            task_spec("b", depends=[{"task": "a"}], matrix={"V": [str(value) for value in range(20)]}),
+        ],
+    ],
+    ids=["sound", "two of one name", "no name and unknown", "a cycle", "too many", "too many dependencies"],
+)
+def test_check_simulation_and_operator_agree_on_a_matrix(simulate: Simulate, tasks: list[dict[str, Any]]) -> None:
+    checked = check(document({"tasks": tasks}))
+    assert isinstance(checked, CheckedRun)
+    found = simulate.play({"tasks": tasks})
+    config = checked_config(run_object(document({"tasks": tasks})), id=RUN, created=NOW)
+    assert tuple(found["setupErrors"]) == setup_errors(checked) == config.setup_errors
+    if not config.setup_errors:
+        assert sorted(found["tasks"]) == sorted(task.name for task in config.tasks)
 
 
 def test_with_setup_errors_nothing_is_played_and_all_of_them_come_the_specs_own_first(simulate: Simulate) -> None:

@@ -24,7 +24,7 @@ PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----"
 def errors(*steps: dict[str, Any], gateway: bool) -> list[str]:
     body = {
         "metadata": {"name": "a", "namespace": "ci", "uid": "u"},
-        "spec": {"tasks": [task_spec("a"), task_spec("b", steps=list(steps))]},
+        "spec": {"tasks": [task_spec("a"), task_spec("b", steps=list(steps), depends=[{"task": "a"}])]},
     }
     config = checked_config(run_object(body), id=RUN, created=NOW, gateway=gateway)
     return [error for error in config.setup_errors if "gateway" in error]
@@ -36,6 +36,13 @@ def test_a_step_that_needs_a_gateway_is_a_setup_error_where_there_is_none(kind: 
     where = f"spec.tasks[1].steps[1].{kind}"
     assert errors(*steps, gateway=False) == [f"{where}: needs the gateway: set gateway.enabled in the chart"]
     assert errors(*steps, gateway=True) == []
+
+
+def test_results_need_a_gateway() -> None:
+    where = "spec.tasks[1].steps[0].run"
+    assert errors({"run": "echo {{ tasks.a.results.KEY }}"}, gateway=False) == [
+        f"{where}: needs the gateway: set gateway.enabled in the chart"
+    ]
 
 
 def test_a_run_that_needs_none_is_sound_without_a_gateway() -> None:

@@ -1,14 +1,16 @@
 """What an attempt that failed by itself leads to, with retries: its log first, then another one, or the task's end."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from fixtures.states import NOW
+from fixtures.states import NOW, a_task
 from lab.observed import EVICTED, LATE_MS, PENDING_MS, PLACED, POD, RUNS, ended, pod, scene, with_sidecar
 from runabout.control.observer import CLEANUP_MS, MAX_PAST_MESSAGE
 from runabout.ost import MemoryObjectStore, UnavailableError
 from runabout.records import Reason, Status
+from runabout.records.encoding import encode
 
 virtual = pytest.mark.looptime
 TWICE: dict[str, object] = {"limit": 2}
@@ -82,6 +84,17 @@ async def test_a_pod_whose_image_never_comes_is_gone_before_the_next_attempt() -
         past = here.look({}, at=NOW + PENDING_MS + 1000).retry["build"]
         assert past.reason is Reason.IMAGE_PULL, "not that somebody deleted it: that was us"
         assert len(past.message) == MAX_PAST_MESSAGE
+
+
+@pytest.mark.parametrize("message", ["x" * 4000, "\N{SNAIL}" * 2000, "🧨" * 2000], ids=["one byte", "three", "four"])
+@virtual
+async def test_the_record_of_a_task_with_as_many_attempts_as_there_may_be_stays_below_64_kib(message: str) -> None:
+    async with scene(retries=TWICE) as here:
+        past = here.look({**EVICTED, "status": {**EVICTED["status"], "message": message}}).retry["build"]
+    assert past.message.startswith("Evicted: ")
+    long = replace(past, number=100, pod="p" * 63, executor="e" * 63, exit_code=255, started=NOW, ended=NOW)
+    task = a_task("n" * 63, Status.FAILED, attempts=(long,) * (100 + 2), message="x" * 4096)
+    assert len(encode(task)) < 64 * 1024
 
 
 @virtual

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from time import process_time
 from typing import Any
 
 import pytest
@@ -156,6 +157,36 @@ def test_what_a_woken_run_does_not_want_any_more_goes_to_the_next_one() -> None:
     assert place(here, second) == {}
     assert here.woke() == [third.uid]
     assert place(here, third, "a") == {"a": "linux"}
+
+
+def test_a_run_is_asked_for_what_it_wants_until_it_wants_nothing_any_more() -> None:
+    here, first, second = cluster(maxActiveTasks=1), run(R1), run(R2)
+    for item in (first, second):
+        here.order.arrive(item)
+        place(here, item, "a")
+    assert (here.order.is_asked(first), here.order.is_asked(second)) == (False, True)
+    here.order.release(first, "a")  # granted to the second one, which is stopped before it comes for it
+    assert here.order.is_asked(second)
+    assert place(here, second) == {}
+    assert not here.order.is_asked(second)
+    assert here.order.load("linux") == (0, 0)
+
+
+def test_an_arriving_run_wakes_those_that_it_ends_and_they_know_by_whom() -> None:
+    here = cluster()
+    first, second = run(R1, group=GROUP), run(R2, group=GROUP)
+    third = run(R3, group=GROUP, concurrency="cancelInProgress")
+    for item in (first, second, third):
+        here.order.arrive(item)
+    here.order.started(first)
+    assert here.order.replaced_by(first) is None  # the third one has no record yet
+    here.order.claim(third)
+    assert sorted(here.woke()) == [first.uid, second.uid]
+    assert [here.order.replaced_by(item) for item in (first, second, third)] == [R3, R3, None]
+    here.order.claim(third)
+    assert here.woke() == []
+    here.order.leave(third)
+    assert here.order.replaced_by(first) is None
 
 
 def test_places_of_a_commit_that_failed_are_given_back() -> None:
@@ -347,3 +378,22 @@ def assigned(state: State, given_out: dict[str, Assignment]) -> State:
         for name, to in given_out.items()
     }
     return replace(state, tasks={**state.tasks, **tasks})
+
+
+def test_what_a_pass_costs_grows_with_the_tasks_that_wait_and_not_with_their_square() -> None:
+    def seconds(number: int) -> float:
+        where = cluster(paused=True)
+        values = [str(value) for value in range(100)]
+        tasks = task_spec("a", matrix={"A": values, "B": values[: number // 100]})
+        what = live(created(tasks))
+        names = [task.name for task in what.state.config.tasks]
+        assert len(names) == number
+        times = []
+        for _ in range(3):
+            begin = process_time()
+            where.order.place(what, names, what.state, priority=0)
+            assert len(where.order.waits(what)) == number
+            times.append(process_time() - begin)
+        return min(times)
+
+    assert seconds(10_000) < 40 * max(seconds(1_000), 0.001)

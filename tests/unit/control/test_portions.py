@@ -6,14 +6,16 @@ from dataclasses import replace
 import pytest
 
 from fixtures.states import NOW, created, task_spec
-from runabout.control.ledger import Change, Ledger
+from runabout.control.ledger import SHARING, Change, Ledger
 from runabout.control.portions import PORTION, portions
+from runabout.control.restarts import shared_by
 from runabout.datamanager import Store, open_store
 from runabout.engine.decide import Assignment, Decision, Facts, TaskEnd, decide
 from runabout.engine.graph import Graph
+from runabout.engine.restart import restart_config, restart_run
 from runabout.engine.state import State
 from runabout.etcd.memory import MemoryEtcd
-from runabout.records import Event, Phase, Result, RunConfig, Status
+from runabout.records import Event, Phase, RestartFrom, Result, RunConfig, RunId, Status
 from runabout.records.encoding import encode
 
 WIDE = {"A": [f"a{value}" for value in range(80)], "B": [f"b{value}" for value in range(80)]}
@@ -111,6 +113,34 @@ async def test_a_run_of_six_thousand_tasks_is_created_in_transactions_that_the_s
         store = await open_store(MemoryEtcd())
         await store_all(store, list(made[:written]))
         assert await Ledger(store).state(state.run.id) == state
+        await store.close()
+
+
+@virtual
+async def test_a_restart_keeps_its_tasks_also_if_its_process_ended_between_two_portions() -> None:
+    first = new()
+    old = after(ready(first), all_assigned(first)).state
+    failing = next(name for name in old.tasks if name.startswith("wide"))
+    ends = {name: TaskEnd(Status.SUCCESS, ended=NOW) for name in old.tasks if name.startswith("wide")}
+    ends[failing] = TaskEnd(Status.FAILED, ended=NOW)
+    old = after(old, Facts(now=NOW, ended=ends, stored=dict.fromkeys(ends, ()))).state
+    old = replace(old, run=replace(old.run, phase=Phase.FINISHED, result=Result.FAILED))
+    config = restart_config(
+        old.config, id=RunId("1il7g1c000002"), name="again", uid="v", created=NOW, start_from=RestartFrom.FAILED
+    )
+    decision = restart_run(Graph(old.config.tasks), old, config, counter=2, now=NOW)
+    assert sum(task.status is Status.SUCCESS for task in decision.state.tasks.values()) == 6400
+    change = Change(decision.run, decision.changed, decision.events, config, shares=shared_by(decision.state))
+    made = portions(change, before=decision.run)
+    assert len(made) > 2
+    for written in range(1, len(made) + 1):
+        store = await open_store(MemoryEtcd())
+        before = Change(old.run, tuple(old.tasks.values()), (), old.config)
+        await store_all(store, [*portions(before, before=old.run), *made[:written]])
+        found = await Ledger(store).state(config.id)
+        assert found is not None
+        assert found.tasks == decision.state.tasks
+        assert await store.get(SHARING, config.id) == old.run.id.encode()
         await store.close()
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.states import NOW, created, finished, task_spec, with_task
+from runabout.control.archivekeys import archive_place, manifest_key, part_name, results_key
 from runabout.control.ledger import EVENT, RUN, TASK, Change, Ledger
 from runabout.control.metrics import Metrics
 from runabout.control.retention import DAY, STEP, Retention, Rule
@@ -271,3 +272,16 @@ async def test_an_event_that_is_gone_from_the_middle_is_not_passed_over(after: i
 def test_a_rule_that_means_nothing_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Rule.model_validate(wrong)
+
+
+async def test_all_that_tasks_left_at_the_gateway_goes_with_their_run() -> None:
+    async with scene() as here:
+        runs = [await here.add(number, days=days) for number, days in ((0, 20), (1, 1))]
+        for run in runs:
+            place = archive_place(run, "a", 1, 0)
+            for key in (manifest_key(place), f"{place}/parts/{part_name(0, 'a' * 64)}", results_key(run, "a", 1)):
+                await here.ost.write(key, b"left")
+        await here.keep(Rule(days=10))
+        left = [item.key async for item in iterate(here.ost, "archives/")]
+        assert [key for key in left if not key.startswith(f"archives/{runs[1]}/")] == []
+        assert len(left) == 3

@@ -65,7 +65,19 @@ def test_all_are_named_at_once_in_order() -> None:
 
 
 def test_what_a_task_is_told_and_what_scripts_and_tests_use_is_no_mistake() -> None:
-    of_a_task = ["RUN_ID", "RUN", "NAMESPACE", "GROUP", "COUNTER", "TASK", "ATTEMPT", "ENV_0", "ENV_17"]
+    of_a_task = [
+        "RUN_ID",
+        "RUN",
+        "NAMESPACE",
+        "GROUP",
+        "COUNTER",
+        "TASK",
+        "ATTEMPT",
+        "ENV_0",
+        "ENV_17",
+        "RESULTS",
+        "RESULT_A_b",
+    ]
     of_scripts = ["CLUSTER", "ENGINE", "SEED", "ROUNDS"]
     assert unknown_variables(f"RUNABOUT_{name}" for name in (*of_a_task, *of_scripts)) == []
 

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fixtures.states import NOW, created, task_spec
 from runabout.engine.decide import Assignment, Decision, Facts, TaskEnd, decide
@@ -77,3 +79,30 @@ def test_a_run_that_is_over_is_left_alone() -> None:
     state = created(task_spec("a"))
     over = replace(state, run=replace(state.run, phase=Phase.FINISHED, result=Result.SUCCESS))
     assert told(over, Facts(now=NOW, replaced_by=NEWER)).state == over
+
+
+ENDS = st.dictionaries(
+    st.sampled_from(["a", "b"]), st.sampled_from([Status.SUCCESS, Status.FAILED, Status.STOPPED]), max_size=2
+)
+
+
+@given(ends=ENDS, begun=st.booleans(), stored=st.booleans())
+def test_a_run_that_is_replaced_ends_as_a_stopped_one_but_for_the_reason(
+    ends: dict[str, Status], begun: bool, stored: bool
+) -> None:
+    state = started() if begun else created(task_spec("a"))
+    facts = Facts(
+        now=NOW + 1,
+        ended={name: TaskEnd(status, ended=NOW + 1) for name, status in ends.items()},
+        stored={"a": ()} if stored else {},
+    )
+    by_stop = told(state, replace(facts, stop=True))
+    by_other = told(state, replace(facts, replaced_by=NEWER))
+    run = by_other.run
+    assert run.reason in ({Reason.REPLACED} if run.result is Result.STOPPED or not begun else {None})
+    assert replace(run, reason=None, replaced_by=None) == by_stop.run
+    assert (by_other.state.tasks, by_other.events, by_other.stop) == (
+        by_stop.state.tasks,
+        by_stop.events,
+        by_stop.stop,
+    )

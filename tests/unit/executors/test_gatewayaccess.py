@@ -45,3 +45,29 @@ def test_every_kind_of_step_that_needs_it_is_known() -> None:
 def test_without_a_gateway_no_pod_is_made_that_needs_it(kind: str) -> None:
     with pytest.raises(InvalidPodError, match=rf"tasks\[build\]\.steps\[1\]\.{kind}: needs the gateway: set gateway"):
         pod([{"run": "true"}, {kind: STEPS[kind]}], None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_task_with_such_a_step_has_the_address_and_a_token_for_the_gateway_alone(kind: str) -> None:
+    made = pod([{"run": "true"}, {kind: STEPS[kind]}], ACCESS)
+    [volume] = tokens(made)
+    [source] = volume["projected"]["sources"]
+    assert source["serviceAccountToken"] == {"audience": "runabout-gateway", "expirationSeconds": 3600, "path": "token"}
+    assert made["spec"]["automountServiceAccountToken"] is False
+    [main] = made["spec"]["containers"]
+    mount = {"name": volume["name"], "mountPath": "/runabout/token", "readOnly": True}
+    assert mount in main["volumeMounts"]
+    assert not [each for each in made["spec"]["initContainers"] if mount in each["volumeMounts"]]
+    planned = json.loads(made["metadata"]["annotations"][PLAN_ANNOTATION])["gateway"]
+    assert planned == {"url": ACCESS.url, "ca": ACCESS.ca, "tokenFile": "/runabout/token/token"}
+
+
+def test_tasks_that_hand_on_results_reach_the_gateway_and_others_do_not() -> None:
+    reader = task_spec("read", steps=[{"run": "echo {{ tasks.write.results.A }}"}], depends=[{"task": "write"}])
+    config = created(task_spec("write"), task_spec("beside"), reader).config
+    settings = PodSettings(toolbox_image="toolbox", gateway=ACCESS)
+    pods = {
+        task.name: pod_manifest(config, task, attempt=1, counter=1, executor_pod={}, settings=settings).pod
+        for task in config.tasks
+    }
+    assert {name for name, made in pods.items() if tokens(made)} == {"write", "read"}

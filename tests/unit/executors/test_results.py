@@ -7,10 +7,12 @@ from typing import Any, cast
 
 import pytest
 
+from runabout.executors.errors import InvalidPodError
+from runabout.executors.gatewayaccess import GatewayAccess, access_for
 from runabout.executors.names import PodKey
 from runabout.executors.plan import plan
-from runabout.executors.results import Reference, in_script, is_concerned, marked, references
-from runabout.records import RunId, TaskConfig
+from runabout.executors.results import WANTED, Reference, in_script, marked, references
+from runabout.records import RunId, TaskConfig, expanded, templates_of
 
 VERSION = "{{ tasks.build-1.results.VERSION }}"
 
@@ -54,7 +56,9 @@ def test_the_plan_says_what_to_fetch_and_which_values_to_fill_in() -> None:
     variables = [{"name": "TAG", "value": f"v{VERSION}"}, {"name": "PLAIN", "value": "{{ other }}"}]
     body = {"containers": [{"image": "a"}], **steps({"run": f"echo {VERSION}", "environment": variables})}
     key = PodKey(run=RunId("1il7g1c000001"), task="a", attempt=1)
-    made = cast("dict[str, Any]", json.loads(plan(key, TaskConfig("a", body=body), user="", grace_seconds=1).body))
+    task = TaskConfig("a", body=body)
+    planned = plan(key, task, user="", grace_seconds=1, gateway={"url": "https://gateway", "tokenFile": "/token"})
+    made = cast("dict[str, Any]", json.loads(planned.body))
 
     variable = "RUNABOUT_RESULT_BUILD_1_VERSION"
     assert made["results"] == [{"task": "build-1", "key": "VERSION", "environment": variable}]
@@ -66,13 +70,32 @@ def test_the_plan_says_what_to_fetch_and_which_values_to_fill_in() -> None:
     ]
 
 
-def test_a_task_is_concerned_if_it_refers_to_results_or_others_refer_to_its_own() -> None:
+def test_a_mark_in_one_variant_is_one_in_all_and_they_stay_one_task_where_they_are_stored() -> None:
+    build = TaskConfig("build", body=steps({"run": "make"}), matrix={"N": ("1", "2")})
+    release = TaskConfig("release", body=steps({"run": f"x {VERSION}"}))
+    tasks = marked(expanded((build, TaskConfig("test", matrix={"N": ("1",)}), release)))
+    assert [(task.name, WANTED in task.body) for task in tasks] == [
+        ("build-1", True),
+        ("build-2", True),
+        ("test-1", False),
+        ("release", False),
+    ]
+    assert [task.name for task in templates_of(tasks)] == ["build", "test", "release"]
+    assert tasks[0].body is tasks[1].body
+
+
+def test_a_task_that_refers_to_results_and_those_it_refers_to_reach_the_gateway() -> None:
     tasks = marked(
-        [
+        (
             TaskConfig("build-1", body=steps({"run": "make"})),
             TaskConfig("test", body=steps({"run": "make test"})),
-            TaskConfig("release", body=steps({"run": f"echo {VERSION}"})),
-        ]
+            TaskConfig("release", body=steps({"run": "x", "environment": [{"name": "V", "value": VERSION}]})),
+        )
     )
-    assert [is_concerned(task.body) for task in tasks] == [True, False, True]
+    access = GatewayAccess("https://gateway")
+    assert [access_for(task, access, "tasks[x]") for task in tasks] == [access, None, access]
     assert marked(tasks) == tasks
+    # Nobody hears of results where there is no gateway, so it is enough that those who refer to some are refused.
+    assert access_for(tasks[0], None, "tasks[x]") is None
+    with pytest.raises(InvalidPodError, match=r"tasks\[x\].steps\[0\].environment: needs the gateway"):
+        access_for(tasks[2], None, "tasks[x]")

@@ -13,19 +13,18 @@ with is what its object's key begins with.
 
 import hashlib
 import re
-from urllib.parse import quote
 
-from runabout.engine.groups import covers
 from runabout.executors.names import PodKey
 from runabout.records import RunId
 
-LONGEST_GROUP = 400
+LONGEST_GROUP = 250
 """Characters of a group that stand in a key; a longer one is written by its hash, to stay within a key's 1,024."""
-LONGEST_CACHE_KEY = 400
+LONGEST_CACHE_KEY = 640
 """Bytes of a cache's key as it is written."""
-PIECE = 200
-"""Bytes of a cache's key in one element of the object's key, which has at most 255."""
+PIECE = 60
+"""Characters of a cache's key in one element of the object's key, which has at most 255 bytes."""
 _PART = re.compile(r"(\d{5})-([0-9a-f]{64})")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 _DIVIDER = "/%"
 
 
@@ -69,16 +68,27 @@ def cache_key(group: str, key: str) -> str:
     Raises:
         ValueError: the key is empty or too long.
     """
-    # A dot could become an element that means another folder; "~" and "_" are as good as letters.
-    written = quote(key, safe="").replace(".", "%2E")
-    if not written or len(written) > LONGEST_CACHE_KEY:
-        raise ValueError(
-            f"a cache's key has 1 to {LONGEST_CACHE_KEY} bytes (a character other than a letter, a digit or -_~ takes "
-            f"three), not {len(written)}: hash what is long in it"
-        )
-    pieces = [written[at : at + PIECE] for at in range(0, len(written), PIECE)]
+    if not key or _CONTROL.search(key):
+        raise ValueError("a cache's key is not empty and has no control characters")
+    pieces = [_written(key[at : at + PIECE]) for at in range(0, len(key), PIECE)]
     # Some servers cannot have an object and others below it: a piece that goes on is called differently.
-    return f"{cache_place(group)}/keys/{'+/'.join(pieces)}"
+    written = "+/".join(pieces)
+    size = len(written.encode())
+    if size > LONGEST_CACHE_KEY:
+        raise ValueError(
+            f"a cache's key has at most {LONGEST_CACHE_KEY} bytes, in which each slash, plus and percent sign takes "
+            f"three, not {size}: hash what is long in it"
+        )
+    return f"{cache_place(group)}/keys/{written}"
+
+
+def _written(piece: str) -> str:
+    """Return a piece of a cache's key as an element of an object's, which is not `.` or `..`.
+
+    How a character is written depends on nothing that follows it.
+    """
+    escaped = piece.replace("%", "%25").replace("/", "%2F").replace("+", "%2B")
+    return f"%2E{escaped[1:]}" if escaped.startswith(".") else escaped
 
 
 def cache_upload(key: PodKey, name: str) -> str:
@@ -91,7 +101,11 @@ def cache_parts(group: str, upload: str) -> str:
     return f"{cache_place(group)}/parts/{upload}"
 
 
-def in_group(stored: str, group: str) -> bool:
-    """Whether an object of caches belongs to a group or to one below it."""
-    head, divider, _ = stored.removeprefix("caches").partition(f"{_DIVIDER}/")
-    return bool(divider) and covers(group, head)
+def parse_cache_object(stored: str) -> tuple[str, str, str] | None:
+    """Return of an object of caches its group's place, `keys` or `parts`, and what follows, None if it is none."""
+    place, divider, rest = stored.partition(f"{_DIVIDER}/keys/")
+    kind = "keys"
+    if not divider:
+        place, divider, rest = stored.partition(f"{_DIVIDER}/parts/")
+        kind = "parts"
+    return (place + _DIVIDER, kind, rest) if divider and rest else None

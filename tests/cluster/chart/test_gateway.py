@@ -1,0 +1,160 @@
+"""Workspaces, caches and results through the gateway of an installation, on a volume and on an S3 server.
+
+The images must be on the nodes (hack/images load, hack/images load s3).
+"""
+
+import json
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fixtures.tools import REPOSITORY, tool
+from lab.waiting import eventually
+
+if TYPE_CHECKING:
+    from cluster.conftest import Kubectl
+
+pytestmark = pytest.mark.timeout(600)
+
+CHART = str(REPOSITORY / "charts" / "runabout")
+S3 = "ost.type=s3,ost.s3.bucket=runabout,ost.s3.pathStyle=true,ost.s3.existingSecret=s3,ost.s3.endpoint=http://s3.{}:7070"
+ASK = """
+import ssl, sys, urllib.error, urllib.request
+trusting = ssl.create_default_context(cafile="/etc/runabout/gateway/ca.crt")
+request = urllib.request.Request(sys.argv[1], headers={"Authorization": "Bearer " + sys.argv[2]})
+try:
+    print(urllib.request.urlopen(request, context=trusting, timeout=10).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+IMAGE = {"image": "runabout/steps:dev", "imagePullPolicy": "IfNotPresent"}
+SAVE = {"saveToWorkspace": {"contents": [{"paths": ["**"]}]}}
+
+
+class Installation:
+    """A release of the chart in a namespace of its own, where its Runs are, too."""
+
+    def __init__(self, kubectl: "Kubectl", namespace: str, *, apart: bool) -> None:
+        self._kubectl = kubectl
+        self.namespace = namespace
+        self.deployment = "deploy/runabout-gateway" if apart else "deploy/runabout-operator"
+
+    def __call__(self, *arguments: str, stdin: str = "") -> str:
+        return self._kubectl("--namespace", self.namespace, *arguments, stdin=stdin).stdout
+
+    def run(self, name: str, *tasks: Mapping[str, Any]) -> None:
+        """Create a Run."""
+        run = {"apiVersion": "runabout.dev/v1alpha1", "kind": "Run", "metadata": {"name": name}}
+        self("apply", "-f", "-", stdin=json.dumps({**run, "spec": {"group": "/project/web", "tasks": list(tasks)}}))
+
+    def ended(self, name: str, *, seconds: int = 60) -> str:
+        """Wait for a Run's end, and return its phase and result."""
+        self("wait", f"run/{name}", "--for=condition=Completed", f"--timeout={seconds}s")
+        return self("get", "run", name, "-o", "jsonpath={.status.phase}/{.status.result}")
+
+    def inside(self, *command: str) -> str:
+        """Run Python in the gateway's container."""
+        return self("exec", self.deployment, "-c", "gateway", "--", "python3", *command).strip()
+
+    def status(self, path: str, token: str) -> int:
+        """Return with what status the gateway answers."""
+        return int(self.inside("-c", ASK, f"https://localhost:8443{path}", token))
+
+
+def task(name: str, *steps: Mapping[str, Any], after: str = "") -> dict[str, Any]:
+    depends = {"depends": [{"task": after}]} if after else {}
+    return {"name": name, "containers": [IMAGE], "steps": list(steps), **depends}
+
+
+@pytest.fixture(scope="module", params=["posix", "s3"])
+def installation(
+    request: pytest.FixtureRequest,
+    kubectl: "Kubectl",
+    no_other_operator: None,  # noqa: ARG001 - a cluster has one installation
+) -> Iterator[Installation]:
+    namespace, apart = f"gateway-{uuid.uuid4().hex[:8]}", request.param == "s3"
+    made = Installation(kubectl, namespace, apart=apart)
+    helm = [tool("helm"), "--kubeconfig", kubectl.kubeconfig, "--namespace", namespace]
+    kubectl("delete", "--ignore-not-found", "-f", str(REPOSITORY / "crds" / "approvals-policy.yaml"))
+    kubectl("delete", "executors", "--all", "--ignore-not-found", check=False)
+    kubectl("create", "namespace", namespace)
+    storage = ["--set", S3.format(namespace)] if apart else []
+    try:
+        if apart:
+            made("apply", "-f", str(REPOSITORY / "hack" / "demo-s3.yaml"))
+            made("rollout", "status", "deployment/s3", "--timeout=2m")
+        install = [*helm, "install", "runabout", CHART, *storage, "--wait", "--timeout", "4m"]
+        answer = subprocess.run(install, capture_output=True, text=True, timeout=300, check=False)
+        assert answer.returncode == 0, answer.stderr
+        yield made
+    finally:
+        subprocess.run(
+            [*helm, "uninstall", "runabout", "--ignore-not-found", "--timeout", "3m"], timeout=300, check=False
+        )
+        kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+def test_a_child_restores_what_its_parent_saved_and_gets_its_results(installation: Installation) -> None:
+    fill = "mkdir bin && head -c 20000000 /dev/urandom > bin/big && sha256sum bin/big > sum && ln -s big bin/link"
+    hand_on = 'echo "VERSION=1.2.3" >> "$RUNABOUT_RESULTS"'
+    check = 'sha256sum -c sum && [ "$(readlink bin/link)" = big ] && [ "{{ tasks.build.results.VERSION }}" = 1.2.3 ]'
+    installation.run(
+        "workspace",
+        task("build", {"run": f"{fill} && {hand_on}"}, SAVE),
+        task("test", {"restoreWorkspace": {}}, {"run": check}, after="build"),
+    )
+    assert installation.ended("workspace") == "finished/success"
+
+
+def test_a_later_run_finds_the_cache_of_an_earlier_one(installation: Installation) -> None:
+    save = {"saveCache": {"key": "deps-1", "contents": [{"paths": ["deps"]}]}}
+    installation.run("first", task("build", {"run": "mkdir deps && echo module > deps/m"}, save))
+    assert installation.ended("first") == "finished/success"
+    restore = {"restoreCache": {"keys": ["deps-"]}}
+    installation.run("second", task("build", restore, {"run": '[ "$(cat deps/m)" = module ]'}))
+    assert installation.ended("second") == "finished/success"
+
+
+def test_only_the_pod_of_a_running_attempt_gets_anything(installation: Installation) -> None:
+    installation.run("held", task("build", {"run": "sleep 300"}, SAVE))
+    installation("wait", "run/held", "--for=jsonpath={.status.tasks.running}=1", "--timeout=60s")
+    run = installation("get", "run", "held", "-o", "jsonpath={.status.id}")
+    path = f"/task/v1/{run}/build/1/workspace"
+    stranger = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "stranger"}}
+    containers = [{"name": "main", **IMAGE, "command": ["sleep", "300"]}]
+    installation("apply", "-f", "-", stdin=json.dumps({**stranger, "spec": {"containers": containers}}))
+
+    def token(pod: str, *more: str) -> str:
+        bound = ("--bound-object-kind=Pod", f"--bound-object-name={pod}") if pod else ()
+        return installation("create", "token", "default", *bound, *more).strip()
+
+    audience = "--audience=runabout-gateway"
+    own = token(f"{run}-build-1", audience)
+    assert installation.status(path, own) == 200
+    assert installation.status(path.replace("/1/", "/2/"), own) == 403
+    assert installation.status(path, token("stranger", audience)) == 403
+    assert installation.status(path, token("", audience)) == 403
+    assert installation.status(path, token(f"{run}-build-1")) == 401
+    assert installation.status(path, "nonsense") == 401
+    installation("patch", "run", "held", "--type=merge", "-p", '{"spec": {"stop": true}}')
+    assert installation.ended("held") == "finished/stopped"
+    assert installation.status(path, own) in (401, 409)  # the pod may be gone, and its token with it
+
+
+def test_a_gateway_that_is_killed_in_the_middle_of_an_upload_costs_time_only(installation: Installation) -> None:
+    fill = "head -c 400000000 /dev/urandom > big && sha256sum big > sum"
+    installation.run(
+        "upload",
+        task("build", {"run": fill}, SAVE),
+        task("test", {"restoreWorkspace": {}}, {"run": "sha256sum -c sum"}, after="build"),
+    )
+    part = 'route="/task/v1/{run}/{task}/{attempt}/parts",status="200"'
+    asked = 'import urllib.request as u; print(u.urlopen("http://localhost:9091/metrics").read().decode())'
+    eventually(lambda: installation.inside("-c", asked), lambda text: part in text, seconds=60)
+    component = "gateway" if installation.deployment.endswith("gateway") else "operator"
+    pods = ("-l", f"app.kubernetes.io/component={component}", "--grace-period=0", "--force", "--wait=false")
+    installation("delete", "pods", *pods)
+    assert installation.ended("upload", seconds=180) == "finished/success"
