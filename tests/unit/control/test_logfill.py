@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import itertools
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import looptime
@@ -236,6 +236,47 @@ async def test_a_storage_that_is_away_while_a_gap_is_filled_is_waited_for() -> N
         ost.bad.clear()
         await work.stored(job())
         assert await work.objects() == steps(*OUTPUT)
+
+
+class DyingStore(MemoryObjectStore):
+    """An object storage that takes some logs and no more, as for a process that is killed then."""
+
+    left: int | None = None
+
+    async def write(
+        self,
+        key: str,
+        data: bytes | AsyncIterable[bytes],
+        *,
+        size: int | None = None,
+        persist: bool = True,
+        create_only: bool = False,
+    ) -> None:
+        if self.left is not None:
+            if not self.left:
+                raise UnavailableError("no answer")
+            self.left -= 1
+        await super().write(key, data, size=size, persist=persist, create_only=create_only)
+
+
+@pytest.mark.parametrize("written", range(4))
+@virtual
+async def test_a_log_that_a_process_has_begun_to_store_is_completed_by_the_next_one(written: int) -> None:
+    """Which cannot read its beginning any more."""
+    ost = DyingStore()
+    await upload_all(ost, {-1: SETUP, 0: OUTPUT[0], 1: OUTPUT[1]})
+    ost.left = written
+    async with collecting(Container(TEXT, [Reading()]), ost, uploads=True) as first:
+        first.collector.follow(job())
+        await first.until(lambda: bool(first.news))
+    ost.left = None
+    async with collecting(Container(TEXT, [Reading(LINES[-3])]), ost, uploads=True) as second:
+        second.collector.follow(job())
+        second.collector.ended(job().pod, None, None)
+        await second.stored(job())
+        while await attempt_chunks(ost, RUN, "build", 1):  # noqa: ASYNC110 -- the collector does it unasked
+            await asyncio.sleep(1)
+        assert await second.objects() == steps(*OUTPUT)
 
 
 CHUNKS = [LogChunk(0, 0, 10, "a"), LogChunk(0, 5, 3, "b"), LogChunk(0, 8, 7, "c"), LogChunk(0, 20, 5, "d")]
