@@ -96,7 +96,8 @@ func Run(options Options) int {
 	t.children.KillAll(t.childEnded, killPatience)
 	result.Reason, result.ExitCode, result.Message = ending.reason, ending.exitCode, t.secrets.Text(ending.message)
 	if t.spool != nil {
-		t.spool.Close() // before the log's end: whoever sees that finds all that was uploaded
+		// Before the log's end: whoever sees that finds all that was uploaded. A pod that is stopped may go with its log.
+		t.spool.Close(t.stopped)
 	}
 	if t.log != nil {
 		t.log.Done(ending.exitCode, string(ending.reason))

@@ -3,6 +3,7 @@ package runner
 import (
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,10 +44,21 @@ func TestWithoutAGatewayThatAnswersTheStepsGoOnAsEver(t *testing.T) {
 		server := gatewaytest.New(t)
 		server.Fault = fault
 		begin := time.Now()
-		got := started(t, withGateway(server, nil), nil, object{"command": "yes | head -c 1000000"}).end()
+		got := started(t, withGateway(server, nil), nil, object{"command": "yes | head -c 2000000"}).end()
 		expect(t, got, 0, "Completed", "success:0")
-		if len(got.output(0)) != 1_000_000 || time.Since(begin) > 10*time.Second {
+		if len(got.output(0)) != 2_000_000 || time.Since(begin) > 10*time.Second {
 			t.Errorf("%s: %d bytes after %v", name, len(got.output(0)), time.Since(begin))
 		}
+	}
+}
+
+func TestATaskThatIsStoppedUploadsWhatItHasSaid(t *testing.T) {
+	server := gatewaytest.New(t)
+	task := started(t, withGateway(server, nil), nil, object{"command": "echo one; trap 'echo two; exit 1' TERM; echo ready; while :; do sleep 0.1; done"})
+	task.until("ready\n")
+	task.signal(syscall.SIGTERM)
+	got := task.end()
+	if text := string(server.Log(0)); text != got.output(0) || !strings.Contains(text, "two\n[runabout: stopped]\n") {
+		t.Errorf("uploaded: %q; the log has %q", text, got.output(0))
 	}
 }

@@ -51,6 +51,7 @@ type Spool struct {
 	failing  bool          // the last try failed
 	closing  bool
 	given    bool // up: nothing is sent any more
+	busy     bool // something is being sent, or was
 	step     int  // the newest chunk's
 	begun    time.Time
 }
@@ -60,7 +61,7 @@ type chunk struct {
 	offset int64
 	data   []byte
 	due    time.Time
-	sealed bool // it is being sent
+	sealed bool // it is being sent, or was and will be again
 }
 
 // New begins to send what is added.
@@ -99,6 +100,9 @@ func (s *Spool) Add(step int, offset int64, data []byte) {
 		signal(s.wake)
 	}
 	last.data = append(last.data, data...)
+	if s.size < Chunk && s.size+len(data) >= Chunk {
+		signal(s.wake)
+	}
 	s.size += len(data)
 }
 
@@ -117,10 +121,14 @@ func (s *Spool) Dropped() int64 {
 	return s.dropped
 }
 
-// Close sends what is left, if that can be done in time, and ends.
-func (s *Spool) Close() {
+// Close sends what is left, if that can be done in time, and ends. A task that was over before anything was due sends
+// nothing, unless it must: its log is whole where it was written, and most tasks are short.
+func (s *Spool) Close(must bool) {
 	s.mutex.Lock()
 	s.closing = true
+	if !must && !s.busy {
+		s.drop()
+	}
 	s.mutex.Unlock()
 	signal(s.wake)
 	end := time.Now().Add(FlushTime)
@@ -196,7 +204,7 @@ func (s *Spool) run(ctx context.Context) {
 	}
 }
 
-// next waits for the oldest chunk to be due: full, followed by another one, or old enough. It is nil at the end.
+// next waits for the oldest chunk to be due: old enough, or with enough behind it. It is nil at the end.
 func (s *Spool) next(ctx context.Context) *chunk {
 	for {
 		s.mutex.Lock()
@@ -209,8 +217,8 @@ func (s *Spool) next(ctx context.Context) *chunk {
 		case len(s.chunks) > 0:
 			head := s.chunks[0]
 			left := time.Until(head.due)
-			if len(s.chunks) > 1 || s.closing || left <= 0 {
-				head.sealed = true
+			if s.size >= Chunk || s.closing || left <= 0 {
+				head.sealed, s.busy = true, true
 				s.mutex.Unlock()
 				return head
 			}
@@ -243,9 +251,11 @@ func (s *Spool) sent(one *chunk) {
 func (s *Spool) giveUp() {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	for _, one := range s.chunks {
-		s.dropped += int64(len(one.data))
-	}
+	s.drop()
+}
+
+func (s *Spool) drop() {
+	s.dropped += int64(s.size)
 	s.given, s.chunks, s.size = true, nil, 0
 }
 

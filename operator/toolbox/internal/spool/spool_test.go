@@ -86,11 +86,43 @@ func TestWhatIsAddedIsSentInItsOrderAndOnce(t *testing.T) {
 		for step := -1; step <= 3; step++ {
 			add(s, step, output(sizes[step]), 1+draw.IntN(15_500))
 		}
-		s.Close()
+		s.Close(true)
 		for step, size := range sizes {
 			if got := k.check(step, output(size)); got != int64(size) {
 				t.Errorf("step %d: %d of %d bytes", step, got, size)
 			}
+		}
+	})
+}
+
+func TestATaskThatIsOverBeforeAnythingIsDueSendsNothingUnlessItMust(t *testing.T) {
+	for _, must := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			k := taking(t, nil)
+			s := New(k.send)
+			add(s, -1, output(40), 40)
+			add(s, 0, output(1000), 100)
+			begin := time.Now()
+			s.Close(must)
+			if (k.chunks > 0) != must || time.Since(begin) != 0 {
+				t.Errorf("must %v: %d chunks after %v", must, k.chunks, time.Since(begin))
+			}
+		})
+	}
+}
+
+func TestATaskOfWhichSomethingWasSentSendsTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := taking(t, nil)
+		s := New(k.send)
+		whole := output(1000)
+		add(s, 0, whole[:500], 100)
+		time.Sleep(shortestPause)
+		synctest.Wait()
+		s.Add(0, 500, whole[500:])
+		s.Close(false)
+		if got := k.check(0, whole); got != 1000 || k.chunks != 2 {
+			t.Errorf("%d bytes in %d chunks", got, k.chunks)
 		}
 	})
 }
@@ -109,7 +141,7 @@ func TestALittleOutputWaitsForMoreAndLongerInALongStep(t *testing.T) {
 		if k.chunks < 3600/16 || k.chunks > 300 {
 			t.Errorf("an hour became %d chunks", k.chunks)
 		}
-		s.Close()
+		s.Close(true)
 	})
 }
 
@@ -134,7 +166,7 @@ func TestAStorageThatIsSlowMakesOutputWaitForAWhileAndThenItIsDropped(t *testing
 		}()
 		time.Sleep(time.Minute)
 		s.Add(0, int64(len(whole)), []byte("again"))
-		s.Close()
+		s.Close(true)
 		got := k.check(0, append(whole, "again"...))
 		if got+s.Dropped() != int64(len(whole)+5) || got < Limit-Chunk || k.got[0][len(k.got[0])-1].offset != int64(len(whole)) {
 			t.Errorf("%d bytes came and %d were dropped, of %d", got, s.Dropped(), len(whole)+5)
@@ -151,7 +183,7 @@ func TestAStorageThatKeepsUpWithWaitsLosesNothing(t *testing.T) {
 		})
 		whole := output(100_000_000)
 		add(s, 0, whole, 15_500)
-		s.Close()
+		s.Close(true)
 		if got := k.check(0, whole); got != int64(len(whole)) {
 			t.Errorf("%d bytes of %d came", got, len(whole))
 		}
@@ -170,7 +202,7 @@ func TestAStorageThatFailsHoldsUpNobody(t *testing.T) {
 		time.Sleep(shortestPause)
 		begin := time.Now()
 		add(s, 1, output(2*Limit), 10_000)
-		s.Close()
+		s.Close(true)
 		if took := time.Since(begin); took != failingTime {
 			t.Errorf("it took %v", took)
 		}
@@ -182,7 +214,7 @@ func TestAStorageThatDoesNotAnswerIsWaitedForAtTheEndForAWhile(t *testing.T) {
 		s := New(taking(t, make(chan error)).send)
 		s.Add(0, 0, []byte("x"))
 		begin := time.Now()
-		s.Close()
+		s.Close(true)
 		if took := time.Since(begin); took != FlushTime {
 			t.Errorf("it took %v", took)
 		}
@@ -199,7 +231,7 @@ func TestAfterARefusalNothingIsSent(t *testing.T) {
 		time.Sleep(shortestPause)
 		begin := time.Now()
 		add(s, 1, output(2*Limit), 10_000)
-		s.Close()
+		s.Close(true)
 		if took := time.Since(begin); took != 0 || k.chunks != 0 || s.Dropped() != 2*Limit+1 {
 			t.Errorf("it took %v, %d chunks, %d bytes dropped", took, k.chunks, s.Dropped())
 		}
@@ -214,7 +246,7 @@ func TestWhatCouldNotBeSentForLongIsTriedAgain(t *testing.T) {
 		turns <- &gateway.Unavailable{Patience: time.Minute, Last: errors.New("no answer")}
 		turns <- nil
 		s.Add(0, 0, []byte("x"))
-		s.Close()
+		s.Close(true)
 		if k.check(0, []byte("x")) != 1 {
 			t.Error("it was not sent")
 		}
