@@ -11,6 +11,7 @@ from benchmarks.logserver import PIECE, beginning
 from benchmarks.simulated import marker
 from localcluster.console import LocalClusterError
 from runabout.executors.steplog import StepLogSplitter
+from runabout.resources import ExecutorSpec, RunSpec
 
 
 def by_name(figures: list[Figure]) -> dict[str, Figure]:
@@ -87,6 +88,12 @@ def seen(name: str, *, phase: str, namespace: str = tasks.SPACE) -> tasks.Seen:
     made = tasks.Seen()
     made.pod_changed(None, {"metadata": {"name": name, "namespace": namespace}, "phase": phase})
     return made
+
+
+def test_what_is_measured_is_what_the_operator_takes() -> None:
+    spec = RunSpec.model_validate(tasks.task("alone-0")["spec"])
+    assert [task.name for task in spec.tasks] == ["alone-0"]
+    assert ExecutorSpec.model_validate(tasks.executor("bench")["spec"]).namespace_selector is not None
 
 
 async def test_a_pod_that_fails_ends_the_measurement() -> None:

@@ -1,8 +1,10 @@
-"""The benchmarks of archives and logs have every figure that their page promises, also when they measure little."""
+"""The benchmarks of tasks have every figure that their page promises, also when they measure little."""
 
 import json
+import subprocess
 from pathlib import Path
 
+from benchmarks import tasks
 from benchmarks.cli import main
 
 ARCHIVES = {
@@ -45,3 +47,8 @@ def test_archives_are_saved_and_restored_beside_tar_and_zstd(tmp_path: Path) -> 
 
 def test_logs_are_followed_to_their_last_byte_by_everyone_who_is_measured(tmp_path: Path) -> None:
     assert measured(tmp_path / "figures.json", "logs", "--log-streams", "3", "--log-seconds", "1") == LOGS
+
+
+def test_the_command_of_a_measured_task_prints_the_memory_of_process_1() -> None:
+    said = subprocess.run(["/bin/sh", "-e", "-c", tasks.COMMAND], capture_output=True, text=True, check=True).stdout
+    assert tasks.peak(said) > 0.1
