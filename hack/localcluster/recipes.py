@@ -63,6 +63,11 @@ def is_python_waste(relative: str) -> bool:
     return "__pycache__" in relative.split("/") or relative.endswith((".pyc", ".pyo"))
 
 
+def is_go_test(relative: str) -> bool:
+    """What of a Go program is in no binary."""
+    return relative.endswith("_test.go")
+
+
 # --- operator -------------------------------------------------------------------------------------------------------
 
 
@@ -211,7 +216,7 @@ def _toolbox_layers(store: Store, *, at: str, architectures: tuple[str, ...]) ->
     if not (source / "go.mod").exists():
         say(f"  there is no {source}/go.mod: this image has no toolbox")
         return []
-    digest = source_digest(source, leave_out=lambda path: path.endswith("_test.go"))
+    digest = source_digest(source, leave_out=is_go_test)
     folder = cache_root() / "toolbox" / digest[:20]
     missing = [
         name for name in architectures if not all((folder / name / program).exists() for program in TOOLBOX_PROGRAMS)
@@ -233,16 +238,21 @@ def _build_toolbox(source: Path, target: Path, architecture: str) -> None:
     target.mkdir(parents=True, exist_ok=True)
     environment = gobuild.go_environment() | {"GOARCH": architecture, "GOOS": "linux"}
     for program, module in TOOLBOX_PROGRAMS.items():
-        draft = target / f".{program}"
-        argv = [gobuild.go_binary(), "build", "-trimpath", "-ldflags", "-s -w", "-o", str(draft), "."]
-        result = subprocess.run(argv, cwd=source / module, env=environment, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            raise LocalClusterError(f"building {program} for {architecture} failed:\n{result.stderr.strip()[-2000:]}")
-        draft.replace(target / program)
+        _build_program(source / module, target / program, environment)
     # One build is about 50 MB; the ten latest are kept.
     builds = sorted(target.parent.parent.iterdir(), key=lambda path: path.stat().st_mtime)
     for old in builds[:-10]:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _build_program(source: Path, target: Path, environment: dict[str, str]) -> None:
+    draft = target.with_name(f".{target.name}")
+    argv = [gobuild.go_binary(), "build", "-trimpath", "-ldflags", "-s -w", "-o", str(draft), "."]
+    result = subprocess.run(argv, cwd=source, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        where = environment.get("GOARCH", "this machine")
+        raise LocalClusterError(f"building {target.name} for {where} failed:\n{result.stderr.strip()[-2000:]}")
+    draft.replace(target)
 
 
 # --- small ones -------------------------------------------------------------------------------------------------------
@@ -297,11 +307,30 @@ def s3(store: Store) -> Image:
     return archive.assemble(store, "runabout/s3:dev", [layer], recipe)
 
 
+def git(store: Store) -> Image:
+    """`runabout/git:dev`: a folder as a git repository over https, for `hack/demo` and tests."""
+    source = REPOSITORY / "hack" / "gitserver"
+    program = cache_root() / "gitserver" / source_digest(source, leave_out=is_go_test)[:20] / "gitserver"
+    if not program.exists():
+        with step("building the git server"):
+            shutil.rmtree(program.parent.parent, ignore_errors=True)
+            program.parent.mkdir(parents=True)
+            _build_program(source, program, gobuild.go_environment())
+    entries = [
+        Entry(path="gitserver", mode=0o755, content=program),
+        Entry(path="etc/passwd", content=PASSWD),
+        Entry(path="etc/group", content=GROUP),
+    ]
+    recipe = Recipe(entrypoint=("/gitserver",), user=f"{NONROOT}:{NONROOT}")
+    return archive.assemble(store, "runabout/git:dev", [store.put_layer(entries)], recipe)
+
+
 RECIPES: dict[str, Callable[[Store], Image]] = {
     "operator": operator,
     "toolbox": toolbox,
     "steps": steps,
     "etcd": etcd,
+    "git": git,
     "s3": s3,
 }
 ORDINARY = tuple(target for target in RECIPES if target != "s3")

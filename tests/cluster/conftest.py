@@ -8,6 +8,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from pytest_kind import KindCluster
 
 from fixtures.tools import REPOSITORY, tool
 from lab.waiting import eventually
+
+GIVING = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+"""Kinds of objects that give rights, and to whom."""
 
 
 class Kubectl:
@@ -55,32 +59,36 @@ def kubectl(kubeconfig: str) -> Kubectl:
     return Kubectl(kubeconfig)
 
 
-@pytest.fixture(scope="module")
-def operator_kubeconfig(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A kubeconfig that may do what the chart lets the operator do, all over the cluster, and nothing else."""
+@contextmanager
+def rights(kubectl: Kubectl, folder: Path, *templates: str) -> Iterator[str]:
+    """A kubeconfig that may do what these templates of the chart let the operator's account do, and nothing else."""
     name = f"rights-{uuid.uuid4().hex[:8]}"
     helm = [tool("helm"), "template", name, str(REPOSITORY / "charts" / "runabout"), "--namespace", name]
-    rendered = subprocess.run(
-        [*helm, "--show-only", "templates/rbac.yaml"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    ).stdout
+    shown = [f"--show-only=templates/{template}.yaml" for template in templates]
+    rendered = subprocess.run([*helm, *shown], capture_output=True, text=True, timeout=60, check=True).stdout
+    given = [each for each in yaml.safe_load_all(rendered) if each and each["kind"] in GIVING]
+    manifests = yaml.safe_dump_all(given)
     kubectl("create", "namespace", name)
     try:
-        kubectl("apply", "--filename", "-", stdin=rendered)
+        kubectl("apply", "--filename", "-", stdin=manifests)
         account = f"{name}-runabout-operator"
         token = kubectl("create", "token", account, "--namespace", name, "--duration", "12h").stdout.strip()
         config = yaml.safe_load(Path(kubectl.kubeconfig).read_text())
         config["users"] = [{"name": each["name"], "user": {"token": token}} for each in config["users"]]
-        path = tmp_path_factory.mktemp("rights") / "kubeconfig"
+        path = folder / "kubeconfig"
         path.touch(mode=0o600)
         path.write_text(yaml.safe_dump(config))
         yield str(path)
     finally:
-        kubectl("delete", "--filename", "-", "--ignore-not-found", stdin=rendered)
+        kubectl("delete", "--filename", "-", "--ignore-not-found", stdin=manifests)
         kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+
+@pytest.fixture(scope="module")
+def operator_kubeconfig(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A kubeconfig that may do what the chart lets the operator do, all over the cluster, and nothing else."""
+    with rights(kubectl, tmp_path_factory.mktemp("rights"), "rbac") as path:
+        yield path
 
 
 def uninstall_demos(kubeconfig: str) -> None:

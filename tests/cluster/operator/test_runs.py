@@ -60,10 +60,12 @@ def test_setup_errors_end_a_run_at_once_with_all_reasons(runs: Runs) -> None:
     assert condition(runs.status(name), "Completed")["status"] == "True"
 
 
-def test_what_is_not_executed_yet_is_a_setup_error_that_says_so(runs: Runs) -> None:
-    name = runs.create(task("a", retries={"limit": 2}))
+def test_what_needs_a_gateway_where_there_is_none_is_a_setup_error_that_says_so(runs: Runs) -> None:
+    name = runs.create(task("a", steps=[{"run": "true"}, {"restoreWorkspace": {}}]))
     assert runs.end(name) == ("setuperror", "unknown")
-    assert "spec.tasks[0].retries" in json.dumps(runs.status(name)["setupErrors"])
+    said = json.dumps(runs.status(name)["setupErrors"])
+    assert "spec.tasks[0].steps[1].restoreWorkspace" in said
+    assert "needs the gateway: set gateway.enabled in the chart" in said
 
 
 def test_runs_of_one_group_take_turns_in_order_and_say_whom_they_wait_for(runs: Runs) -> None:

@@ -39,10 +39,10 @@ def test_a_step_that_needs_a_gateway_is_a_setup_error_where_there_is_none(kind: 
 
 
 def test_results_need_a_gateway() -> None:
-    [said] = errors({"run": "echo {{ tasks.a.results.KEY }}"}, gateway=False)
-    assert (
-        said == "spec.tasks[1].steps: using results of another task needs the gateway: set gateway.enabled in the chart"
-    )
+    where = "spec.tasks[1].steps[0].run"
+    assert errors({"run": "echo {{ tasks.a.results.KEY }}"}, gateway=False) == [
+        f"{where}: needs the gateway: set gateway.enabled in the chart"
+    ]
 
 
 def test_a_run_that_needs_none_is_sound_without_a_gateway() -> None:

@@ -1,0 +1,75 @@
+"""An operator and a gateway as processes beside the cluster, and a namespace for all Runs of a module.
+
+The gateway listens where pods can reach it: at the address from which this machine speaks to the cluster's node.
+"""
+
+import socket
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from cluster.conftest import Kubectl, rights
+from fixtures.certificates import certificates
+from fixtures.etcd_server import EtcdServer
+from fixtures.gateway_process import GatewayProcess
+from fixtures.operator_process import OperatorProcess
+from lab.runs import Runs
+
+
+@pytest.fixture(scope="module")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
+    with EtcdServer(tmp_path_factory.mktemp("etcd")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def operator(
+    kubectl: Kubectl,
+    tmp_path_factory: pytest.TempPathFactory,
+    operator_kubeconfig: str,
+    etcd: EtcdServer,
+    definitions: None,  # noqa: ARG001 - only needed to be there
+) -> Iterator[OperatorProcess]:
+    address = own_address(kubectl)
+    tls = certificates(tmp_path_factory.mktemp("tls"), name="gateway", address=address)
+    ost = tmp_path_factory.mktemp("ost")
+    with rights(kubectl, tmp_path_factory.mktemp("rights"), "rbac", "gateway") as gateway_kubeconfig:
+        gateway = GatewayProcess(
+            workdir=tmp_path_factory.mktemp("gateway"),
+            kubeconfig=gateway_kubeconfig,
+            etcd=etcd.endpoint,
+            ost=ost,
+            address=address,
+            tls=tls,
+        )
+        process = OperatorProcess(
+            workdir=tmp_path_factory.mktemp("operator"),
+            kubeconfig=operator_kubeconfig,
+            etcd=etcd.endpoint,
+            ost=ost,
+            environment=gateway.for_tasks,
+        )
+        with process, gateway:  # the store has to be there before somebody reads it
+            yield process
+
+
+def own_address(kubectl: Kubectl) -> str:
+    """Return the address of this machine that the cluster's node knows; nothing is sent to find it."""
+    items = kubectl.json("get", "nodes")["items"]
+    assert isinstance(items, list)
+    [node] = [each["address"] for each in items[0]["status"]["addresses"] if each["type"] == "InternalIP"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((node, 9))
+        return str(probe.getsockname()[0])
+
+
+@pytest.fixture(scope="module")
+def runs(kubectl: Kubectl, operator: OperatorProcess) -> Iterator[Runs]:
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    kubectl("create", "namespace", name)
+    made = Runs(kubectl, name, operator)
+    made.executor("default", archs=["amd64", "arm64"], maxActiveTasks=12)
+    yield made
+    made.clean()
+    kubectl("delete", "namespace", name, "--wait=false")
