@@ -6,12 +6,14 @@ toolbox runs a plan of one step as it does in a pod, with its two processes for 
 
 import asyncio
 import os
+import resource
 import shutil
 import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,14 +58,22 @@ class Times:
     seconds: dict[str, list[float]] = field(default_factory=dict)
     memory: dict[str, float] = field(default_factory=dict)
     """the most of any round, MiB"""
+    cpu: dict[str, list[float]] = field(default_factory=dict)
+    """CPU seconds of each round, of all processes that were started for it"""
     gateway: dict[str, list[float]] = field(default_factory=dict)
     """CPU seconds of each round"""
+    synced: list[float] = field(default_factory=list)
+    """seconds until what `tar | zstd` wrote is on the disk, from its begin"""
     packed: dict[str, int] = field(default_factory=dict)
     """bytes of an archive"""
 
-    def took(self, what: str, seconds: float) -> None:
-        """Take note of one round."""
-        self.seconds.setdefault(what, []).append(seconds)
+    @contextmanager
+    def taken(self, what: str) -> Iterator[None]:
+        """Take note of one round: of what is done inside, and of the processes that end there."""
+        cpu, begin = _children_seconds(), time.perf_counter()
+        yield
+        self.seconds.setdefault(what, []).append(time.perf_counter() - begin)
+        self.cpu.setdefault(what, []).append(_children_seconds() - cpu)
 
     def median(self, what: str) -> float:
         """Return the seconds of the round in the middle."""
@@ -140,8 +150,12 @@ def _pipeline(folder: Path, source: Path, sizes: Sizes, times: Times) -> None:
     for what, command in commands.items():
         os.sync()
         begin = time.perf_counter()
-        subprocess.run(["/bin/sh", "-e", "-c", command], check=True, timeout=STEP_SECONDS)
-        times.took(what, time.perf_counter() - begin)
+        with times.taken(what):
+            subprocess.run(["/bin/sh", "-e", "-c", command], check=True, timeout=STEP_SECONDS)
+        if what == "tar | zstd":
+            with archive.open("rb+") as file:
+                os.fsync(file.fileno())
+            times.synced.append(time.perf_counter() - begin)
     times.packed["tar | zstd"] = archive.stat().st_size
     _check(there, sizes)
     shutil.rmtree(folder)
@@ -190,7 +204,14 @@ class _Pod:
         (home / "message").touch()
         await asyncio.to_thread(subprocess.run, [str(self.toolbox), "install", str(home)], check=True)
         await asyncio.to_thread(os.sync)
-        cpu, begin = process.cpu_seconds(os.getpid()), time.perf_counter()
+        cpu = process.cpu_seconds(os.getpid())
+        with self.times.taken(name):
+            peaks = await self._run(home, name)
+        self.times.gateway.setdefault(name, []).append(process.cpu_seconds(os.getpid()) - cpu)
+        self.times.memory[name] = max(self.times.memory.get(name, 0.0), peaks.megabytes)
+        await self.lab.set_task(self.config, name, Status.SUCCESS)
+
+    async def _run(self, home: Path, name: str) -> usage.Peaks:
         running = await asyncio.create_subprocess_exec(
             str(home / "toolbox"),
             *("run", "--plan", str(home / "plan.json"), "--termination-log", str(home / "message")),
@@ -206,10 +227,13 @@ class _Pod:
                 await running.wait()
         if running.returncode != 0:
             raise LocalClusterError(f"the task {name} failed:\n{said.decode(errors='replace')[-2000:]}")
-        self.times.took(name, time.perf_counter() - begin)
-        self.times.gateway.setdefault(name, []).append(process.cpu_seconds(os.getpid()) - cpu)
-        self.times.memory[name] = max(self.times.memory.get(name, 0.0), peaks.megabytes)
-        await self.lab.set_task(self.config, name, Status.SUCCESS)
+        return peaks
+
+
+def _children_seconds() -> float:
+    """Return the CPU seconds of all children that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _check(there: Path, sizes: Sizes) -> None:
@@ -229,15 +253,23 @@ def figures(sizes: Sizes, times: Times) -> list[Figure]:
     found = []
     for verb, task, alone in (("save", SAVE, "tar | zstd"), ("restore", RESTORE, "zstd | tar")):
         took, beside = times.median(task), times.median(alone)
-        gateway = statistics.median(times.gateway[task])
+        cpu, gateway, other = (
+            statistics.median(each) for each in (times.cpu[task], times.gateway[task], times.cpu[alone])
+        )
+        until = f", {statistics.median(times.synced):.1f} s until it is on the disk" if task == SAVE else ""
         found += [
-            Figure(f"{alone}, {what}", amount / beside, "MB/s", beside=f"{beside:.1f} s"),
+            Figure(f"{alone}, {what}", amount / beside, "MB/s", beside=f"{beside:.1f} s{until}"),
             Figure(f"{verb} by the toolbox", amount / took, "MB/s", beside=f"{took:.1f} s"),
             Figure(f"{verb} beside {alone}", beside / took, "times", RATIO, at_least=True),
             Figure(
                 f"{verb}, the toolbox's memory", times.memory[task], "MiB", beside="the peaks of its three processes"
             ),
-            Figure(f"{verb}, the gateway's CPU", gateway, "s"),
+            Figure(
+                f"{verb}, CPU of toolbox and gateway",
+                cpu + gateway,
+                "s",
+                beside=f"the gateway {gateway:.1f} s; {alone}: {other:.1f} s",
+            ),
         ]
     packed_beside = f"{packed['toolbox']}; by zstd alone {packed['tar | zstd']}"
     return [

@@ -12,12 +12,12 @@ ARCHIVES = {
     "save by the toolbox": None,
     "save beside tar | zstd": ("at least", 0.5),
     "save, the toolbox's memory": None,
-    "save, the gateway's CPU": None,
+    "save, CPU of toolbox and gateway": None,
     "zstd | tar, 2 MB in 20 files": None,
     "restore by the toolbox": None,
     "restore beside zstd | tar": ("at least", 0.5),
     "restore, the toolbox's memory": None,
-    "restore, the gateway's CPU": None,
+    "restore, CPU of toolbox and gateway": None,
     "packed, of what there was": None,
 }
 LOGS = {

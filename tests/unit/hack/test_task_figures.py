@@ -20,9 +20,11 @@ def by_name(figures: list[Figure]) -> dict[str, Figure]:
 
 def times(*, save: float, restore: float) -> archives.Times:
     seconds = {"tar | zstd": [2.0, 1.0, 9.0], "zstd | tar": [3.0], archives.SAVE: [save], archives.RESTORE: [restore]}
-    cpu = {archives.SAVE: [0.5], archives.RESTORE: [0.2]}
+    gateway = {archives.SAVE: [0.5], archives.RESTORE: [0.2]}
+    cpu = {what: [2.0, 3.0, 9.0] for what in seconds}
     memory = {archives.SAVE: 70.0, archives.RESTORE: 60.0}
-    return archives.Times(seconds, memory, cpu, {"toolbox": 60_000_000, "tar | zstd": 61_000_000})
+    packed = {"toolbox": 60_000_000, "tar | zstd": 61_000_000}
+    return archives.Times(seconds, memory, cpu, gateway, [2.5], packed)
 
 
 SIZES = archives.Sizes(files=100, bytes=100_000_000, rounds=3)
@@ -34,6 +36,8 @@ def test_the_toolbox_may_take_twice_as_long_as_the_median_of_tar_and_zstd(save: 
     assert found["save beside tar | zstd"].met is met
     assert found["save by the toolbox"].value == pytest.approx(100 / save)
     assert found["restore beside zstd | tar"].value == 0.5
+    assert found["save, CPU of toolbox and gateway"].value == 3.5
+    assert found["save, CPU of toolbox and gateway"].beside == "the gateway 0.5 s; tar | zstd: 3.0 s"
     assert found["packed, of what there was"].value == 0.6
 
 
