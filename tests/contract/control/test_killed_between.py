@@ -166,8 +166,7 @@ async def test_a_run_that_was_replaced_does_not_begin_in_the_next_process_whose_
             for name in ("first", "second"):
                 await here.create(name, group=GROUP, tasks=TASKS)
                 await here.work(name)
-            more = {"concurrency": "replaceQueued", "suspend": suspended}
-            await here.create("third", group=GROUP, tasks=TASKS, **more)
+            await here.create("third", group=GROUP, tasks=TASKS, concurrency="replaceQueued", suspend=suspended)
             await here.work("third")
             assert (await here.run("second")).phase is Phase.QUEUED
         async with desk(fake, tmp_path, etcd=etcd, ost=ost) as here:

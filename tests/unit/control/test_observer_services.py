@@ -158,3 +158,22 @@ async def test_a_task_that_its_toolbox_does_not_end_in_time_is_ended_and_has_fai
         over = ended_for_it(code=137)
         end = here.look(over, at=late + 9000).ended["build"]
         assert (end.status, end.reason, end.exit_code) == (Status.FAILED, Reason.TIMEOUT, 137)
+
+
+@virtual
+async def test_the_next_attempt_begins_when_the_services_of_the_last_one_have_ended() -> None:
+    async with scene(retries={"limit": 2}, services={"db": [b"bye\n"]}) as here:
+        here.look(running(UP))
+        goes_on = ended(7, initContainerStatuses=[UP])
+        goes_on["status"]["phase"] = "Running"
+        here.look(goes_on, at=NOW + 10_000)
+        await here.stored()
+        await here.services_read()
+        waits = here.look(at=NOW + 11_000)
+        assert (waits.retry, waits.remove) == ({}, []), "its kubelet ends it"
+        assert waits.waits["build"].reason is Reason.EXIT_CODE
+        assert waits.look_again is not None
+        gone = UP | {"state": {"terminated": TERMINATED}}
+        over = ended(7, initContainerStatuses=[gone])
+        assert here.look(over, at=NOW + 12_000).retry["build"].exit_code == 7
+        assert here.look(goes_on, at=waits.look_again).retry["build"].exit_code == 7, "its node is lost, perhaps"
