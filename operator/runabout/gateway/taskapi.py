@@ -29,6 +29,8 @@ from runabout.ost import WHOLE
 BASE = "/task/v1/{run}/{task}/{attempt}"
 MOST_ADDRESSES = 64
 """In one answer."""
+MOST_RESULTS = 64
+"""Tasks whose results are in one answer: 2 MiB of them."""
 MOST_STEPS = 64
 MOST_KEYS = 32
 
@@ -223,9 +225,14 @@ class TaskApi:
         return web.Response(status=204)
 
     async def get_results(self, request: web.Request) -> web.StreamResponse:
-        """Return the results of all ancestors."""
+        """Return the results of some ancestors, without names of all."""
         caller = await self._caller(request)
-        return json_answer({"tasks": await self.results.of(await executed(self.records, caller))})
+        tasks = await executed(self.records, caller, frozenset(request.query.getall("task", [])))
+        if len(tasks) > MOST_RESULTS:
+            raise BadRequestError(
+                f"results of at most {MOST_RESULTS} tasks are in one answer, not of {len(tasks)}: name some with ?task="
+            )
+        return json_answer({"tasks": await self.results.of(tasks)})
 
     async def _caller(self, request: web.Request) -> Caller:
         names: Any = request.match_info

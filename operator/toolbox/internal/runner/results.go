@@ -102,7 +102,7 @@ func (t *task) fetchResults() verdict {
 		return verdict{reason: summary.Completed}
 	}
 	err := t.callGateway(func(ctx context.Context, client *gateway.Client) (err error) {
-		t.results.ancestors, err = client.Results(ctx)
+		t.results.ancestors, err = client.Results(ctx, t.plan.ResultTasks())
 		return err
 	})
 	switch {
