@@ -58,6 +58,11 @@ BOUNDS = [
     pytest.param({"A": 1}, 400, id="a number"),
     pytest.param({"A-B": "x"}, 400, id="no name of a variable"),
     pytest.param(["A"], 400, id="no mapping"),
+    pytest.param({"A": "x\0"}, 400, id="a NUL"),
+    pytest.param({"A": "\ud800"}, 400, id="no Unicode"),
+    pytest.param({"A" * 4000: "x"}, 204, id="a long name"),
+    pytest.param({"A" * 32768: ""}, 204, id="a name that takes all"),
+    pytest.param({"A" * 32768: "x"}, 413, id="names count"),
 ]
 
 
