@@ -160,11 +160,11 @@ class TaskApi:
         caller = await self._caller(request)
         wanted = [(each, step) for each in await executed(self.records, caller) for step in saving_steps(each.task)]
         places = [workspace_place(archive_place(each.run, each.task.name, each.attempt, step)) for each, step in wanted]
-        manifests = await self.archives.manifests([place.manifest for place in places])
+        found = await self.archives.of_manifests([place.manifest for place in places], _sizes)
         listed = [
-            {"task": each.task.name, "step": step, **_sizes(manifest)}
-            for (each, step), manifest in zip(wanted, manifests, strict=True)
-            if manifest is not None
+            {"task": each.task.name, "step": step, **sizes}
+            for (each, step), sizes in zip(wanted, found, strict=True)
+            if sizes is not None
         ]
         return json_answer({"archives": listed})
 
