@@ -118,6 +118,18 @@ class Reconciler:
         self._metrics.live_runs.set(len(self.lives))
         return len(self.lives)
 
+    def claim(self) -> None:
+        """Have restored runs end older ones as they did before; once all Runs are known, and before any pass.
+
+        Else an older run, whose pass may come first, would begin although it has been replaced.
+        """
+        for live in self.lives.values():
+            run = self._objects.get(live.uid)
+            if run is None or _is_stopped(live, run):
+                continue
+            self._order.suspend(live, suspended=_is_suspended(run))
+            self._order.claim(live)
+
     def uid_of(self, run: RunId) -> Uid | None:
         """Return the uid of a live run."""
         return self._uids.get(run)
@@ -246,7 +258,7 @@ class Reconciler:
 
     async def _advance(self, live: LiveRun, run: RunObject | None, *, most: int | None = None) -> None:
         now = self._now()
-        stop = run is None or run.deleted is not None or run.spec.get("stop") is True or live.state.run.stop
+        stop = _is_stopped(live, run)
         found = self._observer.observe(live, now=now, stop=stop)
         if most is not None:
             found.narrow(most)
@@ -265,7 +277,7 @@ class Reconciler:
             self._queue.add_after(live.uid, max(0.05, (found.look_again - self._now()) / 1000))
 
     def _decide(self, live: LiveRun, run: RunObject | None, found: Observation, *, now: int, stop: bool) -> _Pass:
-        self._order.suspend(live, suspended=run is not None and run.spec.get("suspend") is True)
+        self._order.suspend(live, suspended=_is_suspended(run))
         facts = Facts(
             now=now,
             start=self._order.may_start(live),
@@ -411,7 +423,7 @@ class Reconciler:
         if live.state.run.phase is not Phase.QUEUED:
             return None
         since = live.state.run.created
-        if run is not None and run.spec.get("suspend") is True:
+        if _is_suspended(run):
             return Wait(Reason.SUSPENDED, "spec.suspend is true; set it to false to let the run start", since)
         return self._order.queued_behind(live)
 
@@ -424,3 +436,12 @@ class Reconciler:
             again = await self._reporter.expire(live, self._objects.get(run.uid) or run)
         if again is not None:
             self._queue.add_after(live.uid, again)
+
+
+def _is_stopped(live: LiveRun, run: RunObject | None) -> bool:
+    """Whether a run is to be stopped, or is being stopped; `run` is its Run, None if that is gone."""
+    return run is None or run.deleted is not None or run.spec.get("stop") is True or live.state.run.stop
+
+
+def _is_suspended(run: RunObject | None) -> bool:
+    return run is not None and run.spec.get("suspend") is True

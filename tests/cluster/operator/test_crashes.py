@@ -142,7 +142,7 @@ SHAPES = (
 @pytest.fixture
 def bench(kubectl: Kubectl, namespace: str, crashing: OperatorProcess) -> Iterator[Runs]:
     made = Runs(kubectl, namespace, crashing)
-    made.executor("default", archs=["amd64", "arm64"], maxActiveTasks=12)
+    made.executor("default", archs=["amd64", "arm64"], maxActiveTasks=12, allowPrivileged=True)
     yield made
     made.clean()
 

@@ -174,3 +174,22 @@ async def test_the_last_lines_of_a_service_are_told_once_also_of_an_attempt_that
         past = here.look({}, at=NOW + 12_000).retry["build"]
         assert (past.reason, past.exit_code) == (Reason.SERVICE_FAILED, 1)
         assert past.message.count("bye") == 1, past.message
+
+
+@virtual
+async def test_the_next_attempt_begins_when_the_services_of_the_last_one_have_ended() -> None:
+    async with scene(retries={"limit": 2}, services={"db": [b"bye\n"]}) as here:
+        here.look(running(UP))
+        goes_on = ended(7, initContainerStatuses=[UP])
+        goes_on["status"]["phase"] = "Running"
+        here.look(goes_on, at=NOW + 10_000)
+        await here.stored()
+        await here.services_read()
+        waits = here.look(at=NOW + 11_000)
+        assert (waits.retry, waits.remove) == ({}, []), "its kubelet ends it"
+        assert waits.waits["build"].reason is Reason.EXIT_CODE
+        assert waits.look_again is not None
+        gone = UP | {"state": {"terminated": TERMINATED}}
+        over = ended(7, initContainerStatuses=[gone])
+        assert here.look(over, at=NOW + 12_000).retry["build"].exit_code == 7
+        assert here.look(goes_on, at=waits.look_again).retry["build"].exit_code == 7, "its node is lost, perhaps"
