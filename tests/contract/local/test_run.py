@@ -3,7 +3,6 @@
 import os
 import pty
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -218,32 +217,20 @@ def test_a_restart_keeps_what_had_succeeded(here: LocalRuns, tmp_path: Path) -> 
     )
     again = here.run(path)
     assert again.code == 0, again.out + again.err
-    assert "once" not in again.out
-    assert "once" in here.logs(again.run)
+    assert "| once" not in again.out
+    assert f"a ✓ success, kept from run {first.run}" in again.out
+    assert "once\n" in here.logs(again.run)
 
 
-def test_output_to_a_terminal_has_the_tree_of_tasks(here: LocalRuns) -> None:
+def test_on_a_terminal_the_tasks_stand_as_a_tree_below_the_lines(here: LocalRuns, tmp_path: Path) -> None:
+    waiting = f"echo hello; while test ! -e {tmp_path}/go; do sleep 0.1; done"
     ours, theirs = pty.openpty()
-    command = here.start(here.file(task("a", "echo hello"), task("b", "true", "a")))
-    plain = here.end(command).out
-    process = subprocess.Popen(
-        command.args,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**here.environment, "RUNABOUT_TOOLBOX": str(here.toolbox), "TERM": "xterm"},
-    )
+    process = here.start(here.file(task("a", waiting), task("b", "true", "a")), terminal=theirs)
     os.close(theirs)
     shown = b""
-    while True:
-        try:
-            piece = os.read(ours, 65536)
-        except OSError:
-            break
-        shown += piece
-    os.close(ours)
+    while "▸ a".encode() not in shown or b"hello" not in shown:
+        shown += os.read(ours, 65536)
+    assert "  · b".encode() in shown  # below its parent
+    (tmp_path / "go").touch()
     assert process.wait() == 0
-    assert "hello" in plain
-    assert "\x1b" not in plain
-    assert b"hello" in shown
-    assert "▸ a".encode() in shown
+    os.close(ours)
