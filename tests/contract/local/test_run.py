@@ -44,7 +44,7 @@ def test_logs_are_stored_as_on_a_cluster_and_shown_while_they_come(here: LocalRu
 
 
 async def test_a_task_has_a_home_of_its_own_and_sees_no_files_of_others(here: LocalRuns, tmp_path: Path) -> None:
-    script = "pwd; echo $HOME > ../told; ls -A; cat told 2>/dev/null; echo left > file; true"
+    script = "pwd; ls -A; echo left > file"
     ended = here.run(here.file(task("a", script), task("b", script, "a")))
     assert ended.code == 0
     places = [line.partition("| ")[2] for line in ended.out.splitlines() if "| /" in line]
