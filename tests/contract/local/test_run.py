@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.local_runs import LocalRuns, gone, task, until
+from fixtures.local_runs import LocalRuns, core_seconds, gone, task, until
 from fixtures.tools import REPOSITORY
 from runabout.client.simulate import played
 from runabout.records import Reason, Status
@@ -27,6 +27,14 @@ async def test_an_example_ends_here_as_the_simulation_says(here: LocalRuns, exam
         name: each.status for name, each in simulation.tasks.items()
     }
     assert f"): {simulation.result.value} after" in ended.out
+
+
+def test_the_first_line_comes_before_what_takes_long_is_loaded(here: LocalRuns) -> None:
+    process = here.start(EXAMPLES / "hello.yaml")
+    read = until(process, "run hello: 4 tasks")
+    assert read.count("\n") == 1
+    assert core_seconds(process.pid) < 2  # of a core, however many others want it
+    assert here.end(process).code == 0
 
 
 def test_what_is_wrong_with_a_file_is_said_at_once_and_nothing_runs(here: LocalRuns) -> None:
