@@ -14,7 +14,7 @@ from runabout.executors.steplog import Chunk, StepLogSplitter
 LOOK_SECONDS = 0.05
 """Between two looks whether a log has grown."""
 PATIENCE = 4
-"""Looks at a log that does not grow, after which a line is shown without its end."""
+"""Looks at a log that does not grow, after which a line is shown whose end is not sure yet."""
 PIECE = 256 * 1024
 
 Lines = Callable[[str, list[str]], None]
@@ -95,7 +95,7 @@ class ProcessLogs:
         self._take(shown, shown.splitter.feed(piece))
 
     def _flush(self, pod: str, *, whole: bool) -> None:
-        """Show what has come; if it need not be `whole`, also a line without its end, as a question has none."""
+        """Show what has come; unless only `whole` lines are wanted, also the last one, whose end is not sure yet."""
         shown = self._shown.get(pod)
         if shown is None:
             return
