@@ -18,6 +18,7 @@ import (
 	"runabout.dev/toolbox/internal/mask"
 	"runabout.dev/toolbox/internal/plan"
 	"runabout.dev/toolbox/internal/process"
+	"runabout.dev/toolbox/internal/spool"
 	"runabout.dev/toolbox/internal/steplog"
 	"runabout.dev/toolbox/internal/summary"
 )
@@ -51,8 +52,9 @@ type task struct {
 	planFile     string
 	log          *steplog.Log
 	users        identity.Database
-	environment  []string   // the container's
-	secrets      *mask.Mask // nil for none
+	environment  []string     // the container's
+	secrets      *mask.Mask   // nil for none
+	spool        *spool.Spool // nil without a gateway
 	scriptFolder []string
 	started      time.Time
 
@@ -99,6 +101,10 @@ func Run(options Options) int {
 
 	t.children.KillAll(t.childEnded, killPatience)
 	result.Reason, result.ExitCode, result.Message = ending.reason, ending.exitCode, t.secrets.Text(ending.message)
+	if t.spool != nil {
+		// Before the log's end: whoever sees that finds all that was uploaded. A pod that is stopped may go with its log.
+		t.spool.Close(t.stopped)
+	}
 	if t.log != nil {
 		t.log.Done(ending.exitCode, string(ending.reason))
 	}
@@ -147,6 +153,7 @@ func (t *task) run(options Options, result *summary.Summary) verdict {
 	t.log = steplog.New(os.Stdout, nonce, t.plan.Run, t.plan.Task, t.plan.Attempt)
 	t.secrets = mask.New(t.secretValues())
 	t.log.Hide(t.secrets)
+	t.uploadLog()
 	fmt.Fprintf(t.log, "toolbox %s %s/%s, user %d, group %d\n",
 		options.Version, runtime.GOOS, runtime.GOARCH, os.Getuid(), os.Getgid())
 	if programErr == nil && !begin(filepath.Dir(program)) {
