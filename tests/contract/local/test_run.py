@@ -158,6 +158,21 @@ async def test_on_a_terminal_the_person_is_asked(here: LocalRuns, answer: str, s
     assert found.reason is (None if answer == "y" else Reason.REFUSED)
 
 
+async def test_a_restart_that_nobody_can_approve_is_refused_instead_of_waiting_for_ever(here: LocalRuns) -> None:
+    first = here.run(here.file(task("a", "false"), task("b", "true", needsApproval=True)), "--approve", "b")
+    assert first.code == 1
+    path = here.folder / "again.yaml"
+    path.write_text(
+        "apiVersion: runabout.dev/v1alpha1\nkind: Run\nmetadata: {name: again}\n"
+        f"spec: {{restartFrom: {{run: {first.run}, from: start}}}}\n"
+    )
+    again = here.run(path)
+    assert "give --approve b" in again.out
+    assert (await here.tasks(again.run))["b"].reason is Reason.REFUSED
+    approved = here.run(path, "--approve", "b")
+    assert (await here.tasks(approved.run))["b"].status is Status.SUCCESS
+
+
 # what a cluster has
 
 
