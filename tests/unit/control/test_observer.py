@@ -127,6 +127,7 @@ async def test_a_stop_ends_what_has_no_pod(creation: Creation) -> None:
         found = here.look(stop=True)
         assert found.ended["build"] == TaskEnd(Status.STOPPED, reason=Reason.STOPPED, ended=NOW)
         assert found.retry == {}
+        assert found.look_again == NOW  # nothing else wakes the run for its log
 
 
 @virtual
