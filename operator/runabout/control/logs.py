@@ -109,7 +109,7 @@ class StoredLog:
     sizes: dict[int, int]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
     what: LogJob
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -186,6 +186,8 @@ class LogCollector:
         self._uploads = uploads
         self._cleaning = asyncio.Semaphore(CLEANING)
         self._jobs: dict[str, _Job] = {}
+        self._left: list[_Job] = []
+        """those that nobody waits for any more and that wait for the storage"""
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -196,7 +198,7 @@ class LogCollector:
                 self._launch(job)
             await stop.wait()
             self._group = None
-            for job in self._jobs.values():
+            for job in (*self._jobs.values(), *self._left):
                 if job.task is not None:
                     job.task.cancel()
 
@@ -238,9 +240,13 @@ class LogCollector:
         return None if job is None or job.trouble_since is None else (job.trouble, job.trouble_since)
 
     def forget(self, pod: str) -> None:
-        """Drop a job; one that is not done is ended."""
+        """Drop a job: one whose container runs is ended, one that waits for the storage is stored all the same."""
         job = self._jobs.pop(pod, None)
-        if job is not None and job.task is not None:
+        if job is None or job.task is None:
+            return
+        if job.ended.is_set() and job.stored is None:
+            self._left.append(job)
+        else:
             job.task.cancel()
 
     def _launch(self, job: _Job) -> None:
@@ -267,6 +273,8 @@ class LogCollector:
                 spool.note(step, f"[runabout: {cut} more bytes are not kept: {spool.full}]\n".encode())
             await self._store(job, spool)
         job.trouble_since = None
+        if job in self._left:
+            self._left.remove(job)
         self._on_change(what)
 
     async def _read_whole(self, job: _Job, splitter: StepLogSplitter, spool: Spool) -> None:

@@ -32,6 +32,8 @@ from runabout.ost import WHOLE
 BASE = "/task/v1/{run}/{task}/{attempt}"
 MOST_ADDRESSES = 64
 """In one answer."""
+MOST_RESULTS = 64
+"""Tasks whose results are in one answer: 2 MiB of them."""
 MOST_STEPS = 64
 MOST_KEYS = 32
 
@@ -167,11 +169,11 @@ class TaskApi:
         caller = await self._caller(request)
         wanted = [(each, step) for each in await executed(self.records, caller) for step in saving_steps(each.task)]
         places = [workspace_place(archive_place(each.run, each.task.name, each.attempt, step)) for each, step in wanted]
-        manifests = await self.archives.manifests([place.manifest for place in places])
+        found = await self.archives.of_manifests([place.manifest for place in places], _sizes)
         listed = [
-            {"task": each.task.name, "step": step, **_sizes(manifest)}
-            for (each, step), manifest in zip(wanted, manifests, strict=True)
-            if manifest is not None
+            {"task": each.task.name, "step": step, **sizes}
+            for (each, step), sizes in zip(wanted, found, strict=True)
+            if sizes is not None
         ]
         return json_answer({"archives": listed})
 
@@ -232,9 +234,14 @@ class TaskApi:
         return web.Response(status=204)
 
     async def get_results(self, request: web.Request) -> web.StreamResponse:
-        """Return the results of all ancestors."""
+        """Return the results of some ancestors, without names of all."""
         caller = await self._caller(request)
-        return json_answer({"tasks": await self.results.of(await executed(self.records, caller))})
+        tasks = await executed(self.records, caller, frozenset(request.query.getall("task", [])))
+        if len(tasks) > MOST_RESULTS:
+            raise BadRequestError(
+                f"results of at most {MOST_RESULTS} tasks are in one answer, not of {len(tasks)}: name some with ?task="
+            )
+        return json_answer({"tasks": await self.results.of(tasks)})
 
     async def _caller(self, request: web.Request) -> Caller:
         names: Any = request.match_info

@@ -245,6 +245,31 @@ def test_privileged_needs_the_executors_word() -> None:
         made(of, settings=replace(SETTINGS, allow_privileged=True, restricted=True))
 
 
+NODE: dict[str, Any] = {"volumes": [{"name": "node", "hostPath": {"path": "/etc"}}]}
+HOST_PROCESS: dict[str, Any] = {"securityContext": {"windowsOptions": {"hostProcess": True}}}
+
+
+@pytest.mark.parametrize(
+    ("of", "config", "path"),
+    [
+        (task(pod=NODE), CONFIG, r"tasks\[build\].pod.volumes\[0\].hostPath"),
+        (task(), replace(CONFIG, pod=NODE), r"pod.volumes\[0\].hostPath"),
+        (task(pod=HOST_PROCESS), CONFIG, r"tasks\[build\].pod.securityContext.windowsOptions.hostProcess"),
+    ],
+)
+def test_what_reaches_into_the_node_needs_the_executors_word_as_privileged_does(
+    of: TaskConfig, config: RunConfig, path: str
+) -> None:
+    with pytest.raises(InvalidPodError, match=f"^{path}: reaches into the node"):
+        made(of, config=config)
+    given = pod(of, config=config, settings=replace(SETTINGS, allow_privileged=True))["spec"]
+    assert NODE["volumes"][0] in given["volumes"] or "windowsOptions" in given["securityContext"]
+
+
+def test_an_executors_own_volumes_may_be_the_nodes() -> None:
+    assert NODE["volumes"][0] in pod(task(), executor_pod=NODE)["spec"]["volumes"]
+
+
 def test_the_toolbox_container_never_makes_a_pod_larger() -> None:
     resources = {"requests": {"cpu": "1", "nvidia.com/gpu": "1"}, "limits": {"memory": "1Gi", "nvidia.com/gpu": "1"}}
     found = pod(task(containers=container(resources=resources)))["spec"]

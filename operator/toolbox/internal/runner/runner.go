@@ -43,6 +43,7 @@ type Options struct {
 	Version        string
 	PlanFile       string
 	TerminationLog string
+	Parent         int // 0 in a container; else the process whose end is a stop
 }
 
 // task is one run of a plan.
@@ -89,6 +90,11 @@ func Run(options Options) int {
 	signal.Notify(t.childEnded, syscall.SIGCHLD)
 	// A reader of the log that goes away must not end the steps. Not Ignore: steps would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	if options.Parent != 0 {
+		if there, err := process.FollowParent(options.Parent); !there || err != nil {
+			t.stop <- syscall.SIGTERM // nobody waits for what the steps would do
+		}
+	}
 
 	result := &summary.Summary{Version: options.Version, Start: t.started}
 	ending := t.run(options, result)

@@ -314,3 +314,29 @@ func TestAPlanWithoutAGatewayCannotSave(t *testing.T) {
 		t.Errorf("%s: %s", got.Reason, got.Message)
 	}
 }
+
+// A key is stored, and shown to every run that finds its entry.
+func TestAKeyWithASecretInItIsRefused(t *testing.T) {
+	fromSecret := object{"name": "INNER", "from": "RUNABOUT_ENV_0"}
+	plain := object{"name": "TOKEN", "value": "harmless"}
+	for name, test := range map[string]struct {
+		key     string
+		own     object
+		refused bool
+	}{
+		"a variable of the container": {`k-{{ env "TOKEN" }}`, fromSecret, true},
+		"a variable of the step":      {`k-{{ env "INNER" }}`, fromSecret, true},
+		"one that the step replaces":  {`k-{{ env "TOKEN" }}`, plain, false},
+		"a text of the Run's own":     {"t0ken-value", fromSecret, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := gatewaytest.New(t)
+			fields := withGateway(server, object{"secrets": []string{"TOKEN", "RUNABOUT_ENV_0"}})
+			got := started(t, fields, []string{"TOKEN=t0ken-value", "RUNABOUT_ENV_0=1nner-value"}, object{"command": "echo a > a"},
+				object{"kind": "saveCache", "key": test.key, "contents": contents("a"), "environment": []object{test.own}}).end()
+			if refused := strings.Contains(got.output(1), "error: the key has the value of a Secret in it"); refused != test.refused || refused == (len(server.Caches()) > 0) {
+				t.Errorf("%s, %q, stored %v", got.states(), got.output(1), server.Caches())
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -70,7 +71,14 @@ func (s *Server) answer(r *http.Request, path string, body []byte, storage strin
 		}
 		return http.StatusNoContent, nil
 	case name == "GET results":
-		return http.StatusOK, object{"tasks": object{"parent": s.results}}
+		tasks, found := r.URL.Query()["task"], object{}
+		if len(tasks) == 0 || len(tasks) > 64 {
+			return http.StatusBadRequest, object{"code": "BadRequest", "message": "name 1 to 64 tasks"}
+		}
+		if slices.Contains(tasks, "parent") {
+			found["parent"] = s.results
+		}
+		return http.StatusOK, object{"tasks": found}
 	}
 	return http.StatusNotFound, object{"code": "NotFound", "message": "there is no " + path}
 }
