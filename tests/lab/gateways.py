@@ -2,8 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -100,12 +100,9 @@ class GatewayLab:
         async with asyncio.timeout(20):
             while self.records.trouble:  # noqa: ASYNC110 -- what is waited for is the gateway's
                 await asyncio.sleep(0.01)
-        app = application(
-            session=session, records=self.records, ost=self.ost, metrics=self.metrics, options=self.options
-        )
-        self.server = Server(app, shutdown_seconds=1, certificate=None)
-        await self.server.start("127.0.0.1", 0)
-        self._stack.push_async_callback(self.server.close)
+        self._session = session
+        self.server = await self._serve(0)
+        self._stack.push_async_callback(self._stop)
         self._http = await self._stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)))
         self.url = f"http://127.0.0.1:{self.server.port}"
         return self
@@ -117,6 +114,25 @@ class GatewayLab:
 
     async def _follow(self) -> Any:  # noqa: ANN401 - a follower
         return await follow_store(self.etcd, ost=self.ost, interval=self.interval)
+
+    async def _serve(self, port: int) -> Server:
+        app = application(
+            session=self._session, records=self.records, ost=self.ost, metrics=self.metrics, options=self.options
+        )
+        server = Server(app, shutdown_seconds=1, certificate=None)
+        await server.start("127.0.0.1", port)
+        return server
+
+    async def _stop(self) -> None:
+        await self.server.close()
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """Have nobody answer at the gateway's address for a while, and then another process."""
+        port = self.server.port
+        await self.server.close()
+        yield
+        self.server = await self._serve(port)
 
     # the operator's part
 

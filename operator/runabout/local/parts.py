@@ -141,6 +141,7 @@ def compose(
         streams=max(jobs, 16),
         max_bytes=MAX_LOG_BYTES,
         scratch_bytes=SCRATCH_BYTES,
+        uploads=gateway is not None,
     )
     service_logs = ServiceLogs(source=source, ost=ost, on_change=news.log_changed)
     reconciler = Reconciler(

@@ -19,7 +19,7 @@ from fixtures.tools import REPOSITORY, tool
 from lab.gateways import GatewayLab, spec_task
 from lab.kube_suite import until
 from lab.played import kubeconfig
-from runabout.control.logchunks import attempt_chunks
+from runabout.control.logchunks import Hole, Uploaded, attempt_chunks, cover, step_chunks
 from runabout.control.logs import LogJob
 from runabout.etcd import connect
 from runabout.executors.names import PodKey
@@ -204,3 +204,32 @@ async def test_what_the_container_lost_of_a_log_comes_from_what_its_toolbox_uplo
         async with asyncio.timeout(20):
             while await attempt_chunks(ost, config.id, "build", 1):  # noqa: ASYNC110 -- the collector does it unasked
                 await asyncio.sleep(0.01)
+
+
+async def test_what_is_said_while_the_gateway_is_away_is_uploaded_when_it_is_back(
+    lab: GatewayLab, tasks: Tasks, ost: ObjectStore
+) -> None:
+    write = "yes 0123456789 | head -c 2000000; touch {}; until [ -e {} ]; do sleep 0.1; done"
+    config = await lab.run(spec_task("build", run(f"{write.format('half', 'on')}; {write.format('whole', 'end')}")))
+    executing = asyncio.create_task(tasks.execute(config, "build"))
+    folder = tasks.work(config, "build")
+    async with asyncio.timeout(60):
+        await exists(folder / "half")
+        async with lab.away():
+            (folder / "on").touch()
+            await exists(folder / "whole")
+        whole = 4_000_000
+        found: list[Uploaded | Hole] = [Hole(0, whole)]
+        while any(isinstance(part, Hole) for part in found):
+            found = cover(await step_chunks(ost, config.id, "build", 1, 0, first=0), 0, whole)
+            await asyncio.sleep(0.05)
+        (folder / "end").touch()
+        await executing
+    text = [data for part in found if isinstance(part, Uploaded) async for data in part.read(ost)]
+    assert b"".join(text) == (b"0123456789\n" * 200_000)[:2_000_000] * 2
+
+
+async def exists(path: Path) -> None:
+    """Wait for a file that a step makes."""
+    while not path.exists():  # noqa: ASYNC110, ASYNC240 -- a step tells nobody; the file system is local
+        await asyncio.sleep(0.02)
