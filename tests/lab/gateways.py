@@ -79,6 +79,8 @@ class GatewayLab:
     options: Options = field(default_factory=Options)
     interval: float = 0.02
     kube: FakeKube = field(default_factory=FakeKube)
+    connection: Connection | None = None
+    """to another API server than `kube`, for the gateway"""
     etcd: MemoryEtcd = field(default_factory=MemoryEtcd)
     metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
 
@@ -90,7 +92,7 @@ class GatewayLab:
         await self.kube.put("namespaces", {"metadata": {"name": NAMESPACE}})
         self.store: Store = await open_store(self.etcd, ost=self.ost)
         self._stack.push_async_callback(self.store.close)
-        connection = Connection(server=self.kube.url, ssl=False, authorize=dict)
+        connection = self.connection or Connection(server=self.kube.url, ssl=False, authorize=dict)
         session = await self._stack.enter_async_context(Session(connection, backoff=QUICK))
         self.records = Records(self._follow)
         following = asyncio.create_task(self.records.run())

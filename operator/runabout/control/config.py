@@ -16,7 +16,6 @@ from runabout.engine.groups import check_group, default_group, effective_group, 
 from runabout.engine.matrix import Expansion, Template, expand
 from runabout.executors.gatewayaccess import ADVICE, needing_steps
 from runabout.executors.nodeaccess import node_access
-from runabout.executors.results import marked
 from runabout.records import (
     Approvers,
     Condition,
@@ -114,7 +113,7 @@ def run_config(
         cache_group=root_group(effective) if cache_group is None else effective_group(namespace, cache_group),
         created=created,
         submitted=submitted,
-        tasks=() if refused else tuple(template.task for template in plain) if errors else marked(expansion.tasks),
+        tasks=() if refused else tuple(template.task for template in plain) if errors else expansion.tasks,
         setup_errors=_bounded(errors),
         setup_error_count=len(errors),
         environment=_environment(spec.environment),

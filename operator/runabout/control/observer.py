@@ -204,6 +204,8 @@ class Observer:
             found.again(attempt.since + UNSEEN_MS)
         else:
             found.check.append(attempt)
+        if task.name in found.ended:
+            found.again(now)  # what is left of its log is looked for once its end is committed
 
     def _over(
         self,
@@ -220,12 +222,13 @@ class Observer:
         self._collect_services(live, task, attempt)
         settled = self._is_settled(attempt, now) if ran else not self._services.waits(attempt.pod)
         fault = state.fault if isinstance(state, Ended) else None
-        if fault is not None and fault.service is not None and not fault.told:
+        if isinstance(state, Ended) and fault is not None and fault.service is not None and not fault.told:
             if self._services.waits(attempt.pod):
                 found.waits[task.name] = Wait(fault.reason, fault.message, state.ended or now)
                 return
             lines = self._services.last_lines(attempt.pod, fault.service)
-            state = replace(state, message=with_last_lines(state.message, lines))
+            told = replace(fault, told=True)  # what is kept of a lost attempt comes here again
+            state = replace(state, message=with_last_lines(state.message, lines), fault=told)
         reason = state.reason
         if reason is not None and not stop and self._is_followed(live, task, state):
             services_due = self._services_due(live, task, attempt, state)

@@ -30,7 +30,7 @@ from runabout.engine.attempts import is_machinery
 from runabout.engine.decide import Assignment, Decision, Facts, decide
 from runabout.engine.state import State
 from runabout.executors.names import PodKey
-from runabout.records import TERMINAL_PHASES, Event, Phase, Reason, Run, RunId, Task
+from runabout.records import TERMINAL_PHASES, Event, Phase, Reason, RunId, Task
 from runabout.records.encoding import RecordError
 
 log = structlog.get_logger(__name__)
@@ -303,6 +303,8 @@ class Reconciler:
         if live.new:
             done.events = [*live.first_events, *done.events]
             done.changed = dict(done.state.tasks)
+        for name in live.unwritten:
+            done.changed.setdefault(name, done.state.tasks[name])
         return done
 
     async def _commit(self, live: LiveRun, done: _Pass) -> None:
@@ -324,16 +326,20 @@ class Reconciler:
                 with self._metrics.commit_seconds.time():
                     await self._ledger.commit(portion)
                 self._metrics.commits.inc()
-                self._committed(live, portion.run)
+                self._committed(live, portion)
         except BaseException:
             self._order.withdraw(live, done.assigned)
             raise
 
-    def _committed(self, live: LiveRun, run: Run) -> None:
+    def _committed(self, live: LiveRun, portion: Change) -> None:
         """Take what a portion of a change says of the run itself; its tasks count once all of them are committed."""
+        run = portion.run
         if live.new:
             self._opener.committed(live.state.config.group)
+            live.unwritten = set(live.state.tasks)
         live.new = False
+        if live.unwritten:
+            live.unwritten.difference_update(task.name for task in portion.tasks)
         if run.phase is Phase.RUNNING and live.state.run.phase is Phase.QUEUED:
             self._order.started(live)
         live.state = replace(live.state, run=run)

@@ -4,7 +4,7 @@ A task is started when all its parents have ended, so its ancestors' records say
 What a restart kept is where the run that executed it has put it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from runabout.engine.graph import Graph
@@ -46,13 +46,18 @@ def ancestors(graph: Graph, name: str) -> tuple[str, ...]:
     return tuple(sorted(found, key=graph.rank))
 
 
-async def executed(records: Records, caller: Caller) -> tuple[Executed, ...]:
-    """Return the ancestors that were executed, in level order, then by name.
+async def executed(records: Records, caller: Caller, only: Collection[str] = ()) -> tuple[Executed, ...]:
+    """Return the ancestors that were executed, in level order, then by name: all, or `only` some of them.
 
     Raises:
-        UnavailableError: their ends have not come here yet. Errors of reading.
+        ForbiddenError: one of `only` is no ancestor. UnavailableError: their ends have not come here yet. Errors of
+        reading.
     """
     names = ancestors(caller.plan.graph, caller.key.task)
+    if only:
+        for name in only:
+            _demand(name, names, caller)
+        names = tuple(name for name in names if name in only)
     states = await _states(records, caller.key.run, names)
     if _unfinished(states):
         await records.catch_up()
@@ -74,8 +79,7 @@ async def executed_one(records: Records, caller: Caller, name: str) -> Executed 
     Raises:
         ForbiddenError: it is no ancestor. As `executed`.
     """
-    if name not in ancestors(caller.plan.graph, caller.key.task):
-        raise ForbiddenError(f"the task {caller.key.task} does not depend on {name!r}")
+    _demand(name, ancestors(caller.plan.graph, caller.key.task), caller)
     state = await records.task(caller.key.run, name)
     if state is None or not state.finished:
         await records.catch_up()
@@ -84,6 +88,11 @@ async def executed_one(records: Records, caller: Caller, name: str) -> Executed 
         raise UnavailableError(f"the end of {name} is not known here yet: ask again")
     task = caller.plan.graph.task(name)
     return Executed(task, state.executed_by or state.run, state.attempt) if state.attempt else None
+
+
+def _demand(name: str, names: Collection[str], caller: Caller) -> None:
+    if name not in names:
+        raise ForbiddenError(f"the task {caller.key.task} does not depend on {name[:200]!r}")
 
 
 async def _states(records: Records, run: RunId, names: tuple[str, ...]) -> dict[str, Task | None]:

@@ -7,7 +7,7 @@ not at all, and a saving step that is repeated finds what it has sent before.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import structlog
 
@@ -23,6 +23,7 @@ AT_ONCE = 16
 """Manifests read at once."""
 MOST_NAMED = 1000
 """Missing parts that are named in one answer; the next one names others."""
+T = TypeVar("T")
 Outcome = Literal["stored", "same", "existing"]
 
 
@@ -55,10 +56,10 @@ class Archives:
         self._ost = ost
         self._now = now
 
-    async def has_part(self, place: Place, number: int, part: Part) -> bool:
-        """Whether a part is stored. Errors of the object storage."""
+    async def has_part(self, key: str, size: int) -> bool:
+        """Whether a part of `size` bytes is stored. Errors of the object storage."""
         try:
-            return (await self._ost.stat(place.part(number, part.sha256))).size == part.size
+            return (await self._ost.stat(key)).size == size
         except NoObjectError:
             return False
 
@@ -96,13 +97,17 @@ class Archives:
         except NoObjectError:
             return None
 
-    async def manifests(self, keys: Sequence[str]) -> list[Manifest | None]:
-        """Return the manifests under keys, some at a time; errors as for one."""
+    async def of_manifests(self, keys: Sequence[str], take: Callable[[Manifest], T]) -> list[T | None]:
+        """Return what `take` makes of the manifests under keys; errors as for one.
+
+        Only some are in memory at a time: a task can have thousands of ancestors, and an archive thousands of parts.
+        """
         turns = asyncio.Semaphore(AT_ONCE)
 
-        async def one(key: str) -> Manifest | None:
+        async def one(key: str) -> T | None:
             async with turns:
-                return await self.manifest(key)
+                manifest = await self.manifest(key)
+                return None if manifest is None else take(manifest)
 
         async with asyncio.TaskGroup() as group:
             reading = [group.create_task(one(key)) for key in keys]

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from runabout.engine.approvals import counts
 from runabout.engine.restart import check_restart
-from runabout.gateway.errors import ConflictError, ForbiddenError
+from runabout.gateway.errors import ConflictError, ForbiddenError, NotFoundError
 from runabout.gateway.people import People
 from runabout.gateway.records import Records
 from runabout.kube.errors import ConflictError as ChangedMeanwhileError
-from runabout.kube.errors import NotFoundError
+from runabout.kube.errors import NotFoundError as NoObjectError
 from runabout.kube.objects import RUNS, JsonObject, metadata, text
 from runabout.kube.reviews import Action, Identity
 from runabout.kube.session import Impersonation, Session
@@ -47,15 +47,15 @@ class Decisions:
         """Add what somebody says of a task that waits for it; the same again has no effect.
 
         Raises:
-            ForbiddenError: they may not, or are not among those who are asked. ConflictError: the task does not wait,
-            or they have said otherwise. Errors of reading and of the API server.
+            ForbiddenError: they may not, or are not among those who are asked. NotFoundError: there is no such task.
+            ConflictError: the task does not wait, or they have said otherwise. Errors of reading and of the API server.
         """
         await self._people.demand(who, Action("patch", RUNS, run.namespace, run.name))
         acting = self._people.acting(who)
         await self._records.catch_up()
         plan, state = await self._records.plan(run.id), await self._records.task(run.id, task)
         if plan is None or state is None or task not in plan.graph:
-            raise ConflictError(f"the run {run.id} has no task {task!r}")
+            raise NotFoundError(f"the run {run.id} has no task {task!r}")
         config = plan.graph.task(task)
         if state.waiting_since is None or state.status is not Status.NOTSTARTED:
             raise ConflictError(f"the task {task} does not wait for an approval: {_why(config, state)}")
@@ -123,7 +123,7 @@ class Decisions:
         """Return the id of the run that a Run of this name has now, None if there is none. Errors of the API server."""
         try:
             found = await self._session.get(RUNS, name, namespace=namespace)
-        except NotFoundError:
+        except NoObjectError:
             return None
         status = found.get("status")
         return RunId(text(status, "id")) if isinstance(status, Mapping) and text(status, "id") else None
@@ -136,7 +136,7 @@ class Decisions:
         """
         try:
             found = await self._session.get(RUNS, run.name, namespace=run.namespace)
-        except NotFoundError:
+        except NoObjectError:
             found = {}
         if text(metadata(found), "uid") != run.uid:
             raise ConflictError(f"the Run {run.name} of this run is gone, only its record is left")

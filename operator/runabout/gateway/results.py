@@ -17,7 +17,7 @@ LARGEST_VALUE = 4096
 LARGEST = 32 * 1024
 """Bytes of UTF-8 of all names and values of one attempt."""
 AT_ONCE = 16
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Results:
@@ -63,10 +63,12 @@ def _checked(values: Mapping[str, object]) -> dict[str, str]:
                 f"{name[:200]!r} is no name of a result: use letters, digits and _, a digit not first"
             )
         if not isinstance(value, str):
-            raise BadRequestError(f"the result {name} is no text")
+            raise BadRequestError(f"the result {name[:200]} is no text")
+        if "\0" in value:
+            raise BadRequestError(f"the result {name[:200]} has a NUL in it, which no variable can have")
         size = len(value.encode(errors="surrogatepass"))
         if size > LARGEST_VALUE:
-            raise TooLargeError(f"the result {name} has {size} bytes; at most {LARGEST_VALUE} are kept of one")
+            raise TooLargeError(f"the result {name[:200]} has {size} bytes; at most {LARGEST_VALUE} are kept of one")
         total += size + len(name)
         checked[name] = value
     if total > LARGEST:

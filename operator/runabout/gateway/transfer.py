@@ -120,13 +120,16 @@ class Transfer:
                 raise NotFoundError("what is asked for is not stored") from error
 
     async def _checked(self, content: StreamReader, part: Part) -> AsyncIterator[bytes]:
-        seen = hashlib.sha256()
+        """Yield a part's bytes. The last of them only if all are right: who has them need not ask for more."""
+        seen, came = hashlib.sha256(), 0
         async for piece in content.iter_chunked(PIECE):
             seen.update(piece)
+            came += len(piece)
             self._metrics.bytes.labels(direction="in").inc(len(piece))
+            if came >= part.size:
+                _demand(seen.hexdigest(), part)
             yield piece
-        if seen.hexdigest() != part.sha256:
-            raise BadRequestError("the part's bytes are not those that were announced: their SHA-256 is another one")
+        _demand(seen.hexdigest(), part)
 
     @contextmanager
     def _one_body(self, direction: str) -> Iterator[None]:
@@ -140,3 +143,13 @@ class Transfer:
         finally:
             self._active -= 1
             self._metrics.active.set(self._active)
+
+
+def _demand(sha256: str, part: Part) -> None:
+    """Return if bytes have the hash that was announced.
+
+    Raises:
+        BadRequestError
+    """
+    if sha256 != part.sha256:
+        raise BadRequestError("the part's bytes are not those that were announced: their SHA-256 is another one")

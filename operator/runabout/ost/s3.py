@@ -177,6 +177,8 @@ class S3ObjectStore:
             ) from error
         try:
             first = await pieces.take(part_size(1, size))
+            if len(first) == size:
+                await pieces.take(1)  # there is none: whoever gives the data may have something to say at its end
             if len(first) == size or len(first) < part_size(1, size):
                 await self._put(key, first, create_only=create_only)
             else:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import io
 
 import pytest
 
@@ -150,6 +151,20 @@ async def test_a_part_with_other_bytes_than_announced_is_not_stored(lab: Gateway
         sent = await lab.ask("PUT", where, token=token, headers=asked.content["headers"], data=body)
         assert sent.status in (400, 403), (body, sent)
     assert await keys(ost) == []
+
+
+@pytest.mark.parametrize("size", [1000, 8 * 1024 * 1024, 9 * 1024 * 1024])
+async def test_what_goes_through_to_a_bucket_is_compared_too(ost: ObjectStore, size: int) -> None:
+    async with GatewayLab(ost, options=Options(presign=False)) as lab:
+        config = await chain(lab, "build")
+        attempt = lab.attempt(config, "build")
+        body = bytes(size)
+        asked = await attempt.ask("POST", "parts", {"for": STEP_0, "part": 0, **described(body)})
+        where = asked.content["url"]
+        sent = await lab.ask("PUT", where, token=attempt.token, data=io.BytesIO(b"x" + body[1:]))
+        assert (sent.status, sent.code) == (400, "BadRequest")
+        assert await keys(ost) == []
+        assert (await lab.ask("PUT", where, token=attempt.token, data=io.BytesIO(body))).status == 204
 
 
 async def test_what_breaks_off_on_the_way_leaves_nothing(streaming: GatewayLab, directory: ObjectStore) -> None:

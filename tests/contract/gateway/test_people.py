@@ -162,7 +162,7 @@ async def test_what_does_not_wait_cannot_be_approved(streaming: GatewayLab, stat
     assert refused.message == f"the task release does not wait for an approval: {words}"
     none = await decide(lab, config, lab.person("ann"), task="build")
     assert none.message.endswith("it needs none")
-    assert (await decide(lab, config, lab.person("ann"), task="unknown")).status == 409
+    assert (await decide(lab, config, lab.person("ann"), task="unknown")).status == 404
     assert approvals(lab) == []
 
 

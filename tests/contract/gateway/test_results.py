@@ -31,6 +31,24 @@ async def test_the_results_of_an_attempt_that_was_tried_again_do_not_count(lab: 
     assert (await lab.attempt(config, "b").ask("GET", "results")).content == {"tasks": {}}
 
 
+async def test_results_are_had_of_as_many_tasks_as_one_answer_has_room_for(streaming: GatewayLab) -> None:
+    names = [f"a-{number:02}" for number in range(65)]
+    config = await streaming.run(*(spec_task(name) for name in (*names, "beside")), spec_task("z", after=names))
+    for name in names:
+        await streaming.set_task(config, name)
+        if name in names[::30]:
+            await streaming.attempt(config, name).ask("PUT", "results", {"NAME": name})
+        await streaming.set_task(config, name, Status.SUCCESS)
+    await streaming.set_task(config, "z")
+    attempt = streaming.attempt(config, "z")
+    some = await attempt.ask("GET", "results?" + "&".join(f"task={name}" for name in names[1:]))
+    assert some.content == {"tasks": {name: {"NAME": name} for name in names[30::30]}}
+    refused = await attempt.ask("GET", "results")
+    assert (refused.status, refused.code) == (400, "BadRequest")
+    stranger = await attempt.ask("GET", "results?task=beside")
+    assert (stranger.status, stranger.code) == (403, "Forbidden")
+
+
 BOUNDS = [
     pytest.param({"A": "x" * 4096}, 204, id="the largest value"),
     pytest.param({"A": "x" * 4097}, 413, id="a value too large"),
@@ -40,6 +58,11 @@ BOUNDS = [
     pytest.param({"A": 1}, 400, id="a number"),
     pytest.param({"A-B": "x"}, 400, id="no name of a variable"),
     pytest.param(["A"], 400, id="no mapping"),
+    pytest.param({"A": "x\0"}, 400, id="a NUL"),
+    pytest.param({"A": "\ud800"}, 400, id="no Unicode"),
+    pytest.param({"A" * 4000: "x"}, 204, id="a long name"),
+    pytest.param({"A" * 32768: ""}, 204, id="a name that takes all"),
+    pytest.param({"A" * 32768: "x"}, 413, id="names count"),
 ]
 
 

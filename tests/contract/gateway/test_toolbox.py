@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
+from fixtures.logs import Container, Reading, collecting
 from fixtures.tools import REPOSITORY, tool
 from lab.gateways import GatewayLab, spec_task
+from runabout.control.logchunks import attempt_chunks
+from runabout.control.logs import LogJob
 from runabout.executors.names import PodKey
 from runabout.executors.plan import plan
+from runabout.ost import ObjectStore
 from runabout.records import RunConfig, Status
 
 
@@ -124,3 +128,23 @@ async def test_a_pod_of_another_attempt_saves_nothing(lab: GatewayLab, tasks: Ta
     said = await tasks.execute(config, "build", exit_code=1, token=stale)
     assert "error: part 0: " in said
     assert "no task before this one has saved anything" in await tasks.execute(config, "test")
+
+
+async def test_what_the_container_lost_of_a_log_comes_from_what_its_toolbox_uploaded(
+    lab: GatewayLab, tasks: Tasks, ost: ObjectStore
+) -> None:
+    config = await lab.run(spec_task("build", run("yes 0123456789 | head -c 3000000"), run("printf 'the end'")))
+    text = (await tasks.execute(config, "build")).encode()
+    outputs = {-1: text.split(b"\n")[1] + b"\n", 0: (b"0123456789\n" * 300_000)[:3_000_000], 1: b"the end"}
+    assert {chunk.step for chunk in await attempt_chunks(ost, config.id, "build", 1)} == {-1, 0, 1}
+
+    begins = text.index(b"\n", 2_500_000) + 1  # the rest was rotated away before anybody read it
+    what = LogJob(config.id, "build", 1, "ci", "pod", "main", ("run-1", "run-2"))
+    async with collecting(Container(text, [Reading(begins)], piece=65_536), ost, uploads=True) as work:
+        work.collector.follow(what)
+        work.collector.ended("pod", None, None)
+        await work.stored(what)
+        assert {step: await ost.read(what.key(step)) for step in outputs} == outputs
+        async with asyncio.timeout(20):
+            while await attempt_chunks(ost, config.id, "build", 1):  # noqa: ASYNC110 -- the collector does it unasked
+                await asyncio.sleep(0.01)

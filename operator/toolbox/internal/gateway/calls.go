@@ -6,20 +6,33 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// maxAnswer bounds an answer in JSON.
-const maxAnswer = 16 << 20
+const (
+	// maxAnswer bounds an answer in JSON.
+	maxAnswer = 16 << 20
+	// maxResults are the tasks whose results are asked for at once, as the gateway bounds them.
+	maxResults = 64
+)
 
-// Target is what an archive belongs to: a step's part of the workspace, or a cache's key.
+// Target is what a part belongs to: a step's part of the workspace, a cache's key, or a step's log.
 type Target struct {
 	Workspace *int   `json:"workspace,omitempty"`
 	Cache     string `json:"cache,omitempty"`
+	Log       *Range `json:"log,omitempty"`
+}
+
+// Range is a place in the log of a step (-1: the setup); the part's size says how far it goes.
+type Range struct {
+	Step   int   `json:"step"`
+	Offset int64 `json:"offset"`
 }
 
 // Workspace is the part of the task's workspace that a step saves.
@@ -49,6 +62,11 @@ type Entry struct {
 	ID      string    `json:"id"`
 	Created time.Time `json:"created"`
 	Archive
+}
+
+// PutLog keeps output of a step, from an offset on.
+func (c *Client) PutLog(ctx context.Context, step int, offset int64, data []byte) error {
+	return c.uploadPart(ctx, Target{Log: &Range{step, offset}}, 0, described(data), data)
 }
 
 // Workspaces lists what all ancestors saved, in the order to unpack.
@@ -81,13 +99,19 @@ func (c *Client) PutResults(ctx context.Context, results map[string]string) erro
 	return c.call(ctx, http.MethodPut, "results", results, nil)
 }
 
-// Results are those of all ancestors, by task and key.
-func (c *Client) Results(ctx context.Context) (map[string]map[string]string, error) {
-	var answer struct {
-		Tasks map[string]map[string]string `json:"tasks"`
+// Results are those of some ancestors, by task and key.
+func (c *Client) Results(ctx context.Context, tasks []string) (map[string]map[string]string, error) {
+	result := map[string]map[string]string{}
+	for some := range slices.Chunk(tasks, maxResults) {
+		var answer struct {
+			Tasks map[string]map[string]string `json:"tasks"`
+		}
+		if err := c.call(ctx, http.MethodGet, "results?"+url.Values{"task": some}.Encode(), nil, &answer); err != nil {
+			return nil, err
+		}
+		maps.Copy(result, answer.Tasks)
 	}
-	err := c.call(ctx, http.MethodGet, "results", nil, &answer)
-	return answer.Tasks, err
+	return result, nil
 }
 
 // Path is where the parts of an archive are listed.

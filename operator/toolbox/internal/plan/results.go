@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -11,6 +12,16 @@ type Result struct {
 	Task        string `json:"task"`
 	Key         string `json:"key"`
 	Environment string `json:"environment"`
+}
+
+// ResultTasks are the tasks of which results are wanted, each once.
+func (p *Plan) ResultTasks() []string {
+	var tasks []string
+	for _, result := range p.Results {
+		tasks = append(tasks, result.Task)
+	}
+	slices.Sort(tasks)
+	return slices.Compact(tasks)
 }
 
 // checkResults says what is wrong with what the plan wants of other tasks.

@@ -6,12 +6,17 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"runabout.dev/toolbox/internal/gateway"
 	"runabout.dev/toolbox/internal/plan"
 	"runabout.dev/toolbox/internal/results"
 	"runabout.dev/toolbox/internal/summary"
 )
+
+// lastPatience is for the gateway when the task has been told to end: what is left of the pod's grace period is for the
+// output and the summary, too.
+const lastPatience = 5 * time.Second
 
 // resultsVariable is where a step finds the name of the file for its results.
 const resultsVariable = "RUNABOUT_RESULTS"
@@ -65,7 +70,7 @@ func (t *task) keepResults() error {
 		return err
 	}
 	if t.plan.Gateway == nil {
-		t.log.Notice("the results are not kept: no other task refers to them, or the installation has no gateway")
+		t.log.Notice("the results are not kept: the installation has no gateway")
 		return nil
 	}
 	err = t.callGateway(func(ctx context.Context, client *gateway.Client) error { return client.PutResults(ctx, merged) })
@@ -97,7 +102,7 @@ func (t *task) fetchResults() verdict {
 		return verdict{reason: summary.Completed}
 	}
 	err := t.callGateway(func(ctx context.Context, client *gateway.Client) (err error) {
-		t.results.ancestors, err = client.Results(ctx)
+		t.results.ancestors, err = client.Results(ctx, t.plan.ResultTasks())
 		return err
 	})
 	switch {
@@ -117,9 +122,16 @@ func (t *task) fetchResults() verdict {
 	return verdict{reason: summary.Completed}
 }
 
-// callGateway does something that can take long: the gateway is waited for. A stop or the task's time-out ends it.
+// callGateway does something that can take long: the gateway is waited for. A stop or the task's time-out ends it; once
+// there has been one, there is little time.
 func (t *task) callGateway(call func(context.Context, *gateway.Client) error) error {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx := context.Background()
+	if t.stopped || t.timedOut {
+		inTime, end := context.WithTimeoutCause(ctx, lastPatience, fmt.Errorf("the gateway did not answer within %v of the step's end", lastPatience))
+		defer end()
+		ctx = inTime
+	}
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	notices, done := make(chan string), make(chan error, 1)
 	client, err := gateway.New(*t.plan.Gateway, t.plan.Run, t.plan.Task, t.plan.Attempt, 0, func(line string) {

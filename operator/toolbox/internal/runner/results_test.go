@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"runabout.dev/toolbox/internal/gateway/gatewaytest"
 )
@@ -104,4 +105,25 @@ func TestAStopEndsTheWaitForResults(t *testing.T) {
 	r.until("waiting")
 	r.signal(syscall.SIGTERM)
 	expect(t, r.end(), 143, "Stopped", "notstarted:0")
+}
+
+// A pod that is being stopped has seconds left, in which its log and its summary have to be written as well.
+func TestAStoppedStepsResultsDoNotOutlastThePodsGracePeriod(t *testing.T) {
+	server := gatewaytest.New(t)
+	server.Fault = func(w http.ResponseWriter, _ *http.Request, _ int) bool {
+		gatewaytest.Refuse(w, http.StatusServiceUnavailable, "Unavailable", "later")
+		return true
+	}
+	r := started(t, withGateway(server, nil), nil, object{"command": writes + "; echo ready; sleep 600"})
+	r.until("ready")
+	begin := time.Now()
+	r.signal(syscall.SIGTERM)
+	got := r.end()
+	expect(t, got, 143, "Stopped", "stopped:143")
+	if took := time.Since(begin); took > 15*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if want := "its results cannot be kept: the gateway did not answer within 5s"; !strings.Contains(got.output(0), want) {
+		t.Errorf("the log is %q", got.output(0))
+	}
 }

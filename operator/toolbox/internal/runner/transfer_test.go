@@ -105,7 +105,7 @@ func TestACacheIsSavedOnceAndRestoredByPrefix(t *testing.T) {
 		got.output(2) != "the cache has "+key+" already: it is left as it is\n" {
 		t.Errorf("it said %q, %q", got.output(1), got.output(2))
 	}
-	if asked := slices.DeleteFunc(server.Requests(), func(line string) bool { return line != "POST parts" }); len(asked) != 1 {
+	if asked := slices.DeleteFunc(server.Requests(), func(line string) bool { return line != "POST archives" }); len(asked) != 1 {
 		t.Errorf("an existing key was packed: %v", server.Requests())
 	}
 	server.AddCache("go-newer", packed(t, map[string]string{"m": "newer"}), 1<<20)
@@ -312,5 +312,31 @@ func TestAPlanWithoutAGatewayCannotSave(t *testing.T) {
 	got := started(t, nil, nil, object{"kind": "restoreWorkspace"}).end()
 	if got.Reason != "BadPlan" || !strings.Contains(got.Message, `steps[0].kind is "restoreWorkspace", which needs the plan's gateway`) {
 		t.Errorf("%s: %s", got.Reason, got.Message)
+	}
+}
+
+// A key is stored, and shown to every run that finds its entry.
+func TestAKeyWithASecretInItIsRefused(t *testing.T) {
+	fromSecret := object{"name": "INNER", "from": "RUNABOUT_ENV_0"}
+	plain := object{"name": "TOKEN", "value": "harmless"}
+	for name, test := range map[string]struct {
+		key     string
+		own     object
+		refused bool
+	}{
+		"a variable of the container": {`k-{{ env "TOKEN" }}`, fromSecret, true},
+		"a variable of the step":      {`k-{{ env "INNER" }}`, fromSecret, true},
+		"one that the step replaces":  {`k-{{ env "TOKEN" }}`, plain, false},
+		"a text of the Run's own":     {"t0ken-value", fromSecret, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := gatewaytest.New(t)
+			fields := withGateway(server, object{"secrets": []string{"TOKEN", "RUNABOUT_ENV_0"}})
+			got := started(t, fields, []string{"TOKEN=t0ken-value", "RUNABOUT_ENV_0=1nner-value"}, object{"command": "echo a > a"},
+				object{"kind": "saveCache", "key": test.key, "contents": contents("a"), "environment": []object{test.own}}).end()
+			if refused := strings.Contains(got.output(1), "error: the key has the value of a Secret in it"); refused != test.refused || refused == (len(server.Caches()) > 0) {
+				t.Errorf("%s, %q, stored %v", got.states(), got.output(1), server.Caches())
+			}
+		})
 	}
 }

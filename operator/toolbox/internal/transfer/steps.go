@@ -44,6 +44,10 @@ func (t *transfer) saveCache(ctx context.Context) error {
 		return err
 	}
 	key := keys[0]
+	// What the Run itself says is no secret, even if some Secret says the same.
+	if hidden := t.secrets.Text(key); hidden != key && t.secrets.Text(t.step.Key) == t.step.Key {
+		return &failure{"the key has the value of a Secret in it, and keys are stored and shown as they are: take the variable out of it"}
+	}
 	exists, err := t.client.HasCache(ctx, key)
 	switch {
 	case err != nil:

@@ -11,12 +11,14 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"runabout.dev/toolbox/internal/files"
 	"runabout.dev/toolbox/internal/gateway"
+	"runabout.dev/toolbox/internal/mask"
 	"runabout.dev/toolbox/internal/plan"
 	"runabout.dev/toolbox/internal/process"
 )
@@ -33,6 +35,7 @@ type transfer struct {
 	step    *plan.Step
 	client  *gateway.Client
 	log     *lines
+	secrets *mask.Mask // of the step's variables; nil for none
 }
 
 // Run runs the step and returns its exit code.
@@ -59,6 +62,7 @@ func (t *transfer) run(ctx context.Context) error {
 		return fmt.Errorf("step %d of the plan saves or restores nothing", t.options.Number)
 	}
 	t.step = &whole.Steps[t.options.Number]
+	t.secrets = mask.New(secretValues(whole, t.step))
 	patience := gateway.Patience
 	if t.step.Kind == plan.SaveCache || t.step.Kind == plan.RestoreCache {
 		patience = cachePatience
@@ -77,6 +81,24 @@ func (t *transfer) run(ctx context.Context) error {
 	default:
 		return t.restoreCache(ctx)
 	}
+}
+
+// secretValues are those of the step's variables that come from Secrets; the environment of this process is the step's.
+func secretValues(whole *plan.Plan, step *plan.Step) []string {
+	secret := map[string]bool{}
+	for _, name := range whole.Secrets {
+		secret[name] = true
+	}
+	for _, variable := range step.Environment { // stronger than the container's
+		secret[variable.Name] = variable.Value == nil && slices.Contains(whole.Secrets, variable.From)
+	}
+	var values []string
+	for name, isSecret := range secret {
+		if value, known := os.LookupEnv(name); known && isSecret {
+			values = append(values, value)
+		}
+	}
+	return values
 }
 
 func (t *transfer) say(format string, values ...any) { fmt.Fprintf(t.log, format+"\n", values...) }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -15,6 +16,7 @@ type order struct {
 	For struct {
 		Workspace *int   `json:"workspace"`
 		Cache     string `json:"cache"`
+		Log       *place `json:"log"`
 	} `json:"for"`
 	Part   *int     `json:"part"`
 	Size   int      `json:"size"`
@@ -24,6 +26,12 @@ type order struct {
 	Bytes  int64    `json:"bytes"`
 	Keys   []string `json:"keys"`
 	Key    string   `json:"key"`
+}
+
+// place is where a part of a log belongs.
+type place struct {
+	Step   int `json:"step"`
+	Offset int `json:"offset"`
 }
 
 func (s *Server) answer(r *http.Request, path string, body []byte, storage string) (int, any) {
@@ -36,6 +44,9 @@ func (s *Server) answer(r *http.Request, path string, body []byte, storage strin
 	fields := strings.Split(path, "/")
 	switch name := r.Method + " " + path; {
 	case name == "POST parts":
+		if asked.For.Log != nil {
+			s.logs[*asked.For.Log] = asked.SHA256
+		}
 		if s.objects[asked.SHA256] != nil {
 			return http.StatusOK, object{"stored": true}
 		}
@@ -60,7 +71,14 @@ func (s *Server) answer(r *http.Request, path string, body []byte, storage strin
 		}
 		return http.StatusNoContent, nil
 	case name == "GET results":
-		return http.StatusOK, object{"tasks": object{"parent": s.results}}
+		tasks, found := r.URL.Query()["task"], object{}
+		if len(tasks) == 0 || len(tasks) > 64 {
+			return http.StatusBadRequest, object{"code": "BadRequest", "message": "name 1 to 64 tasks"}
+		}
+		if slices.Contains(tasks, "parent") {
+			found["parent"] = s.results
+		}
+		return http.StatusOK, object{"tasks": found}
 	}
 	return http.StatusNotFound, object{"code": "NotFound", "message": "there is no " + path}
 }
