@@ -131,6 +131,14 @@ async def test_a_stop_ends_what_has_no_pod(creation: Creation) -> None:
 
 
 @virtual
+async def test_a_stop_ends_what_was_created_never_seen_and_is_gone_when_it_is_told_to_stop() -> None:
+    async with scene() as here:
+        assert here.look(stop=True).ended == {}
+        here.attempt.gone = True
+        assert here.look(stop=True).ended["build"].status is Status.STOPPED
+
+
+@virtual
 async def test_a_stop_does_not_end_a_pod_whose_creation_is_under_way() -> None:
     async with scene(creation=Creation.SENT) as here:
         assert here.look(stop=True).ended == {}
