@@ -167,5 +167,6 @@ def _template(task: TaskSpec) -> Template:
         skip=task.skip,
         ignore_failure=task.ignore_failure,
         needs_approval=task.needs_approval,
+        arch=task.arch,
     )
     return Template(config, task.matrix or {})

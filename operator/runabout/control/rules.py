@@ -16,6 +16,7 @@ from runabout.executors.containers import MAIN_CONTAINER, MOUNT, OWN_PREFIX, is_
 from runabout.executors.environment import RESERVED_PREFIX
 from runabout.executors.manifest import MAX_PLAN
 from runabout.executors.security import container_user
+from runabout.records import ARCH_KEY
 from runabout.resources import (
     Container,
     EnvironmentVariable,
@@ -195,11 +196,13 @@ def _arch(task: TaskSpec, where: str, of_run: PodDefaults | None) -> Iterator[Pr
         chosen = ((pod.node_selector if pod is not None else None) or {}).get("kubernetes.io/arch")
         if chosen is None:
             continue
-        if task.arch is not None and chosen != task.arch:
-            yield Problem(
-                f"{place}.nodeSelector[kubernetes.io/arch]",
-                f"{chosen} contradicts the arch {task.arch} of task {task.name}; leave one of them",
-            )
+        asked = (task.arch,) if task.arch is not None else (task.matrix or {}).get(ARCH_KEY, ())
+        for arch in asked:
+            if chosen != arch:
+                yield Problem(
+                    f"{place}.nodeSelector[kubernetes.io/arch]",
+                    f"{chosen} contradicts the arch {arch} of task {task.name}; leave one of them",
+                )
         return
 
 

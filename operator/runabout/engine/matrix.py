@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 from runabout.engine.graph import check
-from runabout.records import TaskConfig, Variant, expanded, variants
+from runabout.records import ARCH_KEY, TaskConfig, Variant, expanded, variants
+from runabout.resources.fields import ARCH, MAX_ARCH, MEANINGS
 
 MAX_TASKS = 10_000
 """of one run, after expansion"""
@@ -45,10 +46,11 @@ class Expansion:
 def expand(templates: Sequence[Template]) -> Expansion:
     """Return the tasks that `templates` stand for, and every error of matrices and graph with its field's path."""
     plain = [template.task for template in templates]
+    archs = _arch_errors(templates)
     total = sum(template.size for template in templates)
     if total > MAX_TASKS:
         error = f"spec.tasks: {total} tasks after matrix expansion, at most {MAX_TASKS}; use fewer values"
-        return Expansion(tuple(plain), (error, *check(plain)))
+        return Expansion(tuple(plain), (error, *archs, *check(plain)))
     stored = [
         replace(template.task, matrix={key: tuple(values) for key, values in template.matrix.items()})
         for template in templates
@@ -59,7 +61,7 @@ def expand(templates: Sequence[Template]) -> Expansion:
         for template, made in zip(templates, found, strict=True)
         if template.matrix
     }
-    errors = [*_name_errors(templates, found), *check(plain, variants=names)]
+    errors = [*archs, *_name_errors(templates, found), *check(plain, variants=names)]
     links = sum(
         len(made) * sum(len(names.get(dependency.task, (dependency.task,))) for dependency in template.task.depends)
         for template, made in zip(templates, found, strict=True)
@@ -71,6 +73,26 @@ def expand(templates: Sequence[Template]) -> Expansion:
         )
         stored = [replace(task, depends=()) for task in stored]
     return Expansion(expanded(stored), tuple(errors))
+
+
+def _arch_errors(templates: Sequence[Template]) -> list[str]:
+    """Return an error for each value of the key `arch` that is no architecture, and for each task that has both."""
+    errors = []
+    for number, template in enumerate(templates):
+        values = template.matrix.get(ARCH_KEY, ())
+        path = f"spec.tasks[{number}]"
+        errors += [
+            f"{path}.matrix.{ARCH_KEY}[{place}]: {value!r} is no architecture: expected at most {MAX_ARCH} characters, "
+            f"{MEANINGS[ARCH]}"
+            for place, value in enumerate(values)
+            if len(value) > MAX_ARCH or not re.fullmatch(ARCH.strip("^$"), value)
+        ]
+        if values and template.task.arch is not None:
+            errors.append(
+                f"{path}.arch: {template.task.arch}, but the matrix has the key {ARCH_KEY}, whose values are the "
+                "architectures of the variants; leave one of them"
+            )
+    return errors
 
 
 def _name_errors(templates: Sequence[Template], found: Sequence[Sequence[Variant]]) -> list[str]:

@@ -4,6 +4,7 @@ import platform
 from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 
+from runabout.records import ARCH_KEY
 from runabout.resources import RunSpec
 
 ARCHS = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
@@ -30,6 +31,12 @@ def local_problems(spec: RunSpec, *, arch: str, answers: bool, approved: Collect
             )
         if task.arch is not None and task.arch != arch:
             yield f"{where}.arch: this machine is {arch}: run the file on one that is {task.arch}, or on a cluster"
+        for number, value in enumerate((task.matrix or {}).get(ARCH_KEY, ())):
+            if value != arch:
+                yield (
+                    f"{where}.matrix.{ARCH_KEY}[{number}]: this machine is {arch}: leave {value} out, or run the file "
+                    "on a cluster"
+                )
         if task.needs_approval and not answers and task.name not in approved:
             yield f"{where}.needsApproval: there is no terminal to ask: give --approve {task.name}"
     if spec.restart_from is not None:

@@ -7,7 +7,7 @@ come in as arguments.
 
 from runabout.records.event import Event
 from runabout.records.ids import IdGenerator, RunId, parse_run_id, run_id_time
-from runabout.records.matrix import Variant, expanded, templates_of, variants
+from runabout.records.matrix import ARCH_KEY, Variant, expanded, templates_of, variants
 from runabout.records.run import Counter, EnvVar, EnvVarSource, Run, RunConfig
 from runabout.records.task import (
     Approval,
@@ -34,6 +34,7 @@ from runabout.records.words import (
 )
 
 __all__ = [
+    "ARCH_KEY",
     "FINISHED_STATUSES",
     "MACHINERY_REASONS",
     "TERMINAL_PHASES",

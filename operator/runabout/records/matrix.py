@@ -1,8 +1,10 @@
 """What a task with a matrix stands for: a variant for each combination of values.
 
 Variants are named `<task>-<value>-<value>…`, in the order of the keys' names; characters that no DNS label can have
-become `-`. A dependency on the task is one on every variant. What is stored is the task with its matrix, once: ten
-thousand variants of a long script are as small as the script. Names that collide are for the engine to refuse.
+become `-`. A dependency on the task is one on every variant. Values of the key `arch` are variables like all others,
+and the architectures of the variants as well. What is stored is the task with its matrix, once: ten thousand variants
+of a long script are as small as the script. Names that collide and values that no key can have are for the engine to
+refuse.
 """
 
 import re
@@ -15,6 +17,8 @@ from pydantic import WrapSerializer, WrapValidator
 
 from runabout.records.task import Dependency, TaskConfig
 
+ARCH_KEY = "arch"
+"""The key of a matrix whose values say which architecture a variant needs."""
 _FOREIGN = re.compile(r"[^a-z0-9-]")
 
 
@@ -72,7 +76,15 @@ def expanded(templates: Sequence[TaskConfig]) -> tuple[TaskConfig, ...]:
         depends = _depends(task, names)
         if task.matrix:
             tasks += [
-                replace(task, name=variant.name, depends=depends, matrix={}, values=variant.values) for variant in made
+                replace(
+                    task,
+                    name=variant.name,
+                    depends=depends,
+                    arch=variant.values.get(ARCH_KEY, task.arch),
+                    matrix={},
+                    values=variant.values,
+                )
+                for variant in made
             ]
         else:
             tasks.append(replace(task, depends=depends))

@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+MAX_ARCH = 32
 ARCH = r"^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$"
 VARIABLE = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
 GROUP_PATH = r"^(/([^/%\x00-\x20\x7f]|%[0-9A-Fa-f]{2})+){2,}$"
@@ -82,7 +83,7 @@ Failures = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(_integral)]
 
 DnsLabel = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
 DnsName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_NAME)]
-Arch = Annotated[str, Field(min_length=1, max_length=32, pattern=ARCH)]
+Arch = Annotated[str, Field(min_length=1, max_length=MAX_ARCH, pattern=ARCH)]
 VariableName = Annotated[str, Field(min_length=1, max_length=128, pattern=VARIABLE)]
 VariableValue = Annotated[str, Field(max_length=32_000)]
 """Linux hands no variable above 128 KiB to a program: 4 bytes for each character, and the name."""

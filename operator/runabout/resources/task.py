@@ -138,7 +138,7 @@ class TaskSpec(Model):
         | None
     ) = None
     """Names with lists of values: one variant of the task for each combination, named <task>-<value>-<value>…, with the
-    values in variables of these names."""
+    values in variables of these names; a key arch is the variant's arch, too."""
     pod: PodDefaults | None = None
     """Settings of the pod, over the run's and the executor's."""
 

@@ -151,6 +151,9 @@ def test_variants_of_a_matrix_are_tasks_of_their_own(simulate: Simulate) -> None
     "tasks",
     [
         MATRIX["tasks"],
+        [task_spec("a", matrix={"arch": ["amd64", "arm64"]})],
+        [task_spec("a", matrix={"arch": ["amd64", "X86"]})],
+        [task_spec("a", matrix={"arch": ["amd64", "arm64"]}, arch="amd64")],
         [task_spec("a", matrix={"V": ["x.y", "x/y"]})],
         [task_spec("a", matrix={"V": ["x-", "y"]}), task_spec("b", depends=[{"task": "a-z"}])],
         [task_spec("a", matrix={"V": ["x"]}, depends=[{"task": "b"}]), task_spec("b", depends=[{"task": "a-x"}])],
@@ -162,7 +165,17 @@ def test_variants_of_a_matrix_are_tasks_of_their_own(simulate: Simulate) -> None
             task_spec("b", depends=[{"task": "a"}], matrix={"V": [str(value) for value in range(20)]}),
         ],
     ],
-    ids=["sound", "two of one name", "no name and unknown", "a cycle", "too many", "too many dependencies"],
+    ids=[
+        "sound",
+        "architectures",
+        "no architecture",
+        "an arch and archs",
+        "two of one name",
+        "no name and unknown",
+        "a cycle",
+        "too many",
+        "too many dependencies",
+    ],
 )
 def test_check_simulation_and_operator_agree_on_a_matrix(simulate: Simulate, tasks: list[dict[str, Any]]) -> None:
     checked = check(document({"tasks": tasks}))

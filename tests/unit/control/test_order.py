@@ -243,6 +243,17 @@ def test_a_task_that_fits_nowhere_says_why_and_is_placed_when_it_fits(spec: dict
     assert place(here, what, "a") == {"a": "linux"}
 
 
+def test_the_variants_of_a_matrix_over_archs_go_where_their_arch_is_served() -> None:
+    here = cluster()
+    what = live(created(task_spec("a", matrix={"arch": ["amd64", "arm64", "s390x"]})))
+    here.executor("arm", archs=["arm64"])
+    here.order.arrive(what)
+    assert place(here, what, "a-amd64", "a-arm64", "a-s390x") == {"a-amd64": "linux", "a-arm64": "arm"}
+    ((name, wait),) = here.order.waits(what).items()
+    assert name == "a-s390x"
+    assert "no ready executor serves arch s390x" in wait.message
+
+
 def test_the_labels_of_a_namespace_let_waiting_tasks_in() -> None:
     here, what = cluster(namespaceSelector={"matchLabels": {"team": "web"}}), run()
     here.order.arrive(what)

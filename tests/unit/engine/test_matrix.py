@@ -58,6 +58,37 @@ def test_every_variant_has_the_tasks_own_parents() -> None:
     assert parents(found, "t-a") == parents(found, "t-b") == ["p-x", "p-y"]
 
 
+def test_the_key_arch_is_the_variants_architecture_as_well_as_a_variable() -> None:
+    found = expand([template("t", arch=["amd64", "arm64"], V=["a"]), template("u", V=["a"])])
+    assert found.errors == ()
+    assert [(task.name, task.arch) for task in found.tasks] == [
+        ("t-a-amd64", "amd64"),
+        ("t-a-arm64", "arm64"),
+        ("u-a", None),
+    ]
+    assert [task.values.get("arch") for task in found.tasks] == ["amd64", "arm64", None]
+
+
+def test_the_arch_of_the_task_stays_that_of_all_variants_where_the_key_is_another() -> None:
+    found = expand([Template(TaskConfig("t", arch="arm64"), {"ARCH": ["x", "y"]})])
+    assert found.errors == ()
+    assert [task.arch for task in found.tasks] == ["arm64", "arm64"]
+
+
+@pytest.mark.parametrize("value", ["", "AMD64", "x86.64", "-arm", "arm-", "a" * 33, "arm64\n"])
+def test_a_value_that_no_arch_can_have_is_an_error_at_its_place(value: str) -> None:
+    errors = expand([template("a"), template("t", arch=["arm64", value])]).errors
+    assert [error for error in errors if error.startswith("spec.tasks[1].matrix.arch[1]: ")], errors
+    assert not [error for error in errors if "matrix.arch[0]" in error]
+
+
+@pytest.mark.parametrize("many", [1, MAX_TASKS])
+def test_an_arch_beside_a_matrix_of_archs_is_an_error(many: int) -> None:
+    values = {"arch": ["arm64", "amd64"], "V": [str(number) for number in range(many)]}
+    errors = expand([Template(TaskConfig("t", arch="arm64"), values)]).errors
+    assert [error for error in errors if error.startswith("spec.tasks[0].arch: arm64, but the matrix")], errors
+
+
 @pytest.mark.parametrize(
     ("templates", "words"),
     [

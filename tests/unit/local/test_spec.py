@@ -25,6 +25,10 @@ def problems(*tasks: dict[str, object], answers: bool = True, approved: tuple[st
     [
         (SERVICE, "spec.tasks[0].containers[1]: services need a container runtime"),
         ({"arch": "arm64"}, "spec.tasks[0].arch: this machine is amd64"),
+        (
+            {"matrix": {"arch": ["amd64", "arm64"]}},
+            "spec.tasks[0].matrix.arch[1]: this machine is amd64: leave arm64 out",
+        ),
         ({"needsApproval": True}, "spec.tasks[0].needsApproval: there is no terminal to ask: give --approve a"),
     ],
 )
@@ -38,6 +42,7 @@ def test_what_would_be_another_run_is_refused_with_its_place(fields: dict[str, o
     [
         ({}, False, ()),
         ({"arch": "amd64"}, False, ()),
+        ({"matrix": {"arch": ["amd64"]}}, False, ()),
         ({"needsApproval": True}, True, ()),
         ({"needsApproval": True}, False, ("a",)),
     ],

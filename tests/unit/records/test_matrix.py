@@ -40,6 +40,16 @@ def test_variants_carry_their_values_and_share_all_else() -> None:
     assert report.depends == (*(Dependency(task.name, ON_FAILURE) for task in tests), Dependency("build"))
 
 
+def test_the_architecture_of_a_variant_is_read_from_the_matrix_that_is_stored() -> None:
+    config = replace(CONFIG, tasks=expanded([TaskConfig("t", matrix={"arch": ("amd64", "arm64")})]))
+    body = encode(config)
+    assert orjson.loads(body)["tasks"][0].get("arch") is None
+    assert [(task.name, task.arch) for task in decode(RunConfig, body).tasks] == [
+        ("t-amd64", "amd64"),
+        ("t-arm64", "arm64"),
+    ]
+
+
 def test_tasks_without_a_matrix_are_stored_as_they_are() -> None:
     assert expanded((TaskConfig("a"), TaskConfig("b"))) == (TaskConfig("a"), TaskConfig("b"))
     config = replace(CONFIG, tasks=(TaskConfig("a"),))
