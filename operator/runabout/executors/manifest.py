@@ -7,6 +7,8 @@ is in it; the same arguments give the same pod. What toolbox and pod agree on is
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import orjson
+
 from runabout.executors import cloning
 from runabout.executors.containers import (
     MAIN_CONTAINER,
@@ -43,8 +45,11 @@ PLAN_VOLUME = "runabout-plan"
 PLAN_FILE = "plan.json"
 MAX_ANNOTATION_PLAN = 48 * 1024
 """Bytes; a larger plan goes into a ConfigMap, so that no pod comes near the 64 KiB that an object may have."""
+MAX_POD = 63 * 1024
+"""Bytes of a pod's JSON, with the plan where it is in an annotation: a KiB below the 64 that an object may have."""
 MAX_PLAN = 1024 * 1024
 """Bytes; what a ConfigMap can hold and the toolbox reads."""
+ENVIRONMENT_ADVICE = "Move long values into a ConfigMap (valueFrom, or a volume), or into a file of the repository"
 TOOLBOX_GRACE_SECONDS = 15
 """What the toolbox gets on top of the steps' grace period, to write the last output and the summary."""
 
@@ -102,7 +107,7 @@ def pod_manifest(
 
     Raises:
         InvalidPodError: the task collides with what we need, asks for privileges that the executor does not allow, or
-            has a plan above the size of a ConfigMap.
+            has a plan above the size of a ConfigMap, or makes a pod above 64 KiB.
     """
     where = f"tasks[{task.name}]"
     key = PodKey(run=config.id, task=task.name, attempt=attempt)
@@ -137,19 +142,18 @@ def pod_manifest(
             f"{where}.steps: together with their environments they take {size} bytes, more than the {MAX_PLAN} that "
             "a pod can be given; move long scripts into the repository or the image",
         )
-    in_annotation = size <= MAX_ANNOTATION_PLAN
     main = container_name(container, 0, where)
     ours = labels(key, run_name=config.name)
+    annotations: dict[str, object] = {
+        **_free(own.get("annotations"), _OWN_ANNOTATIONS, f"{where}.pod.annotations"),
+        MAIN_ANNOTATION: main,
+        KEEP_ANNOTATION: "false",
+    }
     metadata = {
         "name": name,
         "namespace": config.namespace,
         "labels": {**_free(own.get("labels"), _OWN_LABELS, f"{where}.pod.labels"), **ours},
-        "annotations": {
-            **_free(own.get("annotations"), _OWN_ANNOTATIONS, f"{where}.pod.annotations"),
-            MAIN_ANNOTATION: main,
-            KEEP_ANNOTATION: "false",
-            **({PLAN_ANNOTATION: made.body} if in_annotation else {}),
-        },
+        "annotations": annotations,
         "ownerReferences": [_owner(config)],
     }
     privileged = [
@@ -182,6 +186,7 @@ def pod_manifest(
         "terminationMessagePolicy": "File",
         **{passed: container[passed] for passed in PASSED_ON if container.get(passed) is not None},
     }
+    plan_volume: dict[str, object] = {"name": PLAN_VOLUME}
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -206,12 +211,18 @@ def pod_manifest(
             ],
             "containers": [first],
             "volumes": [
-                *_volumes(own, name if not in_annotation else None, where),
+                *_volumes(own, where),
+                plan_volume,
                 *cloning.volumes(logins),
                 *([token_volume()] if gateway is not None else []),
             ],
         },
     }
+    rest = _size(pod, (*environments, made.variables), where)
+    in_annotation = size <= min(MAX_ANNOTATION_PLAN, MAX_POD - rest)
+    if in_annotation:
+        annotations[PLAN_ANNOTATION] = made.body
+    plan_volume |= _plan_source(None if in_annotation else name)
     return PodManifest(
         namespace=config.namespace,
         name=name,
@@ -278,7 +289,19 @@ def _own_mounts() -> list[dict[str, object]]:
     ]
 
 
-def _volumes(own: Mapping[str, object], config_map: str | None, where: str) -> list[object]:
+def _size(pod: JsonObject, environments: Sequence[Sequence[object]], where: str) -> int:
+    """Return how many bytes a pod has without its plan, if that is not too much."""
+    size = len(orjson.dumps(pod))
+    if size > MAX_POD:
+        variables = sum(len(orjson.dumps(environment)) for environment in environments)
+        raise InvalidPodError(
+            f"{where}: its pod would have {size} bytes, at most {MAX_POD}; {variables} of them are variables of "
+            f"{len(environments) - 1} container(s), each of which has the run's. {ENVIRONMENT_ADVICE}",
+        )
+    return size
+
+
+def _volumes(own: Mapping[str, object], where: str) -> list[object]:
     theirs = own.get("volumes")
     volumes: list[object] = list(theirs) if isinstance(theirs, Sequence) else []
     for volume in volumes:
@@ -287,7 +310,11 @@ def _volumes(own: Mapping[str, object], config_map: str | None, where: str) -> l
             raise InvalidPodError(
                 f"{where}.pod.volumes: the name {name} is reserved, choose one without `{OWN_PREFIX}`"
             )
-    plan_source: dict[str, object] = (
+    return [*volumes, {"name": BIN_VOLUME, "emptyDir": {}}]
+
+
+def _plan_source(config_map: str | None) -> dict[str, object]:
+    return (
         {"configMap": {"name": config_map}}
         if config_map is not None
         else {
@@ -298,7 +325,6 @@ def _volumes(own: Mapping[str, object], config_map: str | None, where: str) -> l
             },
         }
     )
-    return [*volumes, {"name": BIN_VOLUME, "emptyDir": {}}, {"name": PLAN_VOLUME, **plan_source}]
 
 
 def _toolbox_container(container: Mapping[str, object], settings: PodSettings, *, clone: bool) -> dict[str, object]:

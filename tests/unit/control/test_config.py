@@ -293,3 +293,40 @@ def test_an_approval_may_name_a_task_or_a_variant() -> None:
 def test_check_and_the_record_of_a_run_have_the_same_errors() -> None:
     fields = {"environment": [{"name": "RUNABOUT_X", "value": "1"}], "tasks": [task_spec("a", depends=[{"task": "b"}])]}
     assert setup_errors(CheckedRun("x", "", spec(**fields))) == config(**fields).setup_errors
+
+
+def variables(*lengths: int, prefix: str = "V") -> list[dict[str, str]]:
+    return [{"name": f"{prefix}{number}", "value": "x" * length} for number, length in enumerate(lengths)]
+
+
+SERVICES = {"containers": [{"image": "x"}, {"image": "y"}]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "where"),
+    [
+        ({"environment": variables(30_000, 30_000), "tasks": [task_spec("a"), task_spec("b")]}, "spec.environment"),
+        ({"environment": variables(30_000), "tasks": [task_spec("a"), task_spec("b", **SERVICES)]}, "spec.tasks[1]"),
+        (
+            {
+                "staticEnvironment": variables(30_000),
+                "tasks": [task_spec("a", environment=variables(30_000, prefix="W"))],
+            },
+            "spec.tasks[0]",
+        ),
+        ({"environment": [{"name": "A", "value": "$" * 30_000}], "tasks": [task_spec("a")]}, "spec.environment"),
+    ],
+    ids=["of the run", "of a task with a service", "of run and task together", "doubled by Kubernetes' escape"],
+)
+def test_variables_that_no_pod_has_room_for_are_one_setup_error_with_their_bytes(
+    fields: dict[str, Any], where: str
+) -> None:
+    [error] = config(**fields).setup_errors
+    assert error.startswith(f"{where}: ")
+    assert "bytes" in error
+    assert "ConfigMap" in error
+
+
+def test_of_variables_of_one_name_only_the_strongest_takes_room() -> None:
+    tasks = [task_spec("a", environment=variables(30_000))]
+    assert config(environment=variables(30_000), staticEnvironment=variables(30_000), tasks=tasks).setup_errors == ()

@@ -10,7 +10,13 @@ import pytest
 import yaml
 
 from runabout.executors.errors import InvalidPodError
-from runabout.executors.manifest import MAX_ANNOTATION_PLAN, MAX_PLAN, PodManifest, PodSettings, pod_manifest
+from runabout.executors.manifest import (
+    MAX_ANNOTATION_PLAN,
+    MAX_PLAN,
+    PodManifest,
+    PodSettings,
+    pod_manifest,
+)
 from runabout.executors.names import PodKey, parse_labels
 from runabout.executors.plan import step_names
 from runabout.records import EnvVar, EnvVarSource, RunConfig, RunId, TaskConfig
@@ -118,6 +124,22 @@ def test_a_pod_with_its_plan_stays_below_64_kib_where_it_is_stored() -> None:
 
     assert MAX_ANNOTATION_PLAN - 1024 < len(carried) <= MAX_ANNOTATION_PLAN
     assert len(carried) + len(orjson.dumps(stored)) < 64 * 1024
+
+
+def test_a_plan_for_which_the_environment_leaves_no_room_goes_into_a_config_map() -> None:
+    steps = [{"run": "x" * (MAX_ANNOTATION_PLAN - 1024)}]
+    assert made(task(steps=steps)).config_map is None
+    manifest = made(task(steps=steps), config=replace(CONFIG, environment=(EnvVar("LONG", "y" * 20_000),)))
+    assert manifest.config_map is not None
+    assert len(orjson.dumps(manifest.pod)) < 64 * 1024
+
+
+def test_an_environment_that_makes_the_pod_too_large_is_refused_with_its_size_and_what_to_do() -> None:
+    services = [{"image": "golang:1.26"}, {"image": "postgres:17"}]
+    config = replace(CONFIG, environment=(EnvVar("LONG", "y" * 32_000),))
+    assert len(orjson.dumps(made(task(), config=config).pod)) < 64 * 1024
+    with pytest.raises(InvalidPodError, match=r"tasks\[build\]: .* at most 64512; 6\d{4} of them are .* a ConfigMap"):
+        made(task(containers=services), config=config)
 
 
 def test_a_plan_too_large_for_a_config_map_is_refused_with_its_size() -> None:
