@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks import process, untiltold, usage
 from benchmarks.figures import Figure
 from lab.gateways import RESTORES, SAVES, GatewayLab, spec_task
-from localcluster import gobuild
+from localcluster import gobuild, preflight
 from localcluster.console import LocalClusterError
 from localcluster.settings import REPOSITORY
 from runabout.executors.names import PodKey
@@ -84,11 +84,9 @@ def measure(sizes: Sizes, say: Callable[[str], None]) -> list[Figure]:
     """Return every figure; what was stored for it, some four times `sizes.bytes`, is gone afterwards.
 
     Raises:
-        LocalClusterError: there is no zstd, not enough room, or a step failed.
+        LocalClusterError: there is no zstd and no apt to get it, not enough room, or a step failed.
     """
-    for program in ("tar", "zstd"):
-        if shutil.which(program) is None:
-            raise LocalClusterError(f"{program} is what the toolbox is measured beside", f"apt-get install {program}")
+    preflight.ensure_programs({"tar": "tar", "zstd": "zstd"})
     with tempfile.TemporaryDirectory(prefix="runabout-bench-") as name:
         folder = Path(name)
         gobuild.require_space(folder, 5 * sizes.bytes / 1e9, "archives and what is restored from them")

@@ -17,7 +17,7 @@ from lab.kube_suite import QUICK
 from runabout.control.config import run_config
 from runabout.control.ledger import RUN, RUN_CONFIG, TASK
 from runabout.datamanager import Put, Store, Transaction, follow_store, open_store
-from runabout.etcd import MemoryEtcd
+from runabout.etcd import Etcd, MemoryEtcd
 from runabout.executors.names import PodKey, pod_name
 from runabout.gateway.app import Options, application
 from runabout.gateway.callers import POD_NAME
@@ -81,7 +81,7 @@ class GatewayLab:
     kube: FakeKube = field(default_factory=FakeKube)
     connection: Connection | None = None
     """to another API server than `kube`, for the gateway"""
-    etcd: MemoryEtcd = field(default_factory=MemoryEtcd)
+    etcd: Etcd = field(default_factory=MemoryEtcd)
     metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
 
     async def __aenter__(self) -> Self:

@@ -5,7 +5,7 @@ every architecture it serves. Architectures without nodes are otherwise a warnin
 zero have none until a task asks.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from runabout.control.rules import executor_rules
@@ -73,7 +73,13 @@ def executor_object(body: Mapping[str, object]) -> Executor:
 class Executors:
     """The Executors known to exist, the nodes by architecture, and the namespaces' labels."""
 
-    def __init__(self, *, toolbox_image: str, toolbox_pull_policy: str, gateway: GatewayAccess | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        toolbox_image: str,
+        toolbox_pull_policy: str,
+        gateway: Callable[[], GatewayAccess | None] = lambda: None,
+    ) -> None:
         self._gateway = gateway
         self._image = toolbox_image
         self._pull_policy = toolbox_pull_policy
@@ -140,7 +146,7 @@ class Executors:
             grace_seconds=self.limits(name).grace_seconds,
             allow_privileged=spec is not None and spec.allow_privileged,
             restricted=self.namespace_labels(namespace).get(RESTRICTED_LABEL) == "restricted",
-            gateway=self._gateway,
+            gateway=self._gateway(),
         )
 
     def ready(self, executor: Executor) -> tuple[bool, str, str]:

@@ -184,7 +184,7 @@ class Observer:
             found.ended[task.name] = TaskEnd(
                 Status.FAILED, reason=Reason.INVALID_POD, message=attempt.invalid, ended=now
             )
-        elif stop and attempt.creation in (Creation.WANTED, Creation.FOREIGN):
+        elif stop and (attempt.gone or attempt.creation in (Creation.WANTED, Creation.FOREIGN)):
             found.ended[task.name] = TaskEnd(Status.STOPPED, reason=Reason.STOPPED, ended=now)
         elif attempt.creation is Creation.FOREIGN:
             message = f"pod {attempt.pod} is not there"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from runabout.control.actions import Actions
 from runabout.control.cacheretention import CacheRetention
 from runabout.control.executors import Executors
-from runabout.control.gatewaysettings import gateway_access
+from runabout.control.gatewaysettings import KnownGateway
 from runabout.control.ledger import Ledger
 from runabout.control.listing import Listing
 from runabout.control.logs import LogCollector
@@ -68,7 +68,7 @@ def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectSt
     executors = Executors(
         toolbox_image=settings.toolbox_image,
         toolbox_pull_policy=settings.toolbox_pull_policy,
-        gateway=gateway_access(settings),
+        gateway=KnownGateway(settings).access,
     )
     order = Order(executors=executors, wake=queue.add, now=now_ms)
     ledger, driver = Ledger(store), PodDriver(session)

@@ -97,10 +97,10 @@ class ProcessDriver:
             environment = await asyncio.to_thread(self._prepare, attempt)
             await self._start(attempt, environment)
         except _UnusableError as error:
-            del self._attempts[manifest.name]
+            self._forget(attempt)
             return Invalid(str(error))
         except OSError as error:
-            del self._attempts[manifest.name]
+            self._forget(attempt)
             return Unavailable(f"the attempt cannot be started: {error}")
         self._on_change(None, _pod(attempt))
         return Created(attempt.uid, NODE)
@@ -161,6 +161,11 @@ class ProcessDriver:
             if secrets.compare_digest(attempt.token, token) and not attempt.over.is_set():
                 return attempt.manifest.namespace, attempt.manifest.name
         return None
+
+    def _forget(self, attempt: _Attempt) -> None:
+        """Let an attempt that did not begin be tried again."""
+        del self._attempts[attempt.manifest.name]
+        shutil.rmtree(attempt.folder, ignore_errors=True)
 
     def _prepare(self, attempt: _Attempt) -> dict[str, str]:
         """Make the attempt's folder; return the environment of its processes."""

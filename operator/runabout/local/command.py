@@ -24,7 +24,7 @@ BUILD = "build it with hack/toolbox, or name it: RUNABOUT_TOOLBOX=/path/to/toolb
 
 
 def run_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A Run, as YAML or JSON; - reads standard input.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A Run, as YAML or JSON.")],
     *,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Tasks at once.")] = os.cpu_count() or 1,
     approve: Annotated[

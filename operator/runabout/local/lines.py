@@ -13,6 +13,8 @@ from runabout.executors.steplog import Chunk, StepLogSplitter
 
 LOOK_SECONDS = 0.05
 """Between two looks whether a log has grown."""
+PATIENCE = 4
+"""Looks at a log that does not grow, after which a line is shown whose end is not sure yet."""
 PIECE = 256 * 1024
 
 Lines = Callable[[str, list[str]], None]
@@ -29,6 +31,8 @@ class _Shown:
     splitter: StepLogSplitter
     begun: dict[int, bytes] = field(default_factory=dict)
     """by step, the line that has no end yet"""
+    cut: set[int] = field(default_factory=set)
+    """steps whose last line was shown before its end came"""
 
 
 class ProcessLogs:
@@ -59,21 +63,21 @@ class ProcessLogs:
     async def _pieces(self, pod: str, path: Path, *, follow: bool) -> AsyncIterator[bytes]:
         with path.open("rb", buffering=0) as file:
             self._again(pod)
-            quiet = False
+            quiet = 0
             while True:
                 over = not follow or self._driver.is_over(pod)  # before the look: nothing comes after its end
                 piece = file.read(PIECE)
                 if piece:
                     self._tell(pod, piece)
-                    quiet = False
+                    quiet = 0
                     yield piece
                 elif over:
-                    self._flush(pod, ended=True)
+                    self._flush(pod, whole=False)
                     return
                 else:
-                    if not quiet:
-                        self._flush(pod)
-                    quiet = True
+                    quiet += 1
+                    if quiet in (1, PATIENCE):
+                        self._flush(pod, whole=quiet < PATIENCE)
                     await asyncio.sleep(LOOK_SECONDS)
 
     def _again(self, pod: str) -> None:
@@ -90,23 +94,27 @@ class ProcessLogs:
             shown = self._shown[pod] = _Shown(whose[0], StepLogSplitter(whose[1]))
         self._take(shown, shown.splitter.feed(piece))
 
-    def _flush(self, pod: str, *, ended: bool = False) -> None:
+    def _flush(self, pod: str, *, whole: bool) -> None:
+        """Show what has come; unless only `whole` lines are wanted, also the last one, whose end is not sure yet."""
         shown = self._shown.get(pod)
         if shown is None:
             return
         self._take(shown, shown.splitter.flush())
-        if ended:
-            rest = [_text(line) for line in shown.begun.values() if line]
+        if not whole and shown.begun:
+            self._show(shown.task, [_text(line) for line in shown.begun.values()])
+            shown.cut.update(shown.begun)
             shown.begun.clear()
-            if rest:
-                self._show(shown.task, rest)
 
     def _take(self, shown: _Shown, chunks: list[Chunk]) -> None:
         lines: list[str] = []
         for chunk in chunks:
             if chunk.step == SETUP and not chunk.notice:
                 continue  # the toolbox's version
-            whole, newline, rest = (shown.begun.pop(chunk.step, b"") + chunk.data).rpartition(b"\n")
+            data = shown.begun.pop(chunk.step, b"") + chunk.data
+            if chunk.step in shown.cut:
+                shown.cut.discard(chunk.step)
+                data = data.removeprefix(b"\n")
+            whole, newline, rest = data.rpartition(b"\n")
             if newline:
                 lines += map(_text, whole.split(b"\n"))
             if rest:

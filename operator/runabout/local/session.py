@@ -153,6 +153,11 @@ class Session:
                 continue
             if self._is_approved(name, variant=bool(live.graph.task(name).values)):
                 self._answer(parts, name, Verdict.APPROVED)
+            elif not sys.stdin.isatty():
+                self._view.say(
+                    f"task {name} waits for an approval, and nobody can be asked: give --approve {name}", "red"
+                )
+                self._answer(parts, name, Verdict.REFUSED)
             else:
                 self._asked.append(name)
                 if len(self._asked) == 1:

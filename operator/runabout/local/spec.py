@@ -32,6 +32,8 @@ def local_problems(spec: RunSpec, *, arch: str, answers: bool, approved: Collect
             yield f"{where}.arch: this machine is {arch}: run the file on one that is {task.arch}, or on a cluster"
         if task.needs_approval and not answers and task.name not in approved:
             yield f"{where}.needsApproval: there is no terminal to ask: give --approve {task.name}"
+    if spec.restart_from is not None:
+        return  # its tasks are in the record
     for name in sorted(set(approved) - {task.name for task in spec.tasks}):
         yield f"--approve {name}: the run has no task of this name"
 

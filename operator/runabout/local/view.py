@@ -89,6 +89,7 @@ class View:
         elif task.finished:
             why = ": ".join(filter(None, (task.reason.value if task.reason else "", task.message)))
             took = f" after {_seconds(task.ended - task.started)}" if task.started and task.ended else ""
+            took = f", kept from run {task.executed_by}" if task.executed_by is not None else took
             text = f"{task.status.value}{took}{f' ({why})' if why else ''}"
         else:
             return

@@ -140,7 +140,8 @@ SHAPES = (
 
 
 @pytest.fixture
-def bench(kubectl: Kubectl, namespace: str, crashing: OperatorProcess) -> Iterator[Runs]:
+def bench(kubectl: Kubectl, namespace: str, crashing: OperatorProcess, gateway: GatewayProcess) -> Iterator[Runs]:
+    gateway.start()
     made = Runs(kubectl, namespace, crashing)
     made.executor("default", archs=["amd64", "arm64"], maxActiveTasks=12, allowPrivileged=True)
     yield made
@@ -331,7 +332,6 @@ def test_runs_survive_kill_9_at_random_moments(
     store_etcd: EtcdServer,
     dice: random.Random,
 ) -> None:
-    gateway.start()
     for number in range(int(os.environ.get("RUNABOUT_ROUNDS", ROUNDS))):
         made = create_round(bench, number)
         for place, victim in enumerate(dice.sample(victims, len(victims))):
@@ -452,10 +452,7 @@ def test_a_run_whose_record_is_lost_is_not_executed_again_and_says_so(
     eventually(lambda: bench.exists(open_), lambda found: not found)
 
 
-def test_the_operator_ends_within_five_seconds_of_sigterm(
-    bench: Runs, crashing: OperatorProcess, gateway: GatewayProcess
-) -> None:
-    gateway.start()
+def test_the_operator_ends_within_five_seconds_of_sigterm(bench: Runs, crashing: OperatorProcess) -> None:
     made = create_round(bench, 0)
     eventually(bench.pods, lambda pods: len(pods) > 3)
     assert crashing.terminate() < 5

@@ -87,7 +87,9 @@ async def test_a_restart_restores_what_the_run_before_it_has_saved(lab: GatewayL
     new = await chain(lab, "build", "test")
     await lab.set_task(new, "build", Status.SUCCESS, executed_by=RunId(old.id))
     await lab.set_task(new, "test")
-    assert await lab.attempt(new, "test").fetch("workspace/build/0") == [b"of the old run"]
+    attempt = lab.attempt(new, "test")
+    assert [each["task"] for each in (await attempt.ask("GET", "workspace")).content["archives"]] == ["build"]
+    assert await attempt.fetch("workspace/build/0") == [b"of the old run"]
 
 
 async def test_the_end_of_a_parent_that_is_not_known_here_yet_is_waited_for(ost: ObjectStore) -> None:
@@ -185,6 +187,9 @@ async def test_as_many_bodies_as_allowed_go_through_at_once(directory: ObjectSto
     async with GatewayLab(directory, options=Options(max_active=1)) as lab:
         config = await chain(lab, "build")
         attempt = lab.attempt(config, "build")
+        await attempt.save({"cache": "k"}, b"cached")
+        cache = (await attempt.ask("POST", "caches/find", {"keys": ["k"]})).content["id"]
+        cached = (await attempt.ask("GET", f"caches/{cache}")).content["parts"][0]["url"]
         addresses = []
         for number, body in enumerate((BODY, b"another")):
             asked = await attempt.ask("POST", "parts", {"for": STEP_0, "part": number, **described(body)})
@@ -198,6 +203,8 @@ async def test_as_many_bodies_as_allowed_go_through_at_once(directory: ObjectSto
         refused = await lab.ask("PUT", addresses[1], token=attempt.token, data=b"another")
         assert (refused.status, refused.code) == (503, "Busy")
         assert int(refused.headers["Retry-After"]) >= 1
+        refused = await lab.ask("GET", cached, token=attempt.token)
+        assert (refused.status, refused.code) == (503, "Busy")
         writer.write(BODY[1000:])
         assert (await reader.readline()).startswith(b"HTTP/1.1 204")
         writer.close()

@@ -1,5 +1,6 @@
 """What people see and decide through the gateway: as much as the cluster lets them, in their own name."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -123,6 +124,15 @@ async def test_what_others_have_said_stays(streaming: GatewayLab) -> None:
     lab.kube.faults.append(Fault("patch", "runs", code=409, reason="Conflict"))
     assert (await decide(lab, config, lab.person("ann"), "refuse")).status == 204
     assert approvals(lab) == [before, {"task": "release", "by": "ann", "verdict": "refused"}]
+
+
+async def test_what_is_said_at_the_same_time_is_all_kept(streaming: GatewayLab) -> None:
+    lab, config = streaming, await waiting(streaming)
+    users = ["ann", "bob", "cem", "dot"]
+    lab.kube.allows = lambda _: True
+    answers = await asyncio.gather(*(decide(lab, config, lab.person(user)) for user in users))
+    assert {answer.status for answer in answers} == {204}
+    assert sorted(each["by"] for each in approvals(lab)) == users
 
 
 async def test_saying_it_again_changes_nothing_and_saying_otherwise_is_a_conflict(streaming: GatewayLab) -> None:

@@ -1,24 +1,33 @@
 """The real toolbox and the real gateway: what one task saves another restores, over a directory and over a bucket."""
 
 import asyncio
+import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fixtures.certificates import certificates
+from fixtures.etcd_server import EtcdServer
+from fixtures.gateway_process import GatewayProcess
 from fixtures.logs import Container, Reading, collecting
 from fixtures.tools import REPOSITORY, tool
 from lab.gateways import GatewayLab, spec_task
+from lab.kube_suite import until
+from lab.played import kubeconfig
 from runabout.control.logchunks import Hole, Uploaded, attempt_chunks, cover, step_chunks
 from runabout.control.logs import LogJob
+from runabout.etcd import connect
 from runabout.executors.names import PodKey
 from runabout.executors.plan import plan
 from runabout.ost import ObjectStore
 from runabout.records import RunConfig, Status
+
+PART = 8 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +48,8 @@ class Tasks:
     lab: GatewayLab
     toolbox: Path
     folder: Path
+    gateway: Mapping[str, str] = field(default_factory=dict)
+    """what a plan says of it, if it is not the lab's own"""
 
     async def execute(self, config: RunConfig, name: str, *, exit_code: int = 0, token: str | None = None) -> str:
         """Run a task to its end and return its log; `token` is another one than its own."""
@@ -48,7 +59,7 @@ class Tasks:
         token_file = home / "token"
         token_file.write_text(token or self.lab.pod_token(config.id, name))
         (of,) = [task for task in config.tasks if task.name == name]
-        gateway = {"url": self.lab.url, "tokenFile": str(token_file)}
+        gateway = {"url": self.lab.url, **self.gateway, "tokenFile": str(token_file)}
         made = plan(PodKey(config.id, name, 1), of, user="", grace_seconds=3, gateway=gateway)
         (home / "plan.json").write_text(made.body)
         (home / "message").touch()
@@ -128,6 +139,51 @@ async def test_a_pod_of_another_attempt_saves_nothing(lab: GatewayLab, tasks: Ta
     said = await tasks.execute(config, "build", exit_code=1, token=stale)
     assert "error: part 0: " in said
     assert "no task before this one has saved anything" in await tasks.execute(config, "test")
+
+
+async def test_a_gateway_that_is_killed_while_a_task_saves_costs_nothing_but_time(
+    directory: ObjectStore, toolbox: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tls").mkdir()
+    config_file = tmp_path / "kubeconfig"
+    tls = certificates(tmp_path / "tls", name="gateway", address="127.0.0.1")
+    with EtcdServer(tmp_path / "etcd", fsync=False) as server:
+        client = connect(server.endpoint)
+        async with GatewayLab(directory, etcd=client) as lab:
+            config_file.write_text(json.dumps(kubeconfig(lab.kube.url)))
+            gateway = GatewayProcess(
+                workdir=tmp_path / "gateway",
+                kubeconfig=str(config_file),
+                etcd=server.endpoint,
+                ost=tmp_path / "ost",
+                address="127.0.0.1",
+                tls=tls,
+            )
+            plan_of_it = {"url": gateway.for_tasks["RUNABOUT_GATEWAY_URL"], "ca": tls.ca.read_text()}
+            tasks = replace(Tasks(lab, toolbox, tmp_path), gateway=plan_of_it)
+            try:
+                await asyncio.to_thread(gateway.start)
+                config = await lab.run(
+                    spec_task("build", run(f"head -c {8 * PART} /dev/urandom > big"), save("big")),
+                    spec_task("last", RESTORE, after=["build"]),
+                )
+
+                def parts() -> int:
+                    return sum(1 for _ in (tmp_path / "ost" / "objects").glob("archives+/**/parts+/*"))
+
+                async with asyncio.TaskGroup() as group:
+                    saving = group.create_task(tasks.execute(config, "build"))
+                    await until(lambda: parts() > 1 or saving.done())
+                    gateway.kill()
+                    assert parts() < 8, "it is not the middle any more"
+                    await asyncio.to_thread(gateway.start)
+                assert "waiting for the object storage: " in saving.result()
+                assert "restored what task build saved: 1 files, 67.1 MB" in await tasks.execute(config, "last")
+            finally:
+                gateway.kill()
+        await client.close()
+    built, restored = (tasks.work(config, name) / "big" for name in ("build", "last"))
+    assert restored.read_bytes() == built.read_bytes()
 
 
 async def test_what_the_container_lost_of_a_log_comes_from_what_its_toolbox_uploaded(

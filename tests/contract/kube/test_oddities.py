@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import orjson
 import pytest
 
 from fixtures.scripted_kube import Reply, ScriptedKube, event, item, listing
@@ -14,6 +15,7 @@ from runabout.kube.errors import InvalidError, NotFoundError, UnavailableError
 from runabout.kube.informer import Informer
 from runabout.kube.logs import container_log
 from runabout.kube.objects import CONFIG_MAPS, JsonObject, metadata, text
+from runabout.kube.reviews import Identity, review_token
 from runabout.kube.session import BACKOFF, TRIES, Session
 
 A = item("a", 5, x="1")
@@ -300,3 +302,14 @@ async def test_a_log_is_asked_for_as_it_is_wanted(follow: bool, previous: bool, 
     ):
         assert [piece async for piece in pieces] == []
     assert server.queries == [{"container": "db", **asked}]
+
+
+@pytest.mark.parametrize("status", [{}, {"audiences": []}, {"audiences": ["another"]}, {"audiences": "runabout"}])
+async def test_a_token_is_nobodys_where_the_server_does_not_say_that_it_is_for_the_audience(
+    status: dict[str, object],
+) -> None:
+    """A server that knows no audiences says that any token of the cluster is good."""
+    answer = {"status": {"authenticated": True, "user": {"username": "ann"}, **status}}
+    async with ScriptedKube(POST=[Reply(orjson.dumps(answer), 201)]) as server, to(server) as session:
+        assert await review_token(session, "token", audiences=["runabout"]) is None
+        assert await review_token(session, "token") == Identity("ann")

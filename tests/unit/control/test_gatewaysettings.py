@@ -1,5 +1,6 @@
 """What an installation says about its gateway: to tasks, and to people whose Runs need one that is not there."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from fixtures.states import NOW, RUN, task_spec
 from runabout.control.config import checked_config
-from runabout.control.gatewaysettings import GatewaySettingsError, gateway_access
+from runabout.control.gatewaysettings import GatewaySettingsError, KnownGateway, gateway_access
 from runabout.control.objects import run_object
 from runabout.control.settings import Settings
 from runabout.executors.gatewayaccess import KINDS, GatewayAccess
@@ -60,6 +61,20 @@ def test_tasks_trust_the_authorities_of_the_gateway_and_of_the_bucket(tmp_path: 
         "ca": f"{PEM.format('gateway_ca_file')}\n{PEM.format('s3_ca_file')}\n",
         "tokenFile": "/runabout/token/token",
     }
+
+
+def test_a_renewed_authority_is_told_to_the_next_task_and_a_bad_one_to_none(tmp_path: Path) -> None:
+    file = tmp_path / "ca"
+    file.write_text(PEM.format("old"))
+    known = KnownGateway(Settings(gateway_url="https://gateway", gateway_ca_file=file))
+    for moment, text, told in ((1, "new", "new"), (2, None, "new"), (3, "newer", "newer")):
+        file.write_text(PEM.format(text) if text else "nonsense")
+        os.utime(file, (moment, moment))
+        access = known.access()
+        assert access is not None
+        assert access.ca == f"{PEM.format(told)}\n"
+    file.unlink()
+    assert known.access() == access
 
 
 def test_an_installation_without_a_gateway_tells_tasks_of_none() -> None:

@@ -332,6 +332,16 @@ def test_the_pod_gets_more_time_to_end_than_its_steps() -> None:
             "cannot be used",
         ),
         ({"containers": container(volumeMounts=[{"name": "v", "mountPath": "/"}])}, "cannot be used"),
+        ({"containers": container(volumeMounts=[{"name": "v", "mountPath": "/a/../runabout"}])}, "cannot be used"),
+        (
+            {
+                "containers": [
+                    *container(),
+                    {"image": "a", "volumeMounts": [{"name": "runabout-bin", "mountPath": "/b"}]},
+                ]
+            },
+            r"containers\[1\].volumeMounts\[0\].name: runabout-bin is Runabout's own",
+        ),
         ({"pod": {"volumes": [{"name": "runabout-bin", "emptyDir": {}}]}}, "the name runabout-bin is reserved"),
         ({"pod": {"labels": {"runabout.dev/task": "x"}}}, "labels: runabout.dev/task is set by Runabout"),
         ({"pod": {"labels": {"app.kubernetes.io/managed-by": "x"}}}, "managed-by is set by Runabout"),

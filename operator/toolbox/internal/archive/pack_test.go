@@ -77,7 +77,8 @@ func TestContentsGoWhereTheyShouldAndOverEachOther(t *testing.T) {
 	}
 	archive, _, _ := packed(t,
 		Content{SourceDir: filepath.Join(root, "one"), DestDir: "to/./here/", Paths: []string{"**"}},
-		Content{SourceDir: filepath.Join(root, "two"), DestDir: "to/here", Paths: []string{"**"}})
+		Content{SourceDir: filepath.Join(root, "two"), DestDir: "to/here", Paths: []string{"**"}},
+		Content{SourceDir: filepath.Join(root, "one"), DestDir: "to/here", Paths: []string{"b"}})
 	unpackedTo(t, target, archive)
 	got := described(t, filepath.Join(target, "to/here"))
 	if len(got) != 2 || !strings.HasSuffix(got[0], `"second"`) || !strings.HasSuffix(got[1], `"first"`) {

@@ -221,6 +221,12 @@ func TestClosedFoldersAreFilledAndReplacedByTheirOwner(t *testing.T) {
 	if target := os.Getenv("TEST_UNPACK"); target != "" {
 		closed := crafted(t, entry{kind: tar.TypeDir, name: "x", mode: 0o555}, entry{name: "x/y/z"}, entry{kind: tar.TypeDir, name: "x/y", mode: 0o111})
 		unpackedTo(t, target, closed)
+		unpackedTo(t, target, crafted(t, entry{name: "x/y/another"})) // an archive that says nothing of its folders
+		for name, mode := range map[string]fs.FileMode{"x": 0o555, "x/y": 0o111} {
+			if info, err := os.Stat(filepath.Join(target, name)); err != nil || info.Mode().Perm() != mode {
+				t.Errorf("%s: %v, %v", name, info, err)
+			}
+		}
 		unpackedTo(t, target, crafted(t, entry{name: "x/y/more"}), closed)
 		info, err := os.Stat(filepath.Join(target, "x"))
 		if err != nil || info.Mode().Perm() != 0o555 {
