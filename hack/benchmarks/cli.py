@@ -15,13 +15,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import data, engine, index, throughput
+from benchmarks import archives, data, engine, index, logs, tasks, throughput
 from benchmarks.figures import Figure, table
 from localcluster import gobuild, native
 from localcluster.console import LocalClusterError
 from localcluster.settings import Places, cluster_name
 
-PARTS = ("engine", "index", "data", "runs")
+PARTS = ("engine", "index", "data", "archives", "logs", "tasks", "runs")
 SAME_SIGNAL_SECONDS = 3.0
 """Signals within this time are one."""
 
@@ -32,10 +32,11 @@ def parser() -> argparse.ArgumentParser:
         prog="hack/bench",
         description=(
             "Measures Runabout: engine and index of runs alone, the datamanager on a real etcd beside what that does "
-            "alone, and runs on simulated nodes of the local cluster beside bare pods. Takes about eight minutes, of "
-            "which the datamanager has three (five more with --runs 1000000 --runs 10000000). For runs "
-            "the cluster must be up (hack/cluster up) and have nothing else "
-            "to do."
+            "alone, archives through the gateway beside tar | zstd, followed logs beside plain HTTP, tasks of one step "
+            "on the local cluster's own node and runs on simulated ones, both beside bare pods. Takes about fifteen "
+            "minutes, of which the datamanager has three (five more with --runs 1000000 --runs 10000000), archives one "
+            "and a half and logs two and a half. For tasks and runs the cluster must be up (hack/cluster up) and have "
+            "nothing else to do; for tasks it must have the images (hack/images load)."
         ),
     )
     top.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"{', '.join(PARTS)}; default: all")
@@ -70,6 +71,32 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--data-idle", type=float, default=sizes.idle, help="seconds without work (default: %(default)s)")
     top.add_argument("--data-kills", type=int, default=sizes.kills, help="writers to kill (default: %(default)s)")
+    packed = archives.Sizes()
+    top.add_argument(
+        "--archive-files", type=int, default=packed.files, help="files in an archive (default: %(default)s)"
+    )
+    top.add_argument("--archive-bytes", type=int, default=packed.bytes, help="in all of them (default: %(default)s)")
+    top.add_argument(
+        "--archive-rounds", type=int, default=packed.rounds, help="of which the median counts (default: %(default)s)"
+    )
+    followed = logs.Sizes()
+    top.add_argument("--log-streams", type=int, default=followed.streams, help="followed logs (default: %(default)s)")
+    top.add_argument(
+        "--log-seconds", type=int, default=followed.seconds, help="of output in each, 1 KB/s (default: %(default)s)"
+    )
+    pods = tasks.Sizes()
+    top.add_argument(
+        "--tasks-alone",
+        type=int,
+        default=pods.alone,
+        help="tasks of one step one after the other, and as many bare pods (default: %(default)s)",
+    )
+    top.add_argument(
+        "--tasks-batches",
+        type=int,
+        default=pods.batches,
+        help=f"how many times {tasks.AT_ONCE} at once of each (default: %(default)s)",
+    )
     top.add_argument("--name", help="name of the cluster (default: $RUNABOUT_CLUSTER or runabout)")
     return top
 
@@ -82,16 +109,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     say(f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f} at the start")
     figures: list[Figure] = []
     try:
-        if "engine" in parts:
-            say("the engine …")
-            figures += engine.measure()
-        if "index" in parts:
-            say(f"the index of {arguments.index_rows:,} runs …")
-            figures += index.measure(arguments.index_rows)
-        if "data" in parts:
-            figures += data.measure(_data_sizes(arguments), say)
-        if "runs" in parts:
-            figures += _runs(arguments)
+        for part in PARTS:
+            if part in parts:
+                figures += _figures(part, arguments)
     except LocalClusterError as error:
         say(f"hack/bench: {error}")
         return 1
@@ -111,6 +131,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         say("next: --json FILE keeps the figures; docs/benchmarks.md says what they mean")
     return exit_code(figures, check=arguments.check)
+
+
+def _figures(part: str, arguments: argparse.Namespace) -> list[Figure]:
+    match part:
+        case "engine":
+            say("the engine …")
+            return engine.measure()
+        case "index":
+            say(f"the index of {arguments.index_rows:,} runs …")
+            return index.measure(arguments.index_rows)
+        case "data":
+            return data.measure(_data_sizes(arguments), say)
+        case "archives":
+            sizes = archives.Sizes(arguments.archive_files, arguments.archive_bytes, arguments.archive_rounds)
+            return archives.measure(sizes, say)
+        case "logs":
+            return logs.measure(logs.Sizes(arguments.log_streams, arguments.log_seconds), say)
+        case "tasks":
+            return _tasks(arguments)
+        case _:
+            return _runs(arguments)
 
 
 def exit_code(figures: Sequence[Figure], *, check: bool) -> int:
@@ -136,6 +177,20 @@ def _data_sizes(arguments: argparse.Namespace) -> data.Sizes:
         idle=arguments.data_idle,
         kills=arguments.data_kills,
     )
+
+
+def _tasks(arguments: argparse.Namespace) -> list[Figure]:
+    places = Places.of(cluster_name(arguments.name))
+    native.require_up(places)
+    with _alone(places), tempfile.TemporaryDirectory(prefix="runabout-bench-") as folder:
+        bench = tasks.Bench(
+            places=places,
+            kubectl=gobuild.tool("kubectl"),
+            folder=Path(folder),
+            sizes=tasks.Sizes(alone=arguments.tasks_alone, batches=arguments.tasks_batches),
+            say=say,
+        )
+        return asyncio.run(_until_told(bench))
 
 
 def _runs(arguments: argparse.Namespace) -> list[Figure]:
@@ -167,7 +222,7 @@ def _alone(places: Places) -> Iterator[None]:
         yield
 
 
-async def _until_told(bench: throughput.Bench) -> list[Figure]:
+async def _until_told(bench: throughput.Bench | tasks.Bench) -> list[Figure]:
     """Let Ctrl-C or SIGTERM end a measurement, after which what was created is removed."""
     loop = asyncio.get_running_loop()
     task = loop.create_task(bench.measure())

@@ -15,7 +15,7 @@ from runabout.kube.session import Session
 
 EXECUTOR = "bench"
 PROBE = "bench-probe"
-SPACES = (PROBE, "bench-bare", "bench-one", "bench-diamonds", "bench-idle")
+SPACES = (PROBE, "bench-bare", "bench-one", "bench-diamonds", "bench-idle", "bench-tasks")
 GONE_SECONDS = 300
 NOTICED_SECONDS = 2.0
 """An operator at work has put its finalizer on a new Run, or given it a status, long before."""

@@ -91,8 +91,8 @@ async def bare_pods(session: Session, namespace: str, number: int, say: Callable
     """Create pods without an operator and wait until all have succeeded: what the rest of the cluster can do."""
     watched = Watched({})
     selector = ",".join(f"{key}={value}" for key, value in BARE.items())
-    informer = Informer(session, PODS, selector=selector, trim=_trim_pod, on_change=watched.pod_changed)
-    async with _Watching(informer):
+    informer = Informer(session, PODS, selector=selector, trim=trim_pod, on_change=watched.pod_changed)
+    async with Watching(informer):
         body = {"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"name": "main", "image": IMAGE}], **PLACE}}
         timing = Timing(number, time.monotonic())
 
@@ -112,9 +112,9 @@ async def runs(
 ) -> tuple[Timing, Watched]:
     """Create Runs and wait until all are Completed."""
     watched = Watched(shape)
-    pods = Informer(session, PODS, selector=SELECTOR, trim=_trim_pod, on_change=watched.pod_changed)
-    informer = Informer(session, RUNS, trim=_trim_run, on_change=watched.run_changed)
-    async with _Watching(pods, informer):
+    pods = Informer(session, PODS, selector=SELECTOR, trim=trim_pod, on_change=watched.pod_changed)
+    informer = Informer(session, RUNS, trim=trim_run, on_change=watched.run_changed)
+    async with Watching(pods, informer):
         watched.over.clear()
         timing = Timing(number, time.monotonic())
 
@@ -190,7 +190,7 @@ async def _until(
             raise RuntimeError(f"{count()} of {number} {what}, and nothing more in {PATIENCE_SECONDS} s")
 
 
-class _Watching:
+class Watching:
     """Keep informers running; inside, they have listed what there was."""
 
     def __init__(self, *informers: Informer) -> None:
@@ -208,14 +208,16 @@ class _Watching:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _trim_pod(item: JsonObject) -> JsonObject:
+def trim_pod(item: JsonObject) -> JsonObject:
+    """Return what is needed of a pod: its phase beside its names."""
     status = item.get("status")
     found = metadata(item)
     kept = {key: found.get(key) for key in ("name", "namespace", "uid", "labels", "resourceVersion")}
     return {"metadata": kept, "phase": text(status, "phase") if isinstance(status, Mapping) else ""}
 
 
-def _trim_run(item: JsonObject) -> JsonObject:
+def trim_run(item: JsonObject) -> JsonObject:
+    """Return what is needed of a Run: whether it is completed beside its names."""
     status = item.get("status")
     conditions = status.get("conditions") if isinstance(status, Mapping) else None
     completed = any(

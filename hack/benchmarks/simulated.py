@@ -73,18 +73,19 @@ def pod_log() -> bytes:
     """Return the log of a task of one step, in the files' format of container runtimes."""
     sizes = f"{len(SETUP)},{len(OUTPUT)}"
     lines = (
-        _marker("v1 simulated task 1"),
+        marker("v1 simulated task 1"),
         SETUP,
-        _marker(f"end setup {len(SETUP)} success 0 1795507200010"),
-        _marker(f"begin 0 1795507200011 {len(SETUP)} step"),
+        marker(f"end setup {len(SETUP)} success 0 1795507200010"),
+        marker(f"begin 0 1795507200011 {len(SETUP)} step"),
         OUTPUT,
-        _marker(f"end 0 {len(OUTPUT)} success 0 1795507200012"),
-        _marker(f"done 0 Completed {sizes}"),
+        marker(f"end 0 {len(OUTPUT)} success 0 1795507200012"),
+        marker(f"done 0 Completed {sizes}"),
     )
     return b"".join(b"2026-11-24T00:00:00.000000000Z stdout F " + line for line in lines)
 
 
-def _marker(fields: str) -> bytes:
+def marker(fields: str) -> bytes:
+    """Return a line of the toolbox's own."""
     return f"[runabout {NONCE} {fields}]\n".encode()
 
 

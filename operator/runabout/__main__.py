@@ -1,4 +1,4 @@
-"""`runabout`: the command line with the processes of operator and gateway among its commands."""
+"""`runabout`: the command line with the processes of operator and gateway, and runs without either."""
 
 from runabout.client.cli import COMMANDS, Command, command_line
 
@@ -12,7 +12,12 @@ GATEWAY = Command(
     "gateway",
     "Run the gateway; its settings come from the environment (RUNABOUT_…).",
 )
-app = command_line({**COMMANDS, "operator": OPERATOR, "gateway": GATEWAY})
+RUN = Command(
+    "runabout.local.command",
+    "run_command",
+    "Execute a Run on this machine, without a cluster: its tasks are processes, its decisions those of the operator.",
+)
+app = command_line({"run": RUN, **COMMANDS, "operator": OPERATOR, "gateway": GATEWAY})
 
 
 def main() -> None:

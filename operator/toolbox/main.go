@@ -82,6 +82,7 @@ func run(arguments []string, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	planFile := flags.String("plan", "", "the plan, a JSON `file`")
 	terminationLog := flags.String("termination-log", "/dev/termination-log", "the `file` the summary is written to")
+	parent := flags.Int("parent", 0, "the `process` that starts this one; when it ends, that is a stop")
 	if err := flags.Parse(arguments); err != nil {
 		return exitUsage
 	}
@@ -93,6 +94,7 @@ func run(arguments []string, stderr io.Writer) int {
 		Version:        version,
 		PlanFile:       *planFile,
 		TerminationLog: *terminationLog,
+		Parent:         *parent,
 	})
 }
 

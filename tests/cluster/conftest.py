@@ -5,6 +5,7 @@ What is put into it lasts no longer than a module: a test of the cluster itself 
 
 import json
 import os
+import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -89,6 +90,16 @@ def operator_kubeconfig(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFacto
     """A kubeconfig that may do what the chart lets the operator do, all over the cluster, and nothing else."""
     with rights(kubectl, tmp_path_factory.mktemp("rights"), "rbac") as path:
         yield path
+
+
+def own_address(kubectl: Kubectl) -> str:
+    """Return the address of this machine that the cluster's node knows; nothing is sent to find it."""
+    items = kubectl.json("get", "nodes")["items"]
+    assert isinstance(items, list)
+    [node] = [each["address"] for each in items[0]["status"]["addresses"] if each["type"] == "InternalIP"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((node, 9))
+        return str(probe.getsockname()[0])
 
 
 def uninstall_demos(kubeconfig: str) -> None:

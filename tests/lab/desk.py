@@ -101,6 +101,7 @@ async def desk(fake: FakeKube, scratch: Path, *, etcd: Etcd, ost: ObjectStore) -
             for item in fake.items("runs"):
                 parts.news.run_seen(item, deleted=False)
             await parts.reconciler.restore()
+            parts.reconciler.claim()
             yield Desk(fake, store, ost, parts)
         finally:
             await store.halt()  # as a crash; what was acknowledged is there

@@ -1,9 +1,11 @@
-"""Both kinds of etcd behind one face."""
+"""All kinds of etcd behind one face."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, Self
 
 from runabout.etcd import Etcd, MemoryEtcd, connect
+from runabout.etcd.file import open_file
 
 
 class Lab(Protocol):
@@ -41,6 +43,23 @@ class GrpcLab:
 
     def __init__(self, endpoint: str) -> None:
         self._etcd = connect(endpoint)
+
+    @property
+    def etcd(self) -> Etcd:
+        return self._etcd
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._etcd.close()
+
+
+class FileLab:
+    """The one in a file; made where a loop runs."""
+
+    def __init__(self, path: Path) -> None:
+        self._etcd = open_file(path)
 
     @property
     def etcd(self) -> Etcd:

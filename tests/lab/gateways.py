@@ -2,8 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +17,7 @@ from lab.kube_suite import QUICK
 from runabout.control.config import run_config
 from runabout.control.ledger import RUN, RUN_CONFIG, TASK
 from runabout.datamanager import Put, Store, Transaction, follow_store, open_store
-from runabout.etcd import MemoryEtcd
+from runabout.etcd import Etcd, MemoryEtcd
 from runabout.executors.names import PodKey, pod_name
 from runabout.gateway.app import Options, application
 from runabout.gateway.callers import POD_NAME
@@ -79,7 +79,9 @@ class GatewayLab:
     options: Options = field(default_factory=Options)
     interval: float = 0.02
     kube: FakeKube = field(default_factory=FakeKube)
-    etcd: MemoryEtcd = field(default_factory=MemoryEtcd)
+    connection: Connection | None = None
+    """to another API server than `kube`, for the gateway"""
+    etcd: Etcd = field(default_factory=MemoryEtcd)
     metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
 
     async def __aenter__(self) -> Self:
@@ -90,7 +92,7 @@ class GatewayLab:
         await self.kube.put("namespaces", {"metadata": {"name": NAMESPACE}})
         self.store: Store = await open_store(self.etcd, ost=self.ost)
         self._stack.push_async_callback(self.store.close)
-        connection = Connection(server=self.kube.url, ssl=False, authorize=dict)
+        connection = self.connection or Connection(server=self.kube.url, ssl=False, authorize=dict)
         session = await self._stack.enter_async_context(Session(connection, backoff=QUICK))
         self.records = Records(self._follow)
         following = asyncio.create_task(self.records.run())
@@ -98,12 +100,9 @@ class GatewayLab:
         async with asyncio.timeout(20):
             while self.records.trouble:  # noqa: ASYNC110 -- what is waited for is the gateway's
                 await asyncio.sleep(0.01)
-        app = application(
-            session=session, records=self.records, ost=self.ost, metrics=self.metrics, options=self.options
-        )
-        self.server = Server(app, shutdown_seconds=1, certificate=None)
-        await self.server.start("127.0.0.1", 0)
-        self._stack.push_async_callback(self.server.close)
+        self._session = session
+        self.server = await self._serve(0)
+        self._stack.push_async_callback(self._stop)
         self._http = await self._stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)))
         self.url = f"http://127.0.0.1:{self.server.port}"
         return self
@@ -115,6 +114,25 @@ class GatewayLab:
 
     async def _follow(self) -> Any:  # noqa: ANN401 - a follower
         return await follow_store(self.etcd, ost=self.ost, interval=self.interval)
+
+    async def _serve(self, port: int) -> Server:
+        app = application(
+            session=self._session, records=self.records, ost=self.ost, metrics=self.metrics, options=self.options
+        )
+        server = Server(app, shutdown_seconds=1, certificate=None)
+        await server.start("127.0.0.1", port)
+        return server
+
+    async def _stop(self) -> None:
+        await self.server.close()
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """Have nobody answer at the gateway's address for a while, and then another process."""
+        port = self.server.port
+        await self.server.close()
+        yield
+        self.server = await self._serve(port)
 
     # the operator's part
 

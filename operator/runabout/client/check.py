@@ -28,7 +28,7 @@ def check_command(
         list[str], typer.Argument(metavar="FILE…", help="YAML or JSON files, several documents in each; - is stdin.")
     ],
 ) -> None:
-    """Check files with Runs and Executors: schema, rules, graph, and what this version does not execute yet.
+    """Check files with Runs and Executors: schema, graph, and all other rules.
 
     Finds everything that the API server and the operator would find, all at once and without a cluster. Exit code 0 if
     nothing is wrong, 1 otherwise.

@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, Command] = {
     "check": Command(
         "runabout.client.check",
         "check_command",
-        "Check files with Runs and Executors: schema, rules, graph, and what this version does not execute yet.",
+        "Check files with Runs and Executors: schema, graph, and all other rules.",
     ),
     "simulate": Command(
         "runabout.client.simulate",

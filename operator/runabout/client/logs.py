@@ -11,7 +11,9 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, BinaryIO
+from urllib.parse import unquote
 
 import typer
 
@@ -20,7 +22,8 @@ from runabout.control.ledger import TASK
 from runabout.control.settings import Settings, ost_settings
 from runabout.control.variables import read_settings
 from runabout.datamanager import Follower, StoreError, follow_store
-from runabout.etcd import EtcdError
+from runabout.etcd import Etcd, EtcdError
+from runabout.etcd.file import open_file
 from runabout.ost import ObjectStore, OstError, iterate, open_ost
 from runabout.records import Task
 from runabout.records.encoding import RecordError, decode
@@ -61,6 +64,9 @@ class _Log:
 def logs(
     run: Annotated[str, typer.Argument(help="Id of the run, from its status.")],
     task: Annotated[str, typer.Option(help="Only this task.")] = "",
+    store: Annotated[
+        Path | None, typer.Option(help="The folder of `runabout run`, for a run without a cluster.", exists=True)
+    ] = None,
 ) -> None:
     """Print the stored logs of a run; RUNABOUT_OST says where they are.
 
@@ -70,6 +76,8 @@ def logs(
     if isinstance(settings, list):
         sys.stderr.write("\n".join((*settings, "")))
         raise typer.Exit(EXIT_PLACE)
+    if store is not None:
+        settings = local_settings(settings, store.absolute())
     try:
         found = asyncio.run(_print(settings, run, task, sys.stdout.buffer))
     except _PlaceError as error:
@@ -168,10 +176,26 @@ def _title(step: int, names: Sequence[str]) -> str:
     return f"step {names[step]}" if step < len(names) else f"step number {step + 1}"
 
 
+def local_settings(settings: Settings, folder: Path) -> Settings:
+    """Return settings for the folder in which `runabout run` keeps records and logs."""
+    places = {"ost": (folder / "ost").as_uri(), "etcd_endpoints": (folder / "log").as_uri()}
+    return settings.model_copy(update=places)
+
+
+def _etcd(settings: Settings) -> Etcd:
+    scheme, _, path = settings.etcd_endpoints.partition("://")
+    if scheme != "file":
+        return connect_etcd(settings)
+    file = Path(unquote(path))
+    if not file.exists():  # nothing is made here
+        raise EtcdSettingsError(f"there is no {file}")
+    return open_file(file)
+
+
 async def _record(settings: Settings, store: ObjectStore, stack: AsyncExitStack) -> Follower | None:
     """Return the records as they are now, None where they cannot be read, which is said."""
     try:
-        etcd = connect_etcd(settings)
+        etcd = _etcd(settings)
         stack.push_async_callback(etcd.close)
         async with asyncio.timeout(RECORD_SECONDS):
             record = await follow_store(etcd, ost=store, number=settings.store)

@@ -4,7 +4,7 @@ Each is a small change of the API's objects, which kubectl could make as well; t
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +27,12 @@ TaskName = Annotated[str, typer.Argument(help="Name of the task; of a variant of
 Namespace = Annotated[
     str, typer.Option("--namespace", "-n", help="Namespace of the Run; default: the current context's.")
 ]
-Groups = Annotated[list[str] | None, typer.Option("--group", help="A group you are in that may approve; repeatable.")]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option("--group", help="A group you are in that may approve; repeatable. Default: those that are asked."),
+]
+MOST_GROUPS = 64
+"""That one approval can name."""
 
 
 def restart(
@@ -92,9 +97,9 @@ def _variable(item: str) -> JsonObject:
 
 def _say(run: str, task: str, verdict: Verdict, groups: list[str], where: str) -> None:
     async def say(session: Session) -> str:
-        by = await _who(session)
-        entry = {"task": task, "by": by, "verdict": verdict.value, **({"groups": groups} if groups else {})}
-        await _again(lambda: _add(session, where, run, entry))
+        by, mine = await _who(session)
+        entry = {"task": task, "by": by, "verdict": verdict.value}
+        await _again(lambda: _add(session, where, run, entry, groups, mine))
         return by
 
     by = with_session(say)
@@ -102,27 +107,64 @@ def _say(run: str, task: str, verdict: Verdict, groups: list[str], where: str) -
     typer.echo(f"see whether it counts: kubectl -n {where} describe run {run}")
 
 
-async def _who(session: Session) -> str:
-    """Return the name under which the API server knows us."""
+async def _who(session: Session) -> tuple[str, list[str]]:
+    """Return the name under which the API server knows us, and our groups."""
     body = {"apiVersion": REVIEWS.api_version, "kind": REVIEWS.kind}
     status = (await session.create(REVIEWS, body)).get("status")
     user = status.get("userInfo") if isinstance(status, dict) else None
-    return text(user, "username") if isinstance(user, dict) else ""
+    if not isinstance(user, dict):
+        return "", []
+    groups = user.get("groups")
+    return text(user, "username"), [str(group) for group in groups] if isinstance(groups, list) else []
 
 
-async def _add(session: Session, where: str, run: str, entry: JsonObject) -> None:
-    """Add an approval to those that are there; a conflict if somebody has changed the Run meanwhile."""
+async def _add(
+    session: Session, where: str, run: str, entry: JsonObject, groups: Sequence[str], mine: Sequence[str]
+) -> None:
+    """Add an approval to those that are there; a conflict if somebody has changed the Run meanwhile.
+
+    Its `groups` are those given, else those of `mine` that may count: an approval that names none cannot be mended.
+    """
     found = await session.get(RUNS, run, namespace=where)
     spec = found.get("spec")
-    given = spec.get("approvals") if isinstance(spec, dict) else None
+    spec = spec if isinstance(spec, dict) else {}
+    given = spec.get("approvals")
     rows = given if isinstance(given, list) else []
-    if entry in rows:
-        return
+    named = list(groups or _asked(spec, mine))[:MOST_GROUPS]
+    for row in rows:
+        if (row.get("task"), row.get("by")) == (entry["task"], entry["by"]):
+            _check_said(row, entry, named)
+            return
+    added = {**entry, **({"groups": named} if named else {})}
     body = {
         "metadata": {"resourceVersion": text(metadata(found), "resourceVersion")},
-        "spec": {"approvals": [*rows, entry]},
+        "spec": {"approvals": [*rows, added]},
     }
     await session.patch(RUNS, run, body, namespace=where)
+
+
+def _asked(spec: JsonObject, mine: Sequence[str]) -> list[str]:
+    """Return our groups whose members a Run asks; of a restart, which does not say whom, all that are people's."""
+    tasks = spec.get("tasks")
+    if not isinstance(tasks, list) or not tasks:
+        return [group for group in mine if not group.startswith("system:")]
+    asked = {group for task in tasks for group in (task.get("approvers") or {}).get("groups") or ()}
+    return [group for group in mine if group in asked]
+
+
+def _check_said(row: JsonObject, entry: JsonObject, groups: Sequence[str]) -> None:
+    """Do nothing if a Run has this word of ours already; end the program with a message if it has another one."""
+    verdict, before = row.get("verdict", Verdict.APPROVED.value), row.get("groups")
+    known = before if isinstance(before, list) else []
+    if verdict == entry["verdict"] and set(groups).issubset(known):
+        return
+    how = "" if verdict != entry["verdict"] else f" without naming {', '.join(sorted(set(groups).difference(known)))}"
+    typer.echo(
+        f"{entry['by']} has {verdict} the task {entry['task']} already{how}: a word is never taken back or changed; "
+        "somebody else can add theirs",
+        err=True,
+    )
+    raise typer.Exit(1)
 
 
 async def _again(work: Callable[[], Awaitable[None]]) -> None:

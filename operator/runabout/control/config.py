@@ -1,8 +1,8 @@
 """From a Run to its configuration, with every setup error that can be found; nothing a user writes makes it raise.
 
 In this order: the client's own errors, what the schema refuses (the API server should have, but its definitions may
-be older than the operator), the graph, names and values that collide with ours, what this version
-does not execute yet, and a run that is too large for the store. Of that one only names and errors are kept.
+be older than the operator), the graph, names and values that collide with ours, and a run that is too large for the
+store. Of that one only names and errors are kept.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from runabout.control.size import bare, shortened, too_large
 from runabout.engine.groups import check_group, default_group, effective_group, root_group
 from runabout.engine.matrix import Expansion, Template, expand
 from runabout.executors.gatewayaccess import ADVICE, needing_steps
-from runabout.executors.results import marked
+from runabout.executors.nodeaccess import node_access
 from runabout.records import (
     Approvers,
     Condition,
@@ -30,7 +30,7 @@ from runabout.records import (
     parse_run_id,
 )
 from runabout.records.encoding import encode
-from runabout.resources import CheckedRun, EnvironmentVariable, Problem, RunSpec, TaskSpec
+from runabout.resources import CheckedRun, EnvironmentVariable, PodDefaults, Problem, RunSpec, TaskSpec
 from runabout.resources.check import run_spec
 from runabout.resources.salvage import sound_part
 
@@ -113,7 +113,7 @@ def run_config(
         cache_group=root_group(effective) if cache_group is None else effective_group(namespace, cache_group),
         created=created,
         submitted=submitted,
-        tasks=() if refused else tuple(template.task for template in plain) if errors else marked(expansion.tasks),
+        tasks=() if refused else tuple(template.task for template in plain) if errors else expansion.tasks,
         setup_errors=_bounded(errors),
         setup_error_count=len(errors),
         environment=_environment(spec.environment),
@@ -142,7 +142,8 @@ def refused_config(config: RunConfig, problem: str) -> RunConfig:
 
 def templates(spec: RunSpec) -> tuple[Template, ...]:
     """Return the tasks of a spec, not expanded, in its order."""
-    return tuple(Template(_task(task), task.matrix or {}) for task in spec.tasks)
+    of_all = _needs_node(spec.pod)
+    return tuple(Template(_task(task, needs_node=of_all), task.matrix or {}) for task in spec.tasks)
 
 
 def setup_errors(run: CheckedRun) -> tuple[str, ...]:
@@ -232,7 +233,11 @@ def _run_id(text: str) -> RunId | None:
         return None
 
 
-def _task(task: TaskSpec) -> TaskConfig:
+def _needs_node(pod: PodDefaults | None) -> bool:
+    return pod is not None and any(node_access(pod.model_dump(mode="json", by_alias=True, exclude_unset=True)))
+
+
+def _task(task: TaskSpec, *, needs_node: bool) -> TaskConfig:
     selector, approvers, retries = task.executor_selector, task.approvers, task.retries
     return TaskConfig(
         name=task.name,
@@ -246,7 +251,7 @@ def _task(task: TaskSpec) -> TaskConfig:
         approvers=Approvers(approvers.min, approvers.users, approvers.groups) if approvers is not None else Approvers(),
         arch=task.arch,
         executor_selector=selector.model_dump(mode="json", by_alias=True, exclude_unset=True) if selector else None,
-        privileged=any(container.privileged for container in task.containers),
+        privileged=needs_node or _needs_node(task.pod) or any(container.privileged for container in task.containers),
         retries=Retries(retries.limit, retries.backoff_seconds, retries.on_exit_codes) if retries else Retries(),
         timeout_seconds=task.timeout_seconds,
         body=task.model_dump(mode="json", by_alias=True, exclude_unset=True, include=_BODY),

@@ -18,7 +18,7 @@ from runabout.engine.create import create_run
 from runabout.engine.graph import Graph
 from runabout.engine.restart import restart_run
 from runabout.engine.state import State
-from runabout.records import TERMINAL_PHASES, Counter, Event, Phase, Run, RunConfig, RunId, Task
+from runabout.records import TERMINAL_PHASES, Counter, Event, Phase, RestartFrom, Run, RunConfig, RunId, Task
 from runabout.records.encoding import RecordError, decode, encode
 from runabout.runindex import Page, Query
 
@@ -93,9 +93,17 @@ class Ledger:
         return None if body is None else decode(Task, body)
 
     async def state(self, run: RunId) -> State | None:
-        """Return a run with its configuration and all its tasks; of a run that nobody changes meanwhile.
+        """Return a run with its configuration and all its tasks; see `partial`."""
+        found = await self.partial(run)
+        return None if found is None else found[0]
+
+    async def partial(self, run: RunId) -> tuple[State, frozenset[str]] | None:
+        """Return a run with all its tasks, and those that have no record; of a run that nobody changes meanwhile.
 
         A task without a record is as it was created: its process ended between two portions of a large change.
+
+        Raises:
+            RecordError: that cannot be told; and errors as for any reading.
         """
         body = await self._store.get(RUN, run)
         config = await self._store.get(RUN_CONFIG, run)
@@ -103,15 +111,21 @@ class Ledger:
             return None
         found = [decode(Task, item) for _, item in await self._store.scan(TASK, prefix=f"{run}/")]
         whole, tasks = decode(RunConfig, config), {task.name: task for task in found}
-        if len(tasks) < len(whole.tasks):
+        missing = frozenset(each.name for each in whole.tasks).difference(tasks)
+        if missing:
             tasks = {**await self._first_tasks(whole), **tasks}
-        return State(config=whole, run=decode(Run, body), tasks=tasks)
+        return State(config=whole, run=decode(Run, body), tasks=tasks), missing
 
     async def _first_tasks(self, config: RunConfig) -> Mapping[str, Task]:
         """Return a run's tasks as they were created; those that a restart keeps are in the run that it names."""
-        old = await self.state(config.restarted_from) if config.restarted_from is not None else None
-        if old is None or config.restart_from is None:
+        if config.setup_errors or config.restarted_from is None or config.restart_from is not RestartFrom.FAILED:
             return create_run(config, counter=0, now=0).state.tasks
+        old = await self.state(config.restarted_from)
+        if old is None:
+            raise RecordError(
+                f"run {config.id}: tasks have no record, and run {config.restarted_from}, which says whether they are"
+                " kept, has none any more; delete this Run and create a new one"
+            )
         return restart_run(Graph(old.config.tasks), old, config, counter=0, now=0).state.tasks
 
     def live(self) -> list[RunId]:

@@ -39,6 +39,9 @@ class LiveRun:
     """whether our finalizer was taken off, or never needed"""
     read_at: Sequence | None = None
     """what the store had when a new restart read its old run"""
+    unwritten: set[str] = field(default_factory=set)
+    """tasks without a record, of a run that was created in portions of which not all were committed; the next commit
+    has them"""
 
     @property
     def id(self) -> RunId:

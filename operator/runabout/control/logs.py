@@ -2,16 +2,16 @@
 
 One job for each attempt. A job reads the container's log until it is complete, or until the container has ended and
 nothing more can be had; then it writes one object per step, `logs/<run>/<task>/<attempt>/<step>`, created once, never
-overwritten (an attempt that is read again after a restart keeps what was stored first). Output that cannot be had is a
-line in the log that says so. The object storage is tried until it takes the log; meanwhile the job says since when it
-waits, and nothing else is held up. What goes wrong in one job in a way that nobody thought of ends that job alone: the
-log says that its rest is lost, and why.
+overwritten (an attempt that is read again after a restart keeps what was stored first). Gaps are filled with what the
+toolbox uploaded; output that nobody has is a line in the log that says so. The object storage is tried until it takes
+the log; meanwhile the job says since when it waits, and nothing else is held up. What goes wrong in one job in a way
+that nobody thought of ends that job alone: the log says that its rest is lost, and why.
 """
 
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Protocol
 
 import structlog
 
+from runabout.control.logfill import ChunkLostError, LogFill, Piece, remove_chunks, size_of
 from runabout.control.metrics import Metrics
 from runabout.control.spool import Budget, Spool
 from runabout.executors.markers import SETUP
@@ -42,6 +43,8 @@ QUIET_SECONDS = 15.0
 STORE_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Delays between tries of an object storage that does not take a log; the last one repeats."""
 
+CLEANING = 8
+"""Attempts whose chunks are deleted at once."""
 LOST_CHARACTERS = 300
 """Of an error in the line of a log that was lost by it."""
 
@@ -106,7 +109,7 @@ class StoredLog:
     sizes: dict[int, int]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
     what: LogJob
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -150,7 +153,10 @@ class _Ending:
 
 
 class LogCollector:
-    """Owns all jobs; `on_change` is called with a job when it is stored or when the storage does not take it."""
+    """Owns all jobs; `on_change` is called with a job when it is stored or when the storage does not take it.
+
+    `uploads`: toolboxes upload their logs, so what is missing may be there.
+    """
 
     def __init__(
         self,
@@ -164,6 +170,7 @@ class LogCollector:
         streams: int,
         max_bytes: int,
         scratch_bytes: int,
+        uploads: bool = False,
     ) -> None:
         self._source = source
         self._ost = ost
@@ -176,7 +183,11 @@ class LogCollector:
         """of containers that have ended, which takes moments"""
         self._max_bytes = max_bytes
         self._budget = Budget(scratch_bytes)
+        self._uploads = uploads
+        self._cleaning = asyncio.Semaphore(CLEANING)
         self._jobs: dict[str, _Job] = {}
+        self._left: list[_Job] = []
+        """those that nobody waits for any more and that wait for the storage"""
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -187,7 +198,7 @@ class LogCollector:
                 self._launch(job)
             await stop.wait()
             self._group = None
-            for job in self._jobs.values():
+            for job in (*self._jobs.values(), *self._left):
                 if job.task is not None:
                     job.task.cancel()
 
@@ -229,9 +240,13 @@ class LogCollector:
         return None if job is None or job.trouble_since is None else (job.trouble, job.trouble_since)
 
     def forget(self, pod: str) -> None:
-        """Drop a job; one that is not done is ended."""
+        """Drop a job: one whose container runs is ended, one that waits for the storage is stored all the same."""
         job = self._jobs.pop(pod, None)
-        if job is not None and job.task is not None:
+        if job is None or job.task is None:
+            return
+        if job.ended.is_set() and job.stored is None:
+            self._left.append(job)
+        else:
             job.task.cancel()
 
     def _launch(self, job: _Job) -> None:
@@ -258,11 +273,16 @@ class LogCollector:
                 spool.note(step, f"[runabout: {cut} more bytes are not kept: {spool.full}]\n".encode())
             await self._store(job, spool)
         job.trouble_since = None
+        if job in self._left:
+            self._left.remove(job)
         self._on_change(what)
 
     async def _read_whole(self, job: _Job, splitter: StepLogSplitter, spool: Spool) -> None:
         reason = await self._read(job, splitter, spool)
         _add(spool, splitter.finish(reason, job.sizes))
+        if self._uploads:
+            for step, gap in splitter.unseen(reason):
+                spool.leave(step, gap)
         if reason is None:
             await self._say_who_stopped(job, splitter, spool)
 
@@ -358,41 +378,65 @@ class LogCollector:
                 await job.ended.wait()
 
     async def _store(self, job: _Job, spool: Spool) -> None:
-        """Write every step's range, each as often as it takes."""
+        """Write every step's log, each as often as it takes."""
         sizes: dict[int, int] = {}
+        what = job.what
+        fill = LogFill(self._ost, spool, run=what.run, task=what.task, attempt=what.attempt, uploads=self._uploads)
         self._metrics.logs_waiting.inc()
         try:
-            for step, size in sorted(spool.sizes.items()):
-                sizes[step] = await self._store_or_lose(job, spool, step, size)
-                self._metrics.log_bytes.inc(sizes[step])
+            for step in sorted(spool.sizes):
+                size = await self._store_or_lose(job, fill, step)
+                if size is not None:
+                    sizes[step] = size
+                    self._metrics.log_bytes.inc(size)
         finally:
             self._metrics.logs_waiting.dec()
         job.stored = StoredLog(sizes)
+        if self._uploads and self._group is not None:
+            self._group.create_task(self._clean(what), name=f"chunks of {what.pod}")
 
-    async def _store_or_lose(self, job: _Job, spool: Spool, step: int, size: int) -> int:
-        """Return how many bytes are stored: of the log, or of a line that says why it cannot be."""
+    async def _clean(self, what: LogJob) -> None:
+        """Delete what was uploaded of a log that is stored; what is left of it goes with its run."""
         try:
-            return await self._store_step(job, step, size, lambda: spool.read(step))
+            async with self._cleaning:
+                await remove_chunks(self._ost, what.run, what.task, what.attempt)
+        except OstError as error:
+            log.info("chunks of a log are left", error=str(error), **what.names)
+
+    async def _store_or_lose(self, job: _Job, fill: LogFill, step: int) -> int | None:
+        """Return how many bytes are stored: of the log, or of a line that says why it cannot be; None: it has none."""
+        try:
+            return await self._store_step(job, step, fill, fill.pieces)
         except Exception as error:
             log.exception("the log of a step is lost", step=step, **job.what.names)
             line = _lost(error)
+
+        async def instead(_step: int) -> list[Piece]:
+            return [line]
+
         try:
-            return await self._store_step(job, step, len(line), lambda: line)
+            return await self._store_step(job, step, fill, instead)
         except Exception:
             log.exception("the log of a step is lost, and nothing says so there", step=step, **job.what.names)
             return 0
 
     async def _store_step(
-        self, job: _Job, step: int, size: int, data: Callable[[], bytes | AsyncIterator[bytes]]
-    ) -> int:
-        """Return how many bytes are stored: those of an earlier process, if it got so far."""
+        self, job: _Job, step: int, fill: LogFill, find: Callable[[int], Awaitable[list[Piece]]]
+    ) -> int | None:
+        """Return how many bytes are stored: those of an earlier process, if it got so far; None: there are none."""
         failures, key = 0, job.what.key(step)
         while True:
             try:
+                pieces = await find(step)
+                size = size_of(pieces)
+                if not size:
+                    return None
                 try:
-                    await self._ost.write(key, data(), size=size, persist=True, create_only=True)
+                    await self._ost.write(key, fill.read(pieces), size=size, persist=True, create_only=True)
                 except AlreadyExistsError:
                     return (await self._ost.stat(key)).size
+            except ChunkLostError as error:
+                log.warning("a chunk of a log is lost", error=str(error), **job.what.names)
             except OstError as error:
                 if job.trouble_since is None:
                     job.trouble_since = self._now()
@@ -433,7 +477,9 @@ def _lost(error: Exception) -> bytes:
 
 def _add(spool: Spool, chunks: list[Chunk]) -> None:
     for chunk in chunks:
-        if chunk.notice:
+        if chunk.gap is None:
+            spool.append(chunk.step, chunk.data)
+        elif spool.full:  # what comes before it is cut already
             spool.note(chunk.step, chunk.data)
         else:
-            spool.append(chunk.step, chunk.data)
+            spool.leave(chunk.step, chunk.gap)

@@ -12,7 +12,7 @@ from runabout.control.status import Wait, short
 from runabout.engine.attempts import MACHINERY_ATTEMPTS, is_machinery, tries_again
 from runabout.engine.decide import TaskEnd
 from runabout.executors.faults import with_last_lines
-from runabout.executors.observe import observe
+from runabout.executors.observe import observe, pod_grace
 from runabout.executors.plan import step_names
 from runabout.executors.podview import main_container, pod_view
 from runabout.executors.services import services_of
@@ -184,7 +184,7 @@ class Observer:
             found.ended[task.name] = TaskEnd(
                 Status.FAILED, reason=Reason.INVALID_POD, message=attempt.invalid, ended=now
             )
-        elif stop and attempt.creation in (Creation.WANTED, Creation.FOREIGN):
+        elif stop and (attempt.gone or attempt.creation in (Creation.WANTED, Creation.FOREIGN)):
             found.ended[task.name] = TaskEnd(Status.STOPPED, reason=Reason.STOPPED, ended=now)
         elif attempt.creation is Creation.FOREIGN:
             message = f"pod {attempt.pod} is not there"
@@ -204,6 +204,8 @@ class Observer:
             found.again(attempt.since + UNSEEN_MS)
         else:
             found.check.append(attempt)
+        if task.name in found.ended:
+            found.again(now)  # what is left of its log is looked for once its end is committed
 
     def _over(
         self,
@@ -220,17 +222,19 @@ class Observer:
         self._collect_services(live, task, attempt)
         settled = self._is_settled(attempt, now) if ran else not self._services.waits(attempt.pod)
         fault = state.fault if isinstance(state, Ended) else None
-        if fault is not None and fault.service is not None and not fault.told:
+        if isinstance(state, Ended) and fault is not None and fault.service is not None and not fault.told:
             if self._services.waits(attempt.pod):
                 found.waits[task.name] = Wait(fault.reason, fault.message, state.ended or now)
                 return
             lines = self._services.last_lines(attempt.pod, fault.service)
-            state = replace(state, message=with_last_lines(state.message, lines))
+            told = replace(fault, told=True)  # what is kept of a lost attempt comes here again
+            state = replace(state, message=with_last_lines(state.message, lines), fault=told)
         reason = state.reason
         if reason is not None and not stop and self._is_followed(live, task, state):
-            if not settled or not self._is_cleared(attempt, state, now=now):
+            services_due = self._services_due(live, task, attempt, state)
+            if not settled or now < services_due or not self._is_cleared(attempt, state, now=now):
                 found.waits[task.name] = Wait(reason, state.message, state.ended or now)
-                found.again(None if settled else now + self._storage_late)
+                found.again((services_due if now < services_due else None) if settled else now + self._storage_late)
                 return
             self._lost(live, task, found, reason, state.message, now=now, attempt=attempt, state=state)
         else:
@@ -257,6 +261,15 @@ class Observer:
             and not is_machinery(state.reason)
             and tries_again(live.graph.task(task.name), task, reason=state.reason, exit_code=state.exit_code)
         )
+
+    def _services_due(self, live: LiveRun, task: Task, attempt: Attempt, state: Ended | Machinery) -> int:
+        """Return until when (ms since 1970) the services of an attempt that is over may go on; 0 if none does.
+
+        Their kubelet ends them; if its node has died since, what may go on there is no step.
+        """
+        if attempt.last is None or state.ended is None or _is_over(attempt) or not pod_view(attempt.last).services_run:
+            return 0
+        return state.ended + pod_grace(self._limits(live, task)) * 1000
 
     def _tidy(self, attempt: Attempt, state: Ended | Machinery, *, due: int) -> None:
         """Have the pod of an attempt that is over deleted at `due`, if it does not end by itself."""

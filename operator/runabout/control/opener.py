@@ -52,10 +52,11 @@ class Opener:
 
     async def load(self, run: RunId) -> LiveRun | None:
         """Return a run from the store; errors as those of the ledger's reads."""
-        state = await self._ledger.state(run)
-        if state is None:
+        found = await self._ledger.partial(run)
+        if found is None:
             return None
-        live = LiveRun(Uid(state.run.uid), state, Graph(state.config.tasks))
+        state, missing = found
+        live = LiveRun(Uid(state.run.uid), state, Graph(state.config.tasks), unwritten=set(missing))
         live.adopt(since=self._now())
         return live
 

@@ -162,6 +162,7 @@ class Operator:
             listing = group.create_task(_list(parts))
             await _either(stop, listing)
             if not stop.is_set():
+                parts.reconciler.claim()
                 background += [
                     group.create_task(work)
                     for work in (

@@ -93,6 +93,7 @@ def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectSt
         streams=settings.log_streams,
         max_bytes=settings.max_log_bytes,
         scratch_bytes=settings.scratch_bytes,
+        uploads=bool(settings.gateway_url),
     )
     service_logs = ServiceLogs(source=PodLogs(session), ost=ost, on_change=news.log_changed)
     reporter = Reporter(

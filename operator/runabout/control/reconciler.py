@@ -30,7 +30,7 @@ from runabout.engine.attempts import is_machinery
 from runabout.engine.decide import Assignment, Decision, Facts, decide
 from runabout.engine.state import State
 from runabout.executors.names import PodKey
-from runabout.records import TERMINAL_PHASES, Event, Phase, Reason, Run, RunId, Task
+from runabout.records import TERMINAL_PHASES, Event, Phase, Reason, RunId, Task
 from runabout.records.encoding import RecordError
 
 log = structlog.get_logger(__name__)
@@ -117,6 +117,18 @@ class Reconciler:
             self._queue.add(live.uid)
         self._metrics.live_runs.set(len(self.lives))
         return len(self.lives)
+
+    def claim(self) -> None:
+        """Have restored runs end older ones as they did before; once all Runs are known, and before any pass.
+
+        Else an older run, whose pass may come first, would begin although it has been replaced.
+        """
+        for live in self.lives.values():
+            run = self._objects.get(live.uid)
+            if run is None or _is_stopped(live, run):
+                continue
+            self._order.suspend(live, suspended=_is_suspended(run))
+            self._order.claim(live)
 
     def uid_of(self, run: RunId) -> Uid | None:
         """Return the uid of a live run."""
@@ -246,7 +258,7 @@ class Reconciler:
 
     async def _advance(self, live: LiveRun, run: RunObject | None, *, most: int | None = None) -> None:
         now = self._now()
-        stop = run is None or run.deleted is not None or run.spec.get("stop") is True or live.state.run.stop
+        stop = _is_stopped(live, run)
         found = self._observer.observe(live, now=now, stop=stop)
         if most is not None:
             found.narrow(most)
@@ -265,7 +277,7 @@ class Reconciler:
             self._queue.add_after(live.uid, max(0.05, (found.look_again - self._now()) / 1000))
 
     def _decide(self, live: LiveRun, run: RunObject | None, found: Observation, *, now: int, stop: bool) -> _Pass:
-        self._order.suspend(live, suspended=run is not None and run.spec.get("suspend") is True)
+        self._order.suspend(live, suspended=_is_suspended(run))
         facts = Facts(
             now=now,
             start=self._order.may_start(live),
@@ -291,6 +303,8 @@ class Reconciler:
         if live.new:
             done.events = [*live.first_events, *done.events]
             done.changed = dict(done.state.tasks)
+        for name in live.unwritten:
+            done.changed.setdefault(name, done.state.tasks[name])
         return done
 
     async def _commit(self, live: LiveRun, done: _Pass) -> None:
@@ -312,16 +326,20 @@ class Reconciler:
                 with self._metrics.commit_seconds.time():
                     await self._ledger.commit(portion)
                 self._metrics.commits.inc()
-                self._committed(live, portion.run)
+                self._committed(live, portion)
         except BaseException:
             self._order.withdraw(live, done.assigned)
             raise
 
-    def _committed(self, live: LiveRun, run: Run) -> None:
+    def _committed(self, live: LiveRun, portion: Change) -> None:
         """Take what a portion of a change says of the run itself; its tasks count once all of them are committed."""
+        run = portion.run
         if live.new:
             self._opener.committed(live.state.config.group)
+            live.unwritten = set(live.state.tasks)
         live.new = False
+        if live.unwritten:
+            live.unwritten.difference_update(task.name for task in portion.tasks)
         if run.phase is Phase.RUNNING and live.state.run.phase is Phase.QUEUED:
             self._order.started(live)
         live.state = replace(live.state, run=run)
@@ -405,7 +423,7 @@ class Reconciler:
         if live.state.run.phase is not Phase.QUEUED:
             return None
         since = live.state.run.created
-        if run is not None and run.spec.get("suspend") is True:
+        if _is_suspended(run):
             return Wait(Reason.SUSPENDED, "spec.suspend is true; set it to false to let the run start", since)
         return self._order.queued_behind(live)
 
@@ -418,3 +436,12 @@ class Reconciler:
             again = await self._reporter.expire(live, self._objects.get(run.uid) or run)
         if again is not None:
             self._queue.add_after(live.uid, again)
+
+
+def _is_stopped(live: LiveRun, run: RunObject | None) -> bool:
+    """Whether a run is to be stopped, or is being stopped; `run` is its Run, None if that is gone."""
+    return run is None or run.deleted is not None or run.spec.get("stop") is True or live.state.run.stop
+
+
+def _is_suspended(run: RunObject | None) -> bool:
+    return run is not None and run.spec.get("suspend") is True

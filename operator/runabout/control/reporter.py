@@ -7,13 +7,13 @@ anything can be lost and off when record and logs are stored, or at its deadline
 """
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import structlog
 
 from runabout.control.live import LiveRun
 from runabout.control.metrics import Metrics
 from runabout.control.objects import FINALIZER, RunObject
-from runabout.control.runs_api import RunsApi
 from runabout.control.status import run_status, without_record
 from runabout.records import TERMINAL_PHASES
 
@@ -29,13 +29,29 @@ STORING_SECONDS = 3.0
 """After the end of the last task was seen: the run is over as soon as its logs are stored, and one status says both."""
 
 
+class Runs(Protocol):
+    """Where Runs are written; errors are those of :class:`runabout.control.runs_api.RunsApi`."""
+
+    async def apply_status(self, run: RunObject, status: Mapping[str, object]) -> None:
+        """Write the status of a Run."""
+        ...
+
+    async def set_finalizers(self, run: RunObject, finalizers: tuple[str, ...]) -> None:
+        """Replace a Run's finalizers."""
+        ...
+
+    async def delete(self, run: RunObject) -> None:
+        """Delete a Run."""
+        ...
+
+
 class Reporter:
     """Writes to Runs through `api`; `now` is in milliseconds since 1970, `clock` in seconds and never goes back."""
 
     def __init__(
         self,
         *,
-        api: RunsApi,
+        api: Runs,
         metrics: Metrics,
         now: Callable[[], int],
         clock: Callable[[], float],

@@ -12,8 +12,9 @@ from pydantic import BaseModel
 
 from runabout.control.archiverules import archive_rules
 from runabout.control.clonerules import clone_rules
+from runabout.executors.containers import MAIN_CONTAINER, MOUNT, OWN_PREFIX, is_our_place
 from runabout.executors.environment import RESERVED_PREFIX
-from runabout.executors.manifest import MAIN_CONTAINER, MAX_PLAN
+from runabout.executors.manifest import MAX_PLAN
 from runabout.executors.security import container_user
 from runabout.resources import (
     Container,
@@ -28,8 +29,6 @@ from runabout.resources.fields import MEANINGS, VARIABLE
 from runabout.resources.problems import path_text
 
 OWN_DOMAIN = "runabout.dev"
-OWN_PREFIX = "runabout-"
-OWN_DIRECTORY = "runabout"
 OWN_LABELS = frozenset({"app.kubernetes.io/managed-by"})
 OWN_ANNOTATIONS = frozenset(
     {"kubectl.kubernetes.io/default-container", "cluster-autoscaler.kubernetes.io/safe-to-evict"}
@@ -129,11 +128,15 @@ def _containers(containers: Sequence[Container], where: str) -> Iterator[Problem
             )
         yield from _variables(container.environment, f"{path}.environment")
         for number, mount in enumerate(container.volume_mounts):
-            parts = [part for part in mount.mount_path.split("/") if part not in {"", "."}]
-            if not parts or parts[0] == OWN_DIRECTORY or parts == ["dev", "termination-log"]:
+            if is_our_place(mount.mount_path):
                 yield Problem(
                     f"{path}.volumeMounts[{number}].mountPath",
-                    f"{mount.mount_path} cannot be used: /{OWN_DIRECTORY} and /dev/termination-log are Runabout's own",
+                    f"{mount.mount_path} cannot be used: {MOUNT} and /dev/termination-log are Runabout's own",
+                )
+            if mount.name.startswith(OWN_PREFIX):
+                yield Problem(
+                    f"{path}.volumeMounts[{number}].name",
+                    f"{mount.name} is Runabout's own and cannot be mounted: mount a volume of pod.volumes",
                 )
 
 

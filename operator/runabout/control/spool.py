@@ -1,8 +1,8 @@
 """Where an attempt's output waits until it is stored: its first bytes in memory, the rest in an unnamed file.
 
 Output arrives step after step, so each step is a range or two of the spool, and a few more where lines about it came
-later. What exceeds a limit, or cannot be written, is counted for its step, not kept; nothing of the output is kept
-after that, so what is missing is always the end.
+later, and gaps, which somebody else may be able to fill. What exceeds a limit, or cannot be written, is counted for its
+step, not kept; nothing of the output is kept after that, so what is missing is always the end.
 """
 
 import errno
@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from runabout.executors.steplog import Gap
 
 IN_MEMORY = 128 * 1024
 """Bytes of one attempt's output that are held without a file."""
@@ -72,12 +74,14 @@ def scratch_file(directory: Path) -> ScratchFile:
 
 
 @dataclass(slots=True)
-class _Range:
-    """A part of a step's output, in bytes."""
+class Kept:
+    """A part of what is kept of a step, in bytes: of its output, or lines about it; `open`: it ends within a line."""
 
     in_file: bool
     start: int
     size: int
+    is_lines: bool
+    open: bool
 
 
 class Spool:
@@ -107,7 +111,7 @@ class Spool:
         self._broken = False
         self._full = ""
         self._cut: dict[int, int] = {}
-        self._ranges: dict[int, list[_Range]] = {}
+        self._parts: dict[int, list[Kept | Gap]] = {}
         self._open_lines: set[int] = set()
         """steps whose last byte kept is no newline"""
 
@@ -118,8 +122,13 @@ class Spool:
 
     @property
     def sizes(self) -> dict[int, int]:
-        """Bytes kept of each step that has any."""
-        return {step: sum(part.size for part in parts) for step, parts in self._ranges.items()}
+        """Bytes kept of each step that has any, or a gap."""
+        return {step: sum(part.size for part in parts if isinstance(part, Kept)) for step, parts in self._parts.items()}
+
+    @property
+    def limit(self) -> int:
+        """Bytes of output that may be kept."""
+        return self._limit
 
     @property
     def cut(self) -> dict[int, int]:
@@ -143,8 +152,17 @@ class Spool:
         data = b"\n" + line if begins else line
         if len(self._memory) >= IN_MEMORY and not self._broken:
             self._budget.overdraw(len(data))
-            data = data[self._write(step, data) :]
-        self._remember(step, data)
+            data = data[self._write(step, data, is_lines=True) :]
+        self._remember(step, data, is_lines=True)
+
+    def leave(self, step: int, gap: Gap) -> None:
+        """Leave a place in the output of `step` for what is missing there."""
+        self._parts.setdefault(step, []).append(gap)
+        self._open_lines.discard(step)
+
+    def parts(self, step: int) -> list[Kept | Gap]:
+        """Return what there is of a step, in order. Nothing is added then."""
+        return list(self._parts.get(step, ()))
 
     def _keep_output(self, step: int, data: bytes) -> int:
         """Return how many bytes are kept."""
@@ -160,11 +178,11 @@ class Spool:
             self._fill(f"the limit is {self._limit} an attempt")
         return len(allowed) - len(rest) + written
 
-    def _remember(self, step: int, data: bytes) -> None:
-        self._kept(step, data, in_file=False, start=len(self._memory))
+    def _remember(self, step: int, data: bytes, *, is_lines: bool = False) -> None:
+        self._kept(step, data, in_file=False, start=len(self._memory), is_lines=is_lines)
         self._memory += data
 
-    def _write(self, step: int, data: bytes) -> int:
+    def _write(self, step: int, data: bytes, *, is_lines: bool = False) -> int:
         """Return how many bytes are in the file; those of the budget that are not are given back."""
         if not data:
             return 0
@@ -179,7 +197,7 @@ class Spool:
             self._broken = True
             self._fill(f"they could not be written: {error.strerror or error}")
         self._budget.give_back(len(data) - written)
-        self._kept(step, data[:written], in_file=True, start=self._in_file)
+        self._kept(step, data[:written], in_file=True, start=self._in_file, is_lines=is_lines)
         self._in_file += written
         return written
 
@@ -189,31 +207,36 @@ class Spool:
             self._full = why
             self._on_full(why)
 
-    def _kept(self, step: int, data: bytes, *, in_file: bool, start: int) -> None:
+    def _kept(self, step: int, data: bytes, *, in_file: bool, start: int, is_lines: bool) -> None:
         if not data:
             return
-        parts = self._ranges.setdefault(step, [])
+        parts = self._parts.setdefault(step, [])
         last = parts[-1] if parts else None
-        if last is not None and last.in_file == in_file and last.start + last.size == start:
+        is_open = not data.endswith(b"\n")
+        if isinstance(last, Kept) and (last.in_file, last.start + last.size, last.is_lines) == (
+            in_file,
+            start,
+            is_lines,
+        ):
             last.size += len(data)
+            last.open = is_open
         else:
-            parts.append(_Range(in_file, start, len(data)))
+            parts.append(Kept(in_file, start, len(data), is_lines, is_open))
         self._size += len(data)
-        if data.endswith(b"\n"):
-            self._open_lines.discard(step)
-        else:
+        if is_open:
             self._open_lines.add(step)
+        else:
+            self._open_lines.discard(step)
 
-    async def read(self, step: int) -> AsyncIterator[bytes]:
-        """Return the bytes of one step, in pieces; pieces come from memory or the page cache. Nothing is added then."""
-        for part in self._ranges[step]:
-            position, end = part.start, part.start + part.size
-            while position < end:
-                piece = self._piece(part, position, min(PIECE, end - position))
-                position += len(piece)
-                yield piece
+    async def read(self, part: Kept) -> AsyncIterator[bytes]:
+        """Return the bytes of a part, in pieces; they come from memory or the page cache. Nothing is added then."""
+        position, end = part.start, part.start + part.size
+        while position < end:
+            piece = self._piece(part, position, min(PIECE, end - position))
+            position += len(piece)
+            yield piece
 
-    def _piece(self, part: _Range, position: int, size: int) -> bytes:
+    def _piece(self, part: Kept, position: int, size: int) -> bytes:
         if not part.in_file or self._file is None:
             return bytes(self._memory[position : position + size])
         self._file.seek(position)
@@ -227,7 +250,7 @@ class Spool:
         self._budget.give_back(self._in_file)
         self._in_file = 0
         self._memory.clear()
-        self._ranges.clear()
+        self._parts.clear()
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -1,7 +1,7 @@
 """A thin async client of etcd: the few verbs that a transactional log needs, and one error tree.
 
-The port is :class:`Etcd`; behind it is a real server over gRPC (:func:`connect`) or :class:`MemoryEtcd` for tests. Both
-pass the same contract tests.
+The port is :class:`Etcd`; behind it is a real server over gRPC (:func:`connect`), a file for one process
+(:mod:`runabout.etcd.file`), or :class:`MemoryEtcd` for tests. All pass the same contract tests.
 """
 
 from runabout.etcd.client import GrpcEtcd, connect

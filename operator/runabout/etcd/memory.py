@@ -6,14 +6,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 from sortedcontainers import SortedDict
 
-from runabout.etcd.errors import CompactedError, FullError, PermanentEtcdError, RequestTooLargeError
+from runabout.etcd.errors import CompactedError, FullError
+from runabout.etcd.limits import MAX_REQUEST, check_operations, check_size, put_size
 from runabout.etcd.port import Compare, KeyRange, KeyValue, Page, Put, TxnResult, WatchEvent
 from runabout.etcd.space import MemberSpace
 
-MAX_OPERATIONS = 128
-"""Puts and deletes of one transaction; etcd's own default, as the next one."""
-MAX_REQUEST = 1536 * 1024
-"""Bytes of one call."""
 GRPC_ALLOWANCE = 512 * 1024
 """What a call that only reads may have beyond that."""
 
@@ -43,7 +40,7 @@ class MemoryEtcd:
     async def get(self, key: bytes) -> bytes | None:
         """Return a key's value."""
         await self.fault("get", "before")
-        self._check_request(len(key) - GRPC_ALLOWANCE)
+        check_size(len(key) - GRPC_ALLOWANCE, self._max_request)
         item = self._items.get(key)
         await self.fault("get", "after")
         return None if item is None else item.value
@@ -67,8 +64,8 @@ class MemoryEtcd:
     ) -> TxnResult:
         """Write and delete if all compares hold, else read."""
         await self.fault("txn", "before")
-        self._check_request(sum(len(each.key) + len(each.value) for each in puts))
-        _check_limits(puts, deletes)
+        check_size(put_size(puts), self._max_request)
+        check_operations(puts, deletes)
         self._check_room(puts)
         if all(self._value(item.key) == item.value for item in compares):
             gone = [key for item in deletes for key in self._keys(item.start, item.end)]
@@ -151,15 +148,11 @@ class MemoryEtcd:
             len(each.key) + len(each.value) for each in self._items.values() if each.revision <= self._compacted
         )
 
-    def _check_request(self, size: int) -> None:
-        if size > self._max_request:
-            raise RequestTooLargeError(f"a request of {size} bytes is over etcd's limit of {self._max_request}")
-
     def _check_room(self, puts: Sequence[Put]) -> None:
         if self.quota is None or not puts:
             return
         self._size = max(self._size, self._in_use())
-        if self._full or self._size + sum(len(each.key) + len(each.value) for each in puts) >= self.quota:
+        if self._full or self._size + put_size(puts) >= self.quota:
             self._full = True
             raise FullError("etcd: mvcc: database space exceeded")
 
@@ -182,11 +175,3 @@ class MemoryEtcd:
 
 def _revision(event: WatchEvent) -> int:
     return event.revision
-
-
-def _check_limits(puts: Sequence[Put], deletes: Sequence[KeyRange]) -> None:
-    if len(puts) + len(deletes) > MAX_OPERATIONS:
-        raise PermanentEtcdError(f"{len(puts) + len(deletes)} operations are over etcd's limit of {MAX_OPERATIONS}")
-    twice = any(item.start <= put.key < item.end for item in deletes for put in puts)
-    if twice or len({item.key for item in puts}) < len(puts):
-        raise PermanentEtcdError("etcd writes a key at most once in a transaction")

@@ -4,6 +4,7 @@ What always holds: nothing of it takes a name or a place that is ours, and nobod
 word.
 """
 
+import posixpath
 import re
 from collections.abc import Mapping
 
@@ -97,21 +98,32 @@ def is_privileged(container: Mapping[str, object], where: str, *, allowed: bool,
     return True
 
 
+def is_our_place(path: str) -> bool:
+    """Whether nothing can be mounted at a path in a container, however it is written."""
+    parts = [part for part in posixpath.normpath(f"/{path}").split("/") if part]
+    return not parts or parts[0] == MOUNT.strip("/") or parts == ["dev", "termination-log"]
+
+
 def user_mounts(container: Mapping[str, object], where: str) -> list[object]:
     """Return where volumes of the pod appear in the container; `where` is its path.
 
     Raises:
-        InvalidPodError: a mount is in a place that is ours.
+        InvalidPodError: a mount is in a place that is ours, or of a volume that is.
     """
     mounts = container.get("volumeMounts") or []
     if not isinstance(mounts, list | tuple):
         raise InvalidPodError(f"{where}.volumeMounts: expected a list, found {type(mounts).__name__}")
     for index, mount in enumerate(mounts):
         path = mount.get("mountPath") if isinstance(mount, Mapping) else None
-        parts = [part for part in str(path or "").split("/") if part not in {"", "."}]
-        if not parts or parts[0] == MOUNT.strip("/") or parts == ["dev", "termination-log"]:
+        if is_our_place(str(path or "")):
             raise InvalidPodError(
                 f"{where}.volumeMounts[{index}].mountPath: {path!r} cannot be used; "
                 f"{MOUNT} and /dev/termination-log are Runabout's own, choose another path",
+            )
+        volume = mount.get("name") if isinstance(mount, Mapping) else None
+        if str(volume).startswith(OWN_PREFIX):
+            raise InvalidPodError(
+                f"{where}.volumeMounts[{index}].name: {volume} is Runabout's own and cannot be mounted; "
+                "mount a volume of `pod.volumes`"
             )
     return list(mounts)

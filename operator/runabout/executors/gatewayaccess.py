@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from runabout.executors.errors import InvalidPodError
-from runabout.executors.results import is_wanted, referring_steps
+from runabout.executors.results import referring_steps
 from runabout.records import TaskConfig
 
 AUDIENCE = "runabout-gateway"
@@ -44,15 +44,13 @@ def needing_steps(body: Mapping[str, object]) -> Iterator[tuple[int, str]]:
 
 
 def access_for(task: TaskConfig, access: GatewayAccess | None, where: str) -> GatewayAccess | None:
-    """Return the access that a task gets, None if it needs none.
+    """Return the access that a task gets, None where there is none.
 
     Raises:
         InvalidPodError: it needs one, and the installation has no gateway.
     """
     needing = next(needing_steps(task.body), None)
-    if needing is None:
-        return access if is_wanted(task.body) else None
-    if access is None:
+    if needing is not None and access is None:
         raise InvalidPodError(f"{where}.steps[{needing[0]}].{needing[1]}: {ADVICE}")
     return access
 

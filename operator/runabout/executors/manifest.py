@@ -23,6 +23,7 @@ from runabout.executors.environment import checked, container_variable, environm
 from runabout.executors.errors import InvalidPodError
 from runabout.executors.gatewayaccess import GatewayAccess, access_for, token_mount, token_volume
 from runabout.executors.names import DOMAIN, MANAGED_BY_LABEL, PodKey, labels, pod_name
+from runabout.executors.nodeaccess import check_node_access
 from runabout.executors.plan import Plan, plan
 from runabout.executors.podsettings import merged_settings
 from runabout.executors.security import container_security, container_user, needs_other_users, pod_security
@@ -111,11 +112,10 @@ def pod_manifest(
         raise InvalidPodError(f"{where}.name: {error}") from error
     containers = containers_of(task, where)
     container = containers[0]
-    own = merged_settings(
-        ("the executor's pod", executor_pod),
-        ("pod", config.pod),
-        (f"{where}.pod", mapping(task.body.get("pod"), f"{where}.pod")),
-    )
+    theirs = (("pod", config.pod), (f"{where}.pod", mapping(task.body.get("pod"), f"{where}.pod")))
+    if not settings.allow_privileged:
+        check_node_access(*theirs)
+    own = merged_settings(("the executor's pod", executor_pod), *theirs)
     asked = task.body.get("user")
     user = container_user(container.get("user") if asked is None or asked == "" else asked)
     environments = [

@@ -92,7 +92,8 @@ def _after(start: int | None, seconds: int) -> int | None:
     return None if start is None or seconds <= 0 else start + seconds * 1000
 
 
-def _grace(limits: Limits) -> int:
+def pod_grace(limits: Limits) -> int:
+    """Return how many seconds a pod that has to end gets before its node counts as lost."""
     return limits.grace_seconds + TOOLBOX_GRACE_SECONDS + MARGIN_SECONDS
 
 
@@ -102,7 +103,7 @@ def _earliest(times: Iterable[int | None]) -> int | None:
 
 def _end_of_waiting(view: PodView, limits: Limits, stopped_at: int | None) -> int | None:
     """Return until when a pod that has been told to end may take for it."""
-    return _earliest((_after(view.deleted, MARGIN_SECONDS), _after(stopped_at, _grace(limits))))
+    return _earliest((_after(view.deleted, MARGIN_SECONDS), _after(stopped_at, pod_grace(limits))))
 
 
 def _unreachable(view: PodView, now: int, limits: Limits, stopped_at: int | None, *, stopped: bool) -> PodState | None:
@@ -162,7 +163,7 @@ def _running(
     message = f"node {view.node} does not answer" if silent else ""
     if limits.timeout_seconds <= 0:
         return Running(since, reason, message)
-    deadline = _after(since, limits.timeout_seconds + _grace(limits))
+    deadline = _after(since, limits.timeout_seconds + pod_grace(limits))
     if deadline is not None and now >= deadline:
         fault = overdue(limits)
         return Running(since, fault.reason, fault.message, fault=fault)

@@ -125,10 +125,8 @@ def _step(
         planned["command"] = results.in_script(command)
     elif kind == cloning.KIND:
         planned["clone"] = cloning.planned(step[kind], logins, f"{where}.{kind}")
-    elif kind in _ARCHIVES:
-        planned |= _archive(step[kind], _ARCHIVES[kind], f"{where}.{kind}")
     else:
-        raise InvalidPodError(f"{where}.{kind}: steps of this kind cannot be run yet; use a run step")
+        planned |= _archive(step[kind], _ARCHIVES[kind], f"{where}.{kind}")
     timeout = step.get("timeoutSeconds")
     if isinstance(timeout, int) and timeout > 0:
         planned["timeoutSeconds"] = timeout

@@ -42,6 +42,7 @@ class PodDriver:
 
     async def stop(self, pod: PodRef, *, started: bool, grace_seconds: int) -> Removal:
         """See `Driver.stop`."""
+        grace_seconds = max(1, grace_seconds)  # 0 would take the object away while a node goes on with the pod
         if not started:
             return await self._delete(pod, grace_seconds=grace_seconds)
         body: dict[str, object] = dict(STOP_NOW)

@@ -95,6 +95,11 @@ class PodView:
         """Return the service, or other init container, of that name; one that says nothing if there is none."""
         return next((each for each in self.other_inits if each.name == name), Container(name))
 
+    @property
+    def services_run(self) -> bool:
+        """Whether an init container runs that is not the toolbox's, as services do until some time after the steps."""
+        return any(each.state == "running" for each in self.other_inits)
+
     def condition(self, kind: str) -> PodCondition | None:
         """Return the condition of that kind, if the pod has it."""
         return next((condition for condition in self.conditions if condition.kind == kind), None)

@@ -6,13 +6,9 @@ script a reference becomes one to a variable of the environment, so that no valu
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-
-from runabout.records import TaskConfig, expanded, templates_of, variants
+from dataclasses import dataclass
 
 PREFIX = "RUNABOUT_RESULT_"
-WANTED = "resultsWanted"
-"""In the body of a task whose results another one refers to."""
 REFERENCE = re.compile(r"\{\{\s*tasks\.([a-z0-9-]+)\.results\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 """The toolbox fills in by the same pattern."""
 
@@ -47,30 +43,6 @@ def references(body: Mapping[str, object]) -> tuple[Reference, ...]:
 def in_script(text: str) -> str:
     """Return a script with variables in the place of references."""
     return REFERENCE.sub(lambda found: f"${{{Reference(found[1], found[2]).variable}}}", text)
-
-
-def marked(tasks: tuple[TaskConfig, ...]) -> tuple[TaskConfig, ...]:
-    """Return the tasks of a run, expanded, with a mark in each whose results others refer to.
-
-    All variants of a task have what one of them has: they share one body, which is stored once.
-    """
-    templates = templates_of(tasks)
-    wanted = {reference.task for task in templates for reference in references(task.body)}
-    if not wanted:
-        return tasks
-    return expanded(
-        [
-            replace(task, body={**task.body, WANTED: True})
-            if any(variant.name in wanted for variant in variants(task))
-            else task
-            for task in templates
-        ]
-    )
-
-
-def is_wanted(body: Mapping[str, object]) -> bool:
-    """Whether another task of the run refers to results of this one."""
-    return body.get(WANTED) is True
 
 
 def referring_steps(body: Mapping[str, object]) -> Iterator[tuple[int, str]]:

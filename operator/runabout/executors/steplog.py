@@ -7,6 +7,7 @@ left out silently; however the log was cut, repeated or read again from somewher
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Final
 
 from runabout.executors.markers import SETUP, Kind, Marker, MarkerScanner
@@ -20,18 +21,65 @@ _MAX_HELD: Final = 256 << 10
 """More than can lie between two markers, even with a jump in between (128 KiB): beyond it the place is unknown."""
 
 
+class Lack(StrEnum):
+    """What is not known of a step's output."""
+
+    BYTES = "bytes"
+    """some bytes, from one to another"""
+    UNKNOWN = "unknown"
+    """some bytes from one on; where those that follow belong is not known"""
+    END = "end"
+    """whether there are any from one on"""
+    ALL = "all"
+    """everything, of all steps"""
+    LATER = "later"
+    """whether the step has begun at all"""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What is missing of a step, which people know as `title`, and why: bytes from `start` on, to before `end`."""
+
+    lack: Lack
+    title: str
+    why: str
+    start: int
+    end: int | None = None
+
+    def line(self, *, goes_on: bool = False) -> bytes:
+        """Return the line that says so; `goes_on`: a later step has begun."""
+        match self.lack:
+            case Lack.BYTES:
+                last = (self.end or 0) - 1
+                text = f"bytes {self.start}–{last} of {self.title} are missing: {self.why}"  # noqa: RUF001 -- a range, read by people
+            case Lack.UNKNOWN:
+                text = f"an unknown number of bytes from byte {self.start} on are missing: {self.why}"
+            case Lack.END | Lack.LATER if goes_on:
+                text = f"the bytes of {self.title} from byte {self.start} on, if any, are missing: {self.why}"
+            case Lack.END | Lack.LATER:
+                text = f"{self.title} did not end: {self.why}"
+            case Lack.ALL:
+                text = f"the task has no log: {self.why}"
+        return f"[runabout: {text}]\n".encode()
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Bytes of one step (-1: the setup): `data` is its output from byte `offset` on.
 
-    A `notice` is a line about the output, standing before byte `offset` of it, not part of it. All chunks of a step,
-    in the order in which they come, are its log.
+    One with a `gap` is a line about the output, standing before byte `offset` of it, not part of it. All chunks of a
+    step, in the order in which they come, are its log.
     """
 
     step: int
     offset: int
     data: bytes
-    notice: bool = False
+    gap: Gap | None = None
+
+    @property
+    def notice(self) -> bool:
+        """Whether it is a line about the output."""
+        return self.gap is not None
 
 
 class StepLogSplitter:
@@ -112,6 +160,15 @@ class StepLogSplitter:
             self._close(reason)
         return self._given_out()
 
+    def unseen(self, reason: str | None = None) -> list[tuple[int, Gap]]:
+        """Return the steps of which nobody can say whether they have begun: a log that is complete has none."""
+        why = reason or "its log ends here"
+        return [
+            (step, Gap(Lack.LATER, title(step, progress.name), why, 0))
+            for step, progress in enumerate(self._progress, start=SETUP)
+            if not self._complete and progress.size is None and step > self._latest()
+        ]
+
     def _mark(self, marker: Marker) -> None:
         match marker.kind:
             case Kind.LOG:
@@ -180,14 +237,14 @@ class StepLogSplitter:
         """Name what lies between the last byte given out and byte `until`, if anything does."""
         progress = self._progress[step + 1]
         if until > progress.given:
-            missing = f"{progress.given}–{until - 1}"  # noqa: RUF001 -- a range, read by people
-            self._notice(step, f"bytes {missing} of {self._title(step)} are missing: {reason}")
+            self._notice(step, Lack.BYTES, reason, until)
             self._progress[step + 1] = replace(self._progress[step + 1], given=until)
 
-    def _notice(self, step: int, text: str) -> None:
+    def _notice(self, step: int, lack: Lack, reason: str, until: int | None = None, *, goes_on: bool = False) -> None:
         progress = self._progress[step + 1]
-        line = ("\n" if progress.line_open else "") + f"[runabout: {text}]\n"
-        self._out.append(Chunk(step, progress.given, line.encode(), notice=True))
+        gap = Gap(lack, title(step, progress.name), reason, progress.given, until)
+        line = (b"\n" if progress.line_open else b"") + gap.line(goes_on=goes_on)
+        self._out.append(Chunk(step, progress.given, line, gap))
         self._progress[step + 1] = replace(progress, line_open=False)
 
     def _begun(self, marker: Marker) -> None:
@@ -224,12 +281,9 @@ class StepLogSplitter:
         data = b"".join(self._held)
         given = self._progress[step + 1].given
         if self.nonce is not None:
-            self._notice(step, f"an unknown number of bytes from byte {given} on are missing: {reason}")
+            self._notice(step, Lack.UNKNOWN, reason)
         self._move((step, given))
         self._hold(data)
-
-    def _title(self, step: int) -> str:
-        return "the setup" if step == SETUP else f"step {self._progress[step + 1].name}"
 
     def _latest(self) -> int:
         begun = [
@@ -241,19 +295,18 @@ class StepLogSplitter:
         """Say what the log itself does not: that it ends before its end."""
         why = reason or "its log ends here"
         if self.nonce is None:
-            self._notice(SETUP, f"the task has no log: {reason or 'nothing was written'}")
+            self._notice(SETUP, Lack.ALL, reason or "nothing was written")
             return
         latest = self._latest()
         for step, progress in enumerate(self._progress, start=SETUP):
-            if progress.size is not None or step > latest:
-                continue
-            if step < latest:
-                self._notice(
-                    step, f"the bytes of {self._title(step)} from byte {progress.given} on, if any, are missing: {why}"
-                )
-            else:
-                self._notice(step, f"{self._title(step)} did not end: {why}")
+            if progress.size is None and step <= latest:
+                self._notice(step, Lack.END, why, goes_on=step < latest)
 
     def _given_out(self) -> list[Chunk]:
         out, self._out = self._out, []
         return out
+
+
+def title(step: int, name: str) -> str:
+    """Return how people know a step (-1: the setup)."""
+    return "the setup" if step == SETUP else f"step {name}"

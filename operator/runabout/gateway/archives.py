@@ -56,10 +56,10 @@ class Archives:
         self._ost = ost
         self._now = now
 
-    async def has_part(self, place: Place, number: int, part: Part) -> bool:
-        """Whether a part is stored. Errors of the object storage."""
+    async def has_part(self, key: str, size: int) -> bool:
+        """Whether a part of `size` bytes is stored. Errors of the object storage."""
         try:
-            return (await self._ost.stat(place.part(number, part.sha256))).size == part.size
+            return (await self._ost.stat(key)).size == size
         except NoObjectError:
             return False
 

@@ -2,10 +2,11 @@
 
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 from runabout.executors.names import PodKey, pod_name
 from runabout.gateway.errors import BadRequestError, ConflictError, ForbiddenError
-from runabout.gateway.identities import TASK_AUDIENCE, Identities
+from runabout.gateway.identities import TASK_AUDIENCE
 from runabout.gateway.records import Plan, Records
 from runabout.kube.reviews import Identity
 from runabout.records import Status, Task, TaskConfig, parse_run_id
@@ -29,10 +30,18 @@ class Caller:
         return self.plan.graph.task(self.key.task)
 
 
+class Identifier(Protocol):
+    """Knows whose a token is."""
+
+    async def of(self, authorization: str | None, *, audience: str = "") -> Identity:
+        """See :class:`runabout.gateway.identities.Identities`; for a task its pod is in `extra`."""
+        ...
+
+
 class Callers:
     """Lets attempts in."""
 
-    def __init__(self, identities: Identities, records: Records) -> None:
+    def __init__(self, identities: Identifier, records: Records) -> None:
         self._identities = identities
         self._records = records
 

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from runabout.engine.approvals import counts
 from runabout.engine.restart import check_restart
 from runabout.gateway.errors import ConflictError, ForbiddenError, NotFoundError
 from runabout.gateway.people import People
@@ -17,7 +18,7 @@ from runabout.kube.errors import NotFoundError as NoObjectError
 from runabout.kube.objects import RUNS, JsonObject, metadata, text
 from runabout.kube.reviews import Action, Identity
 from runabout.kube.session import Impersonation, Session
-from runabout.records import RestartFrom, Run, RunId, Status, Task, TaskConfig, Verdict
+from runabout.records import Approval, RestartFrom, Run, RunId, Status, Task, TaskConfig, Verdict
 
 TRIES = 5
 """Of a change that others change the Run under."""
@@ -62,7 +63,7 @@ class Decisions:
         for number in range(TRIES):
             found = await self._object(run)
             approvals = _approvals(found)
-            if _is_said(entry, approvals):
+            if _is_said(config, entry, approvals):
                 return
             change = {
                 "metadata": {"resourceVersion": text(metadata(found), "resourceVersion")},
@@ -162,11 +163,11 @@ def _entry(task: TaskConfig, author: Impersonation, verdict: Verdict) -> dict[st
     return {**entry, "groups": groups} if groups else entry
 
 
-def _is_said(entry: Mapping[str, object], approvals: Sequence[Mapping[str, object]]) -> bool:
+def _is_said(config: TaskConfig, entry: Mapping[str, object], approvals: Sequence[Mapping[str, object]]) -> bool:
     """Whether a Run has this word of its author already.
 
     Raises:
-        ConflictError: it has the other one.
+        ConflictError: it has the other one, or one that has no effect.
     """
     task, by = entry["task"], entry["by"]
     for each in approvals:
@@ -174,6 +175,13 @@ def _is_said(entry: Mapping[str, object], approvals: Sequence[Mapping[str, objec
             verdict = each.get("verdict", Verdict.APPROVED.value)
             if verdict != entry["verdict"]:
                 raise ConflictError(f"{by} has {verdict} the task {task} already")
+            groups = each.get("groups")
+            named = tuple(map(str, groups)) if isinstance(groups, list) else ()
+            if not counts(config, Approval(config.name, str(by), groups=named)):
+                raise ConflictError(
+                    f"{by} has {verdict} the task {task} already, without a group that is asked: it has no effect and "
+                    "cannot be changed, another approver is needed"
+                )
             return True
     return False
 

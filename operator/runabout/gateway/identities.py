@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from runabout.executors.gatewayaccess import AUDIENCE
-from runabout.gateway.errors import UnauthorizedError
+from runabout.gateway.errors import UnauthorizedError, UnavailableError
+from runabout.kube import errors as kube
 from runabout.kube.reviews import Identity, review_token
 from runabout.kube.session import Session
 
 TASK_AUDIENCE = AUDIENCE
 """Of the tokens in tasks' pods: no other service takes them, and the gateway takes no others from a task."""
 GOOD_SECONDS = 60.0
-BAD_SECONDS = 5.0
-"""A refusal is kept more shortly: a token may become valid with its audience's settings, hardly the other way."""
+BAD_SECONDS = 1.0
+"""A refusal is kept more shortly: an API server that has just begun may not know a pod yet, and tasks ask again."""
 MOST = 10_000
 """Answers that are remembered."""
 LONGEST_TOKEN = 16 * 1024
@@ -43,7 +44,7 @@ class Identities:
         """Return who sends this header; with `audience` only by a token for it, else by one for the API server.
 
         Raises:
-            UnauthorizedError. KubeError: the API server does not answer.
+            UnauthorizedError. KubeError, UnavailableError: the API server does not say it.
         """
         if not authorization:
             raise UnauthorizedError("a token is needed: send the header Authorization: Bearer TOKEN")
@@ -65,7 +66,11 @@ class Identities:
             self._known.move_to_end(key)
             return known.identity
         asked = self._clock()
-        found = await review_token(self._session, token, audiences=(audience,) if audience else ())
+        try:
+            found = await review_token(self._session, token, audiences=(audience,) if audience else ())
+        except (kube.ForbiddenError, kube.UnauthorizedError) as error:
+            # That is about us, and no word about the token; an API server that has just begun knows no rights yet.
+            raise UnavailableError(f"the API server does not tell the gateway whose token it is: {error}") from error
         self._known[key] = _Known(found, asked + (BAD_SECONDS if found is None else GOOD_SECONDS))
         self._known.move_to_end(key)
         while len(self._known) > self._most:

@@ -1,8 +1,9 @@
 """The log of one step: the same bytes at one address, while it is written and ever after.
 
 What is stored is sent as it is. Before that the container's log is read from its node and split as the operator splits
-it, so that what is shown is what will be stored. Where a log that is followed breaks off, what is missing is sent from
-the storage as soon as it is there.
+it, and what it has lost comes from what the toolbox uploaded. What always holds: sent are the step's own bytes in their
+order, none left out. Where the next one is nowhere to be had, the reader waits: for it, or for the stored log, which
+names what is missing. So a byte has one place for life.
 """
 
 import asyncio
@@ -10,9 +11,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from runabout.control.logchunks import Hole, cover, step_chunks
 from runabout.executors.manifest import MAIN_CONTAINER
 from runabout.executors.markers import SETUP
 from runabout.executors.plan import step_names
+from runabout.executors.splitstate import StepProgress
 from runabout.executors.steplog import Chunk, StepLogSplitter
 from runabout.gateway.errors import NotFoundError
 from runabout.gateway.records import Plan, Records
@@ -27,8 +30,10 @@ QUIET_SECONDS = 0.3
 """After which what has come of a line is shown."""
 SETUP_NAME = "setup"
 SERVICE = "service-"
-POLL_SECONDS = 0.5
-"""Between two looks whether a log is stored, or a container has begun."""
+POLL_SECONDS = (0.5, 1.0, 2.0)
+"""Between two looks whether a log is stored, or a container has begun; the last one repeats until something comes."""
+CHECK_SECONDS = 15.0
+"""How long a log that is followed may say nothing until it is asked whether it is stored: its node may have died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ class Logs:
 
         Errors of reading and of the object storage. That a node does not answer is waited out when following.
         """
-        at = first
+        at, idle = first, 0
         while True:
             if await self.stored(log) is not None:
                 async for piece in self._from_storage(log, at):
@@ -112,10 +117,12 @@ class Logs:
                         at += len(data)
                         ended = ended or last
                         if data:
+                            idle = 0
                             yield data
             if ended or not follow or (over and await self.stored(log) is None):
                 return
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(POLL_SECONDS[min(idle, len(POLL_SECONDS) - 1)])
+            idle += 1
 
     async def _from_storage(self, log: StepLog, first: int) -> AsyncGenerator[bytes]:
         async with self._ost.open(log.key, ByteRange(first)) as reader:
@@ -123,29 +130,67 @@ class Logs:
                 yield piece
 
     async def _live(self, log: StepLog, first: int, *, follow: bool) -> AsyncGenerator[tuple[bytes, bool]]:
-        """Yield what a pod's log has of the step from byte `first` on; the last one says that it is all of it."""
+        """Yield what there is of the step from byte `first` on; the last one says that it is all of it."""
         state = await self._records.task(log.asked, log.task.name)
-        pod, step = _pod(state, log.attempt), log.step
+        pod, step, at = _pod(state, log.attempt), log.step, first
         if not pod or step is None:
             return
         splitter = StepLogSplitter(step_names(log.task))
-        skip = first
         namespace, container = log.plan.config.namespace, next(iter(_containers(log.task)), MAIN_CONTAINER)
         try:
             async with container_log(self._session, namespace, pod, container, follow=follow) as pieces:
-                async for chunks in _split(splitter, pieces):
-                    data = b"".join(chunk.data for chunk in chunks if chunk.step == step)
-                    skip, data = max(0, skip - len(data)), data[skip:]
-                    last = splitter.complete or _has_ended(splitter, step)
-                    if data or last:
-                        yield data, last
-                    if last:
+                async for chunks in self._watched(log, _split(splitter, pieces)):
+                    for chunk in (each for each in chunks if each.step == step):
+                        async for data in self._bytes(log, at, chunk):
+                            at += len(data)
+                            yield data, False
+                        if chunk.gap is not None and at < (chunk.gap.end or 0):
+                            return  # not uploaded yet, or never; then the stored log says so
+                    if splitter.complete or _has_ended(splitter, step):
+                        yield b"", not _says_more(splitter, step)
                         return
-        except KubeError:
-            return  # not begun, gone, or out of reach: the storage has it in the end
+        except KubeError:  # not begun, gone, or out of reach: the storage has it in the end
+            async for data in self._uploaded(log, at, None):
+                yield data, False
+
+    async def _bytes(self, log: StepLog, at: int, chunk: Chunk) -> AsyncGenerator[bytes]:
+        """Yield output of a step from byte `at` on: what a chunk has of it, or what fills a gap."""
+        if chunk.gap is None:
+            yield chunk.data[max(0, at - chunk.offset) :]
+        else:
+            async for data in self._uploaded(log, at, chunk.gap.end):
+                yield data
+
+    async def _watched(self, log: StepLog, batches: AsyncGenerator[list[Chunk]]) -> AsyncGenerator[list[Chunk]]:
+        """Yield what comes, and end when nothing does and the log is stored."""
+        clock = asyncio.get_running_loop().time
+        since = clock()
+        async with aclosing(batches):
+            async for chunks in batches:
+                if chunks:
+                    since = clock()
+                elif clock() - since >= CHECK_SECONDS:
+                    since = clock()
+                    if await self.stored(log) is not None:
+                        return
+                yield chunks
+
+    async def _uploaded(self, log: StepLog, first: int, end: int | None) -> AsyncGenerator[bytes]:
+        """Yield what was uploaded of the step from byte `first` on, to the first byte that was not, or to `end`."""
+        if log.step is None or (end is not None and end <= first):
+            return
+        try:
+            chunks = await step_chunks(self._ost, log.run, log.task.name, log.attempt, log.step, first=first)
+            for part in cover(chunks, first, end):
+                if isinstance(part, Hole):
+                    return
+                async for data in part.read(self._ost):
+                    yield data
+        except NoObjectError:
+            return  # deleted: the log is stored
 
 
-async def _split(splitter: StepLogSplitter, pieces: AsyncIterator[bytes]) -> AsyncIterator[list[Chunk]]:
+async def _split(splitter: StepLogSplitter, pieces: AsyncIterator[bytes]) -> AsyncGenerator[list[Chunk]]:
     """Yield what is given out as pieces come, and what is held back when none has come for a moment."""
     coming: asyncio.Future[bytes] | None = None
     try:
@@ -168,10 +213,19 @@ async def _split(splitter: StepLogSplitter, pieces: AsyncIterator[bytes]) -> Asy
             coming.cancel()
 
 
-def _has_ended(splitter: StepLogSplitter, step: int) -> bool:
+def _progress(splitter: StepLogSplitter, step: int) -> StepProgress:
     state = splitter.state
-    progress = state.setup if step == SETUP else state.steps[step]
+    return state.setup if step == SETUP else state.steps[step]
+
+
+def _has_ended(splitter: StepLogSplitter, step: int) -> bool:
+    progress = _progress(splitter, step)
     return progress.size is not None and progress.given >= progress.size
+
+
+def _says_more(splitter: StepLogSplitter, step: int) -> bool:
+    """Whether the stored log may end with a line that the container's has not: who stopped the step."""
+    return _progress(splitter, step).status is Status.STOPPED
 
 
 def _named(task: TaskConfig, step: str) -> tuple[int | None, str]:

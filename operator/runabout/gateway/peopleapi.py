@@ -1,6 +1,7 @@
 """The requests of people: records, logs, and what they decide. Their addresses begin with /v1/."""
 
 import re
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -21,6 +22,8 @@ from runabout.ost import ByteRange
 from runabout.records import RestartFrom, Run, RunId, Verdict, parse_run_id
 
 LARGEST_OFFSET = 2**62
+LARGEST_PIECE = 1024 * 1024
+"""Bytes of a log that is being written in one answer to a request for a range."""
 _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})?")
 
 
@@ -103,6 +106,9 @@ class PeopleApi:
         stored = await self.logs.stored(log)
         if stored is not None:
             return await self._stored(request, log, stored.size, first)
+        asked = _RANGE.fullmatch(request.headers.get("Range", ""))
+        if asked is not None and not follow:
+            return await self._piece(log, int(asked[1]), int(asked[2]) + 1 if asked[2] else LARGEST_OFFSET)
         response = web.StreamResponse(
             headers={"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
         )
@@ -157,6 +163,20 @@ class PeopleApi:
         response = web.StreamResponse(status=206, headers=headers)
         await self.transfer.give(request, log.key, ByteRange(begin, end - begin), response)
         return response
+
+    async def _piece(self, log: StepLog, begin: int, end: int) -> web.StreamResponse:
+        """Send a range of a log that is being written, as far as it is there; of a large one the beginning."""
+        wanted, found = min(end - begin, LARGEST_PIECE), bytearray()
+        async with aclosing(self.logs.read(log, begin, follow=False)) as pieces:
+            async for piece in pieces:
+                found += piece
+                if len(found) >= wanted:
+                    break
+        if not found or wanted <= 0:
+            raise _RangeError(f"the log has no byte {begin} yet")
+        body = bytes(found[:wanted])
+        headers = {"Content-Range": f"bytes {begin}-{begin + len(body) - 1}/*", "Cache-Control": "no-store"}
+        return web.Response(status=206, body=body, headers=headers, content_type="text/plain", charset="utf-8")
 
     async def _run(self, request: web.Request) -> Run:
         """Return the run that an address names by its id.

@@ -14,7 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, Validat
 
 from runabout.control.archivekeys import archive_place, parse_part_name, part_name
 from runabout.control.archivemanifests import LARGEST_PART, MOST_PARTS, Count, Manifest, Part, Sha256
+from runabout.control.logchunks import LARGEST_CHUNK, LARGEST_OFFSET, chunk_key
 from runabout.control.status import rfc3339
+from runabout.executors.markers import SETUP
+from runabout.executors.plan import step_names
 from runabout.gateway.ancestors import executed, executed_one, saving_steps
 from runabout.gateway.answers import json_answer, json_body, whole_number
 from runabout.gateway.archives import Archives, Place, some_parts, workspace_place
@@ -39,16 +42,24 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class LogPlace(_Body):
+    """Where a part of a log belongs: to a step (-1: the setup), from a byte on."""
+
+    step: Annotated[int, Field(ge=SETUP, lt=MOST_STEPS)]
+    offset: Annotated[int, Field(ge=0, le=LARGEST_OFFSET)]
+
+
 class Target(_Body):
-    """What is being saved: the archive of a step, or a cache."""
+    """What is being saved: the archive of a step, a cache, or a part of a log."""
 
     workspace: Annotated[int, Field(ge=0, lt=MOST_STEPS)] | None = None
     cache: Annotated[str, Field(min_length=1)] | None = None
+    log: LogPlace | None = None
 
     @model_validator(mode="after")
     def _is_one(self) -> "Target":
-        if (self.workspace is None) == (self.cache is None):
-            raise ValueError("name one of workspace and cache")
+        if sum(each is not None for each in (self.workspace, self.cache, self.log)) != 1:
+            raise ValueError("name one of workspace, cache and log")
         return self
 
 
@@ -125,20 +136,18 @@ class TaskApi:
         """Say where a part is to be sent, or that it is here already."""
         caller = await self._caller(request)
         asked = await json_body(request, NewPart)
-        place = self._place(caller, asked.target)
-        if await self.archives.has_part(place, asked.number, asked.part):
+        key, _ = self._part_key(caller, asked)
+        if await self.archives.has_part(key, asked.size):
             return json_answer({"stored": True})
         own = _own(request, caller, "parts", _announcement(asked))
-        return json_answer(
-            _shown(await self.transfer.to_put(place.part(asked.number, asked.sha256), asked.part, own=own))
-        )
+        return json_answer(_shown(await self.transfer.to_put(key, asked.part, own=own)))
 
     async def put_part(self, request: web.Request) -> web.StreamResponse:
         """Take a part."""
         caller = await self._caller(request)
         asked = _announced(request.match_info["announced"])
-        place = self._place(caller, asked.target)
-        await self.transfer.take(request, place.part(asked.number, asked.sha256), asked.part, persist=place.persist)
+        key, persist = self._part_key(caller, asked)
+        await self.transfer.take(request, key, asked.part, persist=persist)
         return web.Response(status=204)
 
     async def new_archive(self, request: web.Request) -> web.StreamResponse:
@@ -240,8 +249,26 @@ class TaskApi:
             request.headers.get("Authorization"), run=names["run"], task=names["task"], attempt=names["attempt"]
         )
 
+    def _part_key(self, caller: Caller, asked: NewPart) -> tuple[str, bool]:
+        """Return where a part is stored, and whether a loss of power may not take it.
+
+        Raises:
+            BadRequestError: the attempt saves no such thing.
+        """
+        log, key = asked.target.log, caller.key
+        if log is None:
+            place = self._place(caller, asked.target)
+            return place.part(asked.number, asked.sha256), place.persist
+        if log.step >= len(step_names(caller.task)):
+            raise BadRequestError(f"for.log.step: the task {key.task} has no step {log.step}")
+        if asked.number or asked.size > LARGEST_CHUNK:
+            raise BadRequestError(f"for.log: part 0 with at most {LARGEST_CHUNK} bytes is wanted")
+        return chunk_key(key.run, key.task, key.attempt, log.step, log.offset, asked.sha256), False
+
     def _place(self, caller: Caller, target: Target) -> Place:
         key = caller.key
+        if target.log is not None:
+            raise BadRequestError("for.log: a log is no archive, its parts are all there is")
         if target.cache is not None:
             return self.caches.place(caller.plan.config.cache_group, target.cache, key)
         step = target.workspace or 0

@@ -20,7 +20,7 @@ class ExecutorSpec(Model):
     paused: bool = False
     """Whether it takes no new tasks; those it has go on."""
     allow_privileged: bool = False
-    """Whether tasks with privileged containers may run here."""
+    """Whether tasks with privileged containers, or with hostPath volumes of their own, may run here."""
     require_nodes: bool = False
     """Whether it is ready only with a node for every architecture; otherwise a missing one is a warning."""
     namespace_selector: LabelSelector | None = None

@@ -84,7 +84,7 @@ def _stages(ask: Ask, labels: Mapping[str, str]) -> tuple[_Stage, ...]:
         (lambda place: not place.paused, f"every ready {serving} is paused"),
         (
             lambda place: place.allow_privileged or not ask.privileged,
-            f"no ready {serving} allows privileged containers",
+            f"no ready {serving} allows privileged containers and hostPath volumes",
         ),
         (
             lambda place: selects(place.namespace_selector, labels),

@@ -1,7 +1,8 @@
-"""What survives kill -9 of the operator, of the API server and of the two etcds, at random moments.
+"""What survives kill -9 of the operator, of the gateway, of the API server and of the two etcds, at random moments.
 
-Every run ends as the engine says, no attempt is executed twice, and every log is there. The seed is printed; set
-RUNABOUT_SEED to replay it, and RUNABOUT_ROUNDS for more or fewer rounds (each takes about a minute).
+Every run ends as the engine says, no attempt is executed twice, every log is there, and what a task restores has the
+bytes that were saved. The seed is printed; set RUNABOUT_SEED to replay it, and RUNABOUT_ROUNDS for more or fewer rounds
+(each takes about a minute).
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.etcd_server import EtcdServer
+from fixtures.gateway_process import GatewayProcess
 from fixtures.operator_process import OperatorProcess
 from fixtures.tools import REPOSITORY
 from lab.runs import IMAGE, Json, Kubectl, Runs, task
@@ -32,12 +34,12 @@ from runabout.engine.state import State
 from runabout.etcd import connect
 from runabout.handlers.process import EXIT_STORE
 from runabout.ost import OstSettings, open_ost
-from runabout.records import FINISHED_STATUSES, Status, Task, parse_run_id
+from runabout.records import FINISHED_STATUSES, Reason, Status, Task, parse_run_id
 
 ROUNDS = 10
-RUNS = 30
+RUNS = 25
 VICTIMS = [
-    pytest.param(("operator", "operator"), id="operator"),
+    pytest.param(("operator", "gateway", "operator"), id="operator"),
     pytest.param(
         ("apiserver", "etcd", "store's etcd"),
         id="servers",
@@ -60,26 +62,57 @@ class Shape:
     result: str
     approve: str = ""
     stop: bool = False
+    again: str = ""
+    """the task that fails once"""
+    files: bool = False
+    """whether `b` restores what `a` has saved"""
 
 
-def marked(name: str, more: str = "", **options: object) -> Json:
+RETRIES: Json = {"limit": 2, "backoffSeconds": 1, "onExitCodes": [75]}
+
+
+def marked(
+    name: str, more: str = "", *, steps: tuple[Json, ...] = (), service: Json | None = None, **options: object
+) -> Json:
     """Return a task that writes each execution of an attempt into a ledger on the node before anything else."""
     script = (
         f"echo $RUNABOUT_RUN_ID {name} $RUNABOUT_ATTEMPT >> /ledger/attempts; echo {name} $RUNABOUT_ATTEMPT; {more}"
     )
-    made = task(name, script, **options)  # type: ignore[arg-type] # passed through
+    made = task(name, **options)  # type: ignore[arg-type] # passed through
     made["containers"] = [
-        {
-            "image": IMAGE,
-            "imagePullPolicy": "IfNotPresent",
-            "volumeMounts": [{"name": "ledger", "mountPath": "/ledger"}],
-        }
+        {**CONTAINER, "volumeMounts": [{"name": "ledger", "mountPath": "/ledger"}]},
+        *([service] if service is not None else []),
     ]
+    made["steps"] = [{"run": script}, *steps]
     return made
 
 
+CONTAINER: Json = {"image": IMAGE, "imagePullPolicy": "IfNotPresent"}
+ONCE = '[ "$(grep -c "^$RUNABOUT_RUN_ID a [0-9]*$" /ledger/attempts)" -gt 1 ] || exit 75'
+"""Fails when it is executed for the first time, whatever the attempt's number is."""
+SERVES = "mkdir -p /tmp/www; echo served > /tmp/www/index.html; trap 'exit 0' TERM; httpd -f -p 8080 -h /tmp/www & wait"
+SERVICE: Json = {
+    **CONTAINER,
+    "name": "web",
+    "command": ["sh", "-c", SERVES],
+    "readiness": {"tcpSocket": {"port": 8080}, "failureThreshold": 60},
+}
+ASKS = "wget -q -O - http://127.0.0.1:8080/ > /dev/null"
+SUM = "echo $RUNABOUT_RUN_ID {} $RUNABOUT_ATTEMPT $(sha256sum < data | cut -c 1-64) >> /ledger/attempts"
+"""Writes into the ledger which bytes there are."""
+SAVES: tuple[Json, ...] = (
+    {"run": f"head -c 300000 /dev/urandom > data; {SUM.format('a')}"},
+    {"saveToWorkspace": {"contents": [{"paths": ["data"]}]}},
+    {"restoreCache": {"keys": ["m-"]}},
+    {"run": "cd cache 2> /dev/null || exit 0; sha256sum -c sum && rm -r ../cache"},
+    {"run": "mkdir cache; cd cache; head -c 50000 /dev/urandom > m; sha256sum m > sum"},
+    {"saveCache": {"key": 'm-{{ checksum "cache/m" }}', "contents": [{"paths": ["cache"]}]}},
+)
+"""An archive for the next task, and a cache that all runs share: each checks what it finds there of another one."""
+RESTORES: tuple[Json, ...] = ({"restoreWorkspace": {}}, {"run": SUM.format("b")})
+
 SHAPES = (
-    Shape((marked("a"),), {"a": "success"}, "success"),
+    Shape((marked("a", ONCE, retries=RETRIES),), {"a": "success"}, "success", again="a"),
     Shape(
         (
             marked("a"),
@@ -91,37 +124,26 @@ SHAPES = (
         "failed",
     ),
     Shape(
-        (marked("a"), marked("b", after=["a"], needsApproval=True)),
+        (marked("a", ASKS, service=SERVICE), marked("b", after=["a"], needsApproval=True)),
         {"a": "success", "b": "success"},
         "success",
         approve="b",
     ),
     Shape((marked("a", "sleep 3"), marked("b", after=["a"])), None, "", stop=True),
+    Shape(
+        (marked("a", steps=SAVES), marked("b", steps=RESTORES, after=["a"])),
+        {"a": "success", "b": "success"},
+        "success",
+        files=True,
+    ),
 )
 
 
 @pytest.fixture
-def store_etcd(tmp_path: Path) -> Iterator[EtcdServer]:
-    with EtcdServer(tmp_path / "etcd") as server:
-        yield server
-
-
-@pytest.fixture
-def crashing(
-    tmp_path: Path,
-    operator_kubeconfig: str,
-    store_etcd: EtcdServer,
-    definitions: None,  # noqa: ARG001 - only needed to be there
-) -> Iterator[OperatorProcess]:
-    folder = tmp_path / "operator"
-    with OperatorProcess(workdir=folder, kubeconfig=operator_kubeconfig, etcd=store_etcd.endpoint) as process:
-        yield process
-
-
-@pytest.fixture
-def bench(kubectl: Kubectl, namespace: str, crashing: OperatorProcess) -> Iterator[Runs]:
+def bench(kubectl: Kubectl, namespace: str, crashing: OperatorProcess, gateway: GatewayProcess) -> Iterator[Runs]:
+    gateway.start()
     made = Runs(kubectl, namespace, crashing)
-    made.executor("default", archs=["amd64", "arm64"], maxActiveTasks=12)
+    made.executor("default", archs=["amd64", "arm64"], maxActiveTasks=12, allowPrivileged=True)
     yield made
     made.clean()
 
@@ -136,7 +158,8 @@ def dice() -> random.Random:
 def create_round(bench: Runs, number: int) -> dict[str, Shape]:
     """Create all runs of a round at once."""
     made = {f"r{number}-{place}": SHAPES[place % len(SHAPES)] for place in range(RUNS)}
-    bench.create_all({name: {"tasks": list(shape.tasks), "pod": ledger(bench)} for name, shape in made.items()})
+    common = {"pod": ledger(bench), "cacheGroup": "/test/crashes"}
+    bench.create_all({name: {"tasks": list(shape.tasks), **common} for name, shape in made.items()})
     return made
 
 
@@ -223,8 +246,11 @@ def verify(
     bench: Runs, states: dict[str, State], made: dict[str, Shape], statuses: dict[str, Json], happened: list[str]
 ) -> None:
     """Hold what people see, what the store says, what the node's ledger says and what is stored against each other."""
-    assert len(happened) == len(set(happened)), "an attempt was executed twice"
-    executed = {(run, name, int(attempt)) for run, name, attempt in map(str.split, happened)}
+    rows = [line.split() for line in happened]
+    begun = [(run, name, int(attempt)) for run, name, attempt, *sums in rows if not sums]
+    sums = {(run, name, int(attempt)): sums[0] for run, name, attempt, *sums in rows if sums}
+    executed = set(begun)
+    assert len(begun) == len(executed), "an attempt was executed twice"
     known = set()
     for name, shape in made.items():
         status = statuses[name]
@@ -242,12 +268,33 @@ def verify(
             known |= {(state.run.id, found.name, number) for number in range(1, found.attempt + 1)}
             if found.status in (Status.SUCCESS, Status.FAILED):
                 assert last in executed, (name, found)
-                stored = bench.log(name, found.name, attempt=found.attempt)
-                assert stored == f"{found.name} {found.attempt}\n".encode(), (name, found)
+                is_whole(bench, name, found.name, found.attempt)
             elif last in executed:
                 assert found.status is Status.STOPPED, (name, found)
                 assert b"[runabout" in last_words(bench, name, found), (name, found)
+        if shape.again:
+            failed_once(bench, name, state.tasks[shape.again], begun)
+        if shape.files:
+            saved, restored = (sums[state.run.id, each, state.tasks[each].attempt] for each in ("a", "b"))
+            assert restored == saved, (name, state.tasks)
     assert executed <= known, "something was executed of which the store knows nothing"
+
+
+def is_whole(bench: Runs, name: str, task_name: str, attempt: int) -> None:
+    """Compare the stored log of an attempt's first step with what it wrote."""
+    stored = bench.log(name, task_name, attempt=attempt)
+    assert stored == f"{task_name} {attempt}\n".encode(), (name, task_name, attempt)
+
+
+def failed_once(bench: Runs, name: str, found: Task, begun: list[tuple[str, str, int]]) -> None:
+    """Check a task whose first execution failed; that may have been one that the machinery had given up already."""
+    failures = [past.number for past in found.attempts if past.reason is Reason.EXIT_CODE]
+    mine = {attempt for run, task_name, attempt in begun if (run, task_name) == (found.run, found.name)}
+    assert len(failures) <= 1, (name, found)
+    assert len(mine) > 1, (name, found)
+    for number in failures:
+        assert number in mine, (name, found)
+        is_whole(bench, name, found.name, number)
 
 
 def last_words(bench: Runs, name: str, found: Task) -> bytes:
@@ -258,11 +305,14 @@ def last_words(bench: Runs, name: str, found: Task) -> bytes:
         return bench.log(name, found.name, attempt=found.attempt, step="setup")
 
 
-def strike(victim: str, crashing: OperatorProcess, store_etcd: EtcdServer, *, away: float) -> None:
+def strike(
+    victim: str, crashing: OperatorProcess, gateway: GatewayProcess, store_etcd: EtcdServer, *, away: float
+) -> None:
     """End a process as a crash does, and start it again after a while."""
-    if victim == "operator":
-        crashing.kill()
-        crashing.start()
+    if victim in ("operator", "gateway"):
+        process = crashing if victim == "operator" else gateway
+        process.kill()
+        process.start()
     elif victim == "store's etcd":
         store_etcd.kill()
         time.sleep(away)  # how long it is away is part of the dice's throw
@@ -275,13 +325,18 @@ def strike(victim: str, crashing: OperatorProcess, store_etcd: EtcdServer, *, aw
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("victims", VICTIMS)
 def test_runs_survive_kill_9_at_random_moments(
-    victims: tuple[str, ...], bench: Runs, crashing: OperatorProcess, store_etcd: EtcdServer, dice: random.Random
+    victims: tuple[str, ...],
+    bench: Runs,
+    crashing: OperatorProcess,
+    gateway: GatewayProcess,
+    store_etcd: EtcdServer,
+    dice: random.Random,
 ) -> None:
     for number in range(int(os.environ.get("RUNABOUT_ROUNDS", ROUNDS))):
         made = create_round(bench, number)
         for place, victim in enumerate(dice.sample(victims, len(victims))):
             time.sleep(dice.uniform(0.0, 4.0))  # the random moment is the point
-            strike(victim, crashing, store_etcd, away=dice.uniform(0.2, 3.0))
+            strike(victim, crashing, gateway, store_etcd, away=dice.uniform(0.2, 3.0))
             if place == 0:
                 steer(bench, made)
         statuses = all_over(bench, made)

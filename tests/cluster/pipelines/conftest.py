@@ -3,13 +3,12 @@
 The gateway listens where pods can reach it: at the address from which this machine speaks to the cluster's node.
 """
 
-import socket
 import uuid
 from collections.abc import Iterator
 
 import pytest
 
-from cluster.conftest import Kubectl, rights
+from cluster.conftest import Kubectl, own_address, rights
 from fixtures.certificates import certificates
 from fixtures.etcd_server import EtcdServer
 from fixtures.gateway_process import GatewayProcess
@@ -52,16 +51,6 @@ def operator(
         )
         with process, gateway:  # the store has to be there before somebody reads it
             yield process
-
-
-def own_address(kubectl: Kubectl) -> str:
-    """Return the address of this machine that the cluster's node knows; nothing is sent to find it."""
-    items = kubectl.json("get", "nodes")["items"]
-    assert isinstance(items, list)
-    [node] = [each["address"] for each in items[0]["status"]["addresses"] if each["type"] == "InternalIP"]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((node, 9))
-        return str(probe.getsockname()[0])
 
 
 @pytest.fixture(scope="module")

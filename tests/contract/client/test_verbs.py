@@ -100,6 +100,48 @@ async def test_an_answer_is_given_in_ones_own_name_and_added_to_those_of_others(
     assert desk.spec()["approvals"] == [other, own]  # saying it again says nothing more
 
 
+@pytest.mark.parametrize(
+    ("spec", "groups"),
+    [
+        ({"tasks": [{"name": "release", "approvers": {"groups": ["owners", "dev"]}}]}, ["dev"]),
+        ({"tasks": [{"name": "release", "approvers": {"users": [USER]}}]}, None),
+        ({"tasks": [{"name": "release"}]}, None),
+        ({"restartFrom": {"run": "web-0", "from": "failed"}}, ["release-team", "dev"]),
+    ],
+    ids=["some are asked", "people are asked", "nobody is asked", "a restart does not say whom"],
+)
+async def test_an_approval_names_the_groups_of_its_author_that_may_count(
+    desk: Desk, spec: Obj, groups: list[str] | None
+) -> None:
+    await desk.fake.put("runs", {"metadata": {"name": "web-1", "namespace": "ci", "generation": 1}, "spec": spec})
+    for _ in range(2):
+        result = await desk.say("approve", "web-1", "release")
+        assert result.exit_code == 0, result.stderr
+        [entry] = desk.spec()["approvals"]
+        assert entry.get("groups") == groups
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"verdict": "refused"}, "anna has refused the task release already: a word is never taken back"),
+        ({"verdict": "approved"}, "anna has approved the task release already without naming dev: a word"),
+    ],
+)
+async def test_what_was_said_otherwise_or_without_a_group_is_said_and_stays(desk: Desk, said: Obj, words: str) -> None:
+    tasks = [{"name": "release", "approvers": {"groups": ["dev"]}}]
+    entry = {"task": "release", "by": USER, **said}
+    run = {
+        "metadata": {"name": "web-1", "namespace": "ci", "generation": 1},
+        "spec": {"tasks": tasks, "approvals": [entry]},
+    }
+    await desk.fake.put("runs", run)
+    result = await desk.say("approve", "web-1", "release")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(words)
+    assert desk.spec()["approvals"] == [entry]
+
+
 async def test_what_the_api_server_refuses_is_said_and_ends_with_1(desk: Desk) -> None:
     desk.fake.faults.extend([Fault("patch", "runs", code=409, reason="Conflict")] * TRIES)
     result = await desk.say("approve", "web-1", "release")

@@ -10,7 +10,7 @@ import pytest
 from fixtures.fake_kube import FakeKube, Fault, Kind
 from fixtures.states import NOW, RUN, created, live, running, task_spec, with_task
 from lab.kube_suite import QUICK
-from runabout.control.actions import BEGUN_MS, FORCE_MARGIN_MS, RETRY_MS, Actions
+from runabout.control.actions import BEGUN_MS, FORCE_MARGIN_MS, RETRY_MS, UNBEGUN_GRACE_SECONDS, Actions
 from runabout.control.attempts import Attempt, Creation
 from runabout.control.executors import Executors, executor_object
 from runabout.control.live import LiveRun
@@ -80,7 +80,7 @@ def spec_of(node: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def scene(node: str = "", **task: object) -> AsyncIterator[Scene]:
+async def scene(node: str = "", *, grace: int = GRACE, **task: object) -> AsyncIterator[Scene]:
     async with (
         FakeKube() as fake,
         Session(Connection(server=fake.url, ssl=False, authorize=dict), backoff=QUICK) as session,
@@ -102,7 +102,7 @@ async def scene(node: str = "", **task: object) -> AsyncIterator[Scene]:
         uid = pod["metadata"]["uid"]
         what.attempts["build"] = Attempt(POD, "build", 1, Creation.DONE, NOW, uid=uid, last=pod)
         executors = Executors(toolbox_image="toolbox", toolbox_pull_policy="Never")
-        spec = {"archs": ["amd64"], "gracePeriodSeconds": GRACE}
+        spec = {"archs": ["amd64"], "gracePeriodSeconds": grace}
         executors.put(executor_object({"metadata": {"name": "linux"}, "spec": spec}))
         here = Scene(
             fake,
@@ -162,6 +162,17 @@ async def test_a_stopped_pod_that_has_not_begun_after_a_while_is_deleted(begun: 
         here.time = min(again, NOW + GRACE * 1000)
         await here.actions.stop(here.live, ["build"])
         assert here.pods() == begun
+
+
+@pytest.mark.parametrize(("grace", "given"), [(0, [1]), (3, [3]), (60, [UNBEGUN_GRACE_SECONDS])])
+async def test_what_has_not_begun_gets_little_time_to_end_but_is_never_only_forgotten(
+    grace: int, given: list[int]
+) -> None:
+    async with scene(node="n1", grace=grace) as here:
+        await here.actions.stop(here.live, ["build"])
+        here.time = NOW + BEGUN_MS
+        await here.actions.stop(here.live, ["build"])
+        assert here.fake.graces == given
 
 
 @pytest.mark.parametrize(("node", "force"), [("", True), ("node-1", False)])

@@ -154,3 +154,24 @@ async def test_what_runs_say_of_each_other_is_done_once_whenever_a_replica_is_ki
     assert calls
     for at in range(1, len(calls) + 1):
         await killed(tmp_path, play, expected, at, kind)
+
+
+@pytest.mark.parametrize("suspended", [False, True])
+async def test_a_run_that_was_replaced_does_not_begin_in_the_next_process_whose_pass_comes_first(
+    tmp_path: Path, *, suspended: bool
+) -> None:
+    etcd, ost = MemoryEtcd(), MemoryObjectStore()
+    async with FakeKube() as fake:
+        async with desk(fake, tmp_path, etcd=etcd, ost=ost) as here:
+            for name in ("first", "second"):
+                await here.create(name, group=GROUP, tasks=TASKS)
+                await here.work(name)
+            await here.create("third", group=GROUP, tasks=TASKS, concurrency="replaceQueued", suspend=suspended)
+            await here.work("third")
+            assert (await here.run("second")).phase is Phase.QUEUED
+        async with desk(fake, tmp_path, etcd=etcd, ost=ost) as here:
+            await here.change("first", stop=True)
+            await here.work("first", "second")
+            second = await here.run("second")
+            assert second.phase is (Phase.RUNNING if suspended else Phase.CANCELLED)
+            assert second.replaced_by == (None if suspended else (await here.run("third")).id)

@@ -2,11 +2,12 @@
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from fixtures.etcd_server import EtcdServer
-from lab.etcds import GrpcLab, Lab, MemoryLab, Space
+from lab.etcds import FileLab, GrpcLab, Lab, MemoryLab, Space
 
 
 @pytest.fixture(scope="session")
@@ -15,11 +16,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
         yield started
 
 
-@pytest.fixture(params=["memory", "etcd"])
-async def space(request: pytest.FixtureRequest) -> AsyncIterator[Space]:
+@pytest.fixture(params=["memory", "file", "etcd"])
+async def space(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Space]:
     lab: Lab
     if request.param == "memory":
         lab = MemoryLab()
+    elif request.param == "file":
+        lab = FileLab(tmp_path / "log")
     else:
         server = request.getfixturevalue("server")
         assert isinstance(server, EtcdServer)

@@ -140,6 +140,19 @@ async def test_an_api_server_that_does_not_answer_is_said_to_be_away(streaming: 
     assert (await lab.attempt(config, "test").ask("GET", "workspace")).status == 200
 
 
+@pytest.mark.parametrize(("code", "reason"), [(403, "Forbidden"), (401, "Unauthorized")])
+async def test_an_api_server_that_knows_no_rights_of_ours_yet_says_nothing_about_a_token(
+    streaming: GatewayLab, code: int, reason: str
+) -> None:
+    lab, config = streaming, await diamond(streaming)
+    lab.kube.faults.extend([Fault("create", "tokenreviews", code=code, reason=reason)] * 4)
+    answer = await lab.attempt(config, "test").ask("GET", "workspace")
+    assert (answer.status, answer.code) == (503, "Unavailable"), "else a step would fail"
+    assert "Retry-After" in answer.headers
+    lab.kube.faults.clear()
+    assert (await lab.attempt(config, "test").ask("GET", "workspace")).status == 200
+
+
 @pytest.mark.parametrize(
     "path", ["nothing/test/1", "1il7g1c000001/Test/1", "1il7g1c000001/test/0", "1il7g1c000001/t/x"]
 )

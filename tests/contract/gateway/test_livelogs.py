@@ -1,12 +1,14 @@
 """A step's log has one address and the same bytes there while it is written and ever after."""
 
 import asyncio
+import hashlib
 
 import pytest
 
 from contract.gateway.test_people import allow
 from lab.gateways import NAMESPACE, GatewayLab, spec_task
 from models.container_log import ToolboxLog, toolbox_log
+from runabout.control.logchunks import chunk_key
 from runabout.control.logs import log_key
 from runabout.ost import ObjectStore
 from runabout.records import RunConfig, RunId, Status, StepState
@@ -109,6 +111,96 @@ async def test_what_is_missing_of_a_followed_log_comes_from_the_storage(
             await asyncio.sleep(0.01)
         await directory.write(log_key(config.id, "build", 1, 0), b"one\ntwo\n[runabout: evicted]\n")
         assert await reading == (200, b"one\ntwo\n[runabout: evicted]\n")
+
+
+async def upload(ost: ObjectStore, config: RunConfig, step: int, offset: int, data: bytes) -> None:
+    await ost.write(chunk_key(config.id, "build", 1, step, offset, hashlib.sha256(data).hexdigest()), data)
+
+
+def rotated(whole: bytes, words: bytes) -> bytes:
+    """Return a log that begins with the line of these words."""
+    return whole[whole.rindex(b"\n", 0, whole.index(words)) + 1 :]
+
+
+LINES = b"".join(b"line %d\n" % number for number in range(100))
+WHOLE = toolbox_log([LINES, b"the end\n"])
+
+
+async def test_what_a_log_has_lost_is_shown_from_what_was_uploaded(
+    streaming: GatewayLab, config: RunConfig, directory: ObjectStore
+) -> None:
+    streaming.kube.logs = lambda _namespace, _pod: rotated(WHOLE, b"line 70")
+    for offset in range(0, len(LINES), 150):
+        await upload(directory, config, 0, offset, LINES[offset : offset + 200])  # some bytes are there twice
+    for query in ("", "?follow=1"):
+        assert await shown(streaming, address(config, "compile", query=query)) == (200, LINES)
+    assert await shown(streaming, address(config, "compile", query="?from=333")) == (200, LINES[333:])
+    assert await shown(streaming, address(config, "run-2")) == (200, b"the end\n")
+
+
+async def test_a_byte_that_is_nowhere_is_waited_for_and_none_is_shown_out_of_its_place(
+    streaming: GatewayLab, config: RunConfig, directory: ObjectStore
+) -> None:
+    streaming.kube.logs = lambda _namespace, _pod: rotated(WHOLE, b"line 70")
+    await upload(directory, config, 0, 0, LINES[:100])
+    assert await shown(streaming, address(config, "compile")) == (200, LINES[:100])
+    reading = asyncio.create_task(shown(streaming, address(config, "compile", query="?follow=1")))
+    async with asyncio.timeout(SECONDS):
+        while not streaming.kube.requests["get", "pods"]:  # noqa: ASYNC110 -- the gateway's
+            await asyncio.sleep(0.01)
+        await upload(directory, config, 0, 100, LINES[100:])
+        assert await reading == (200, LINES)
+
+
+async def test_of_a_pod_whose_log_is_out_of_reach_that_much_is_shown_that_was_uploaded(
+    streaming: GatewayLab, config: RunConfig, directory: ObjectStore
+) -> None:
+    await streaming.set_task(config, "build", pod="gone")
+    await upload(directory, config, 0, 0, b"one\n")
+    await upload(directory, config, 0, 4, b"two\n")
+    assert await shown(streaming, address(config, "compile")) == (200, b"one\ntwo\n")
+    reading = asyncio.create_task(shown(streaming, address(config, "compile", query="?follow=1&from=2")))
+    end = b"one\ntwo\n[runabout: step compile did not end: NodeLost]\n"
+    async with asyncio.timeout(SECONDS):
+        while not streaming.kube.requests["get", "pods"]:  # noqa: ASYNC110 -- the gateway's
+            await asyncio.sleep(0.01)
+        await directory.write(log_key(config.id, "build", 1, 0), end)
+        assert await reading == (200, end[2:])
+
+
+async def test_a_stopped_step_is_followed_to_the_line_that_says_by_whom(
+    streaming: GatewayLab, config: RunConfig, directory: ObjectStore
+) -> None:
+    log = ToolboxLog()
+    log.marker("v1", config.id, "build", 1)
+    log.end()
+    log.begin(0)
+    log.write(b"one\n")
+    log.end("stopped", 143)
+    log.done(143, "Stopped")
+    streaming.kube.logs = lambda _namespace, _pod: bytes(log.text)
+    reading = asyncio.create_task(shown(streaming, address(config, "compile", query="?follow=1")))
+    stored = b"one\n[runabout: step compile was ended from outside: Evicted]\n"
+    async with asyncio.timeout(SECONDS):
+        while not streaming.kube.requests["get", "pods"]:  # noqa: ASYNC110 -- the gateway's
+            await asyncio.sleep(0.01)
+        await directory.write(log_key(config.id, "build", 1, 0), stored)
+        assert await reading == (200, stored)
+
+
+async def test_ranges_of_a_log_that_is_being_written_are_those_of_the_stored_one(
+    streaming: GatewayLab, config: RunConfig
+) -> None:
+    streaming.kube.logs = lambda _namespace, _pod: WHOLE
+    for given, part in (("5-9", LINES[5:10]), ("700-", LINES[700:]), ("700-5000", LINES[700:])):
+        said = await streaming.ask(
+            "GET", address(config, "compile"), token=streaming.person("ann"), headers={"Range": f"bytes={given}"}
+        )
+        first = int(given.partition("-")[0])
+        assert (said.status, said.body) == (206, part)
+        assert said.headers["Content-Range"] == f"bytes {first}-{first + len(part) - 1}/*"
+    assert (await shown(streaming, address(config, "compile"), Range="bytes=5000-"))[0] == 416
+    assert (await shown(streaming, address(config, "compile"), Range="bytes=9-5"))[0] == 416
 
 
 async def test_a_step_without_output_has_an_empty_log_once_its_attempt_is_stored(

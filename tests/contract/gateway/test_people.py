@@ -145,6 +145,16 @@ async def test_saying_it_again_changes_nothing_and_saying_otherwise_is_a_conflic
     assert (otherwise.status, otherwise.message) == (409, "ann has approved the task release already")
 
 
+async def test_a_word_without_effect_is_no_approval_when_it_is_said_again(streaming: GatewayLab) -> None:
+    lab = streaming
+    config = await waiting(lab, approvers={"groups": ["leads"]})
+    await put_run(lab, config, approvals=[{"task": "release", "by": "bob", "verdict": "approved"}])
+    allow(lab, "bob")
+    again = await decide(lab, config, lab.person("bob", "leads"))
+    assert again.status == 409
+    assert "without a group that is asked" in again.message
+
+
 @pytest.mark.parametrize(
     ("state", "words"),
     [

@@ -1,20 +1,33 @@
 """The real toolbox and the real gateway: what one task saves another restores, over a directory and over a bucket."""
 
 import asyncio
+import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fixtures.certificates import certificates
+from fixtures.etcd_server import EtcdServer
+from fixtures.gateway_process import GatewayProcess
+from fixtures.logs import Container, Reading, collecting
 from fixtures.tools import REPOSITORY, tool
 from lab.gateways import GatewayLab, spec_task
+from lab.kube_suite import until
+from lab.played import kubeconfig
+from runabout.control.logchunks import Hole, Uploaded, attempt_chunks, cover, step_chunks
+from runabout.control.logs import LogJob
+from runabout.etcd import connect
 from runabout.executors.names import PodKey
 from runabout.executors.plan import plan
+from runabout.ost import ObjectStore
 from runabout.records import RunConfig, Status
+
+PART = 8 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +48,8 @@ class Tasks:
     lab: GatewayLab
     toolbox: Path
     folder: Path
+    gateway: Mapping[str, str] = field(default_factory=dict)
+    """what a plan says of it, if it is not the lab's own"""
 
     async def execute(self, config: RunConfig, name: str, *, exit_code: int = 0, token: str | None = None) -> str:
         """Run a task to its end and return its log; `token` is another one than its own."""
@@ -44,7 +59,7 @@ class Tasks:
         token_file = home / "token"
         token_file.write_text(token or self.lab.pod_token(config.id, name))
         (of,) = [task for task in config.tasks if task.name == name]
-        gateway = {"url": self.lab.url, "tokenFile": str(token_file)}
+        gateway = {"url": self.lab.url, **self.gateway, "tokenFile": str(token_file)}
         made = plan(PodKey(config.id, name, 1), of, user="", grace_seconds=3, gateway=gateway)
         (home / "plan.json").write_text(made.body)
         (home / "message").touch()
@@ -124,3 +139,97 @@ async def test_a_pod_of_another_attempt_saves_nothing(lab: GatewayLab, tasks: Ta
     said = await tasks.execute(config, "build", exit_code=1, token=stale)
     assert "error: part 0: " in said
     assert "no task before this one has saved anything" in await tasks.execute(config, "test")
+
+
+async def test_a_gateway_that_is_killed_while_a_task_saves_costs_nothing_but_time(
+    directory: ObjectStore, toolbox: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tls").mkdir()
+    config_file = tmp_path / "kubeconfig"
+    tls = certificates(tmp_path / "tls", name="gateway", address="127.0.0.1")
+    with EtcdServer(tmp_path / "etcd", fsync=False) as server:
+        client = connect(server.endpoint)
+        async with GatewayLab(directory, etcd=client) as lab:
+            config_file.write_text(json.dumps(kubeconfig(lab.kube.url)))
+            gateway = GatewayProcess(
+                workdir=tmp_path / "gateway",
+                kubeconfig=str(config_file),
+                etcd=server.endpoint,
+                ost=tmp_path / "ost",
+                address="127.0.0.1",
+                tls=tls,
+            )
+            plan_of_it = {"url": gateway.for_tasks["RUNABOUT_GATEWAY_URL"], "ca": tls.ca.read_text()}
+            tasks = replace(Tasks(lab, toolbox, tmp_path), gateway=plan_of_it)
+            try:
+                await asyncio.to_thread(gateway.start)
+                config = await lab.run(
+                    spec_task("build", run(f"head -c {8 * PART} /dev/urandom > big"), save("big")),
+                    spec_task("last", RESTORE, after=["build"]),
+                )
+
+                def parts() -> int:
+                    return sum(1 for _ in (tmp_path / "ost" / "objects").glob("archives+/**/parts+/*"))
+
+                async with asyncio.TaskGroup() as group:
+                    saving = group.create_task(tasks.execute(config, "build"))
+                    await until(lambda: parts() > 1 or saving.done())
+                    gateway.kill()
+                    assert parts() < 8, "it is not the middle any more"
+                    await asyncio.to_thread(gateway.start)
+                assert "waiting for the object storage: " in saving.result()
+                assert "restored what task build saved: 1 files, 67.1 MB" in await tasks.execute(config, "last")
+            finally:
+                gateway.kill()
+        await client.close()
+    built, restored = (tasks.work(config, name) / "big" for name in ("build", "last"))
+    assert restored.read_bytes() == built.read_bytes()
+
+
+async def test_what_the_container_lost_of_a_log_comes_from_what_its_toolbox_uploaded(
+    lab: GatewayLab, tasks: Tasks, ost: ObjectStore
+) -> None:
+    config = await lab.run(spec_task("build", run("yes 0123456789 | head -c 3000000"), run("printf 'the end'")))
+    text = (await tasks.execute(config, "build")).encode()
+    outputs = {-1: text.split(b"\n")[1] + b"\n", 0: (b"0123456789\n" * 300_000)[:3_000_000], 1: b"the end"}
+    assert {chunk.step for chunk in await attempt_chunks(ost, config.id, "build", 1)} == {-1, 0, 1}
+
+    begins = text.index(b"\n", 2_500_000) + 1  # the rest was rotated away before anybody read it
+    what = LogJob(config.id, "build", 1, "ci", "pod", "main", ("run-1", "run-2"))
+    async with collecting(Container(text, [Reading(begins)], piece=65_536), ost, uploads=True) as work:
+        work.collector.follow(what)
+        work.collector.ended("pod", None, None)
+        await work.stored(what)
+        assert {step: await ost.read(what.key(step)) for step in outputs} == outputs
+        async with asyncio.timeout(20):
+            while await attempt_chunks(ost, config.id, "build", 1):  # noqa: ASYNC110 -- the collector does it unasked
+                await asyncio.sleep(0.01)
+
+
+async def test_what_is_said_while_the_gateway_is_away_is_uploaded_when_it_is_back(
+    lab: GatewayLab, tasks: Tasks, ost: ObjectStore
+) -> None:
+    write = "yes 0123456789 | head -c 2000000; touch {}; until [ -e {} ]; do sleep 0.1; done"
+    config = await lab.run(spec_task("build", run(f"{write.format('half', 'on')}; {write.format('whole', 'end')}")))
+    executing = asyncio.create_task(tasks.execute(config, "build"))
+    folder = tasks.work(config, "build")
+    async with asyncio.timeout(60):
+        await exists(folder / "half")
+        async with lab.away():
+            (folder / "on").touch()
+            await exists(folder / "whole")
+        whole = 4_000_000
+        found: list[Uploaded | Hole] = [Hole(0, whole)]
+        while any(isinstance(part, Hole) for part in found):
+            found = cover(await step_chunks(ost, config.id, "build", 1, 0, first=0), 0, whole)
+            await asyncio.sleep(0.05)
+        (folder / "end").touch()
+        await executing
+    text = [data for part in found if isinstance(part, Uploaded) async for data in part.read(ost)]
+    assert b"".join(text) == (b"0123456789\n" * 200_000)[:2_000_000] * 2
+
+
+async def exists(path: Path) -> None:
+    """Wait for a file that a step makes."""
+    while not path.exists():  # noqa: ASYNC110, ASYNC240 -- a step tells nobody; the file system is local
+        await asyncio.sleep(0.02)

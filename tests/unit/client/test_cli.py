@@ -6,10 +6,10 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from runabout.__main__ import OPERATOR, app
+from runabout.__main__ import GATEWAY, OPERATOR, RUN, app
 from runabout.client.cli import COMMANDS, Command
 
-ALL = {**COMMANDS, "operator": OPERATOR}
+ALL = {"run": RUN, **COMMANDS, "operator": OPERATOR, "gateway": GATEWAY}
 HEAVY = ["boto3", "kopf", "kubernetes", "pyarrow", "grpc"]
 
 
@@ -36,7 +36,7 @@ def test_an_unknown_command_is_named() -> None:
     assert "No such command 'chek'" in result.output
 
 
-@pytest.mark.parametrize("words", ["--help", "check --help", "simulate --help"])
+@pytest.mark.parametrize("words", ["--help", "check --help", "simulate --help", "run --help", "run no-file"])
 def test_what_needs_no_cluster_and_no_storage_loads_none_of_their_clients(words: str) -> None:
     code = (
         "import sys\n"
@@ -45,5 +45,5 @@ def test_what_needs_no_cluster_and_no_storage_loads_none_of_their_clients(words:
         "try: main()\n"
         f"finally: print('loaded', [name for name in {HEAVY!r} if name in sys.modules])\n"
     )
-    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    output = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True).stdout
     assert output.splitlines()[-1] == "loaded []"

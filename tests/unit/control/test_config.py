@@ -238,6 +238,21 @@ PROBLEMS: list[tuple[str, dict[str, Any], str]] = [
         "containers[0].volumeMounts[0].mountPath",
     ),
     (
+        "a mount over our own by a way back",
+        {"containers": [{"image": "a", "volumeMounts": [{"name": "v", "mountPath": "/x/../runabout/bin"}]}]},
+        "containers[0].volumeMounts[0].mountPath",
+    ),
+    (
+        "a mount of a volume of ours in a service",
+        {
+            "containers": [
+                {"image": "a"},
+                {"image": "b", "volumeMounts": [{"name": "runabout-token", "mountPath": "/t"}]},
+            ]
+        },
+        "containers[1].volumeMounts[0].name",
+    ),
+    (
         "a mount over the termination message",
         {"containers": [{"image": "a", "volumeMounts": [{"name": "v", "mountPath": "/dev/termination-log"}]}]},
         "containers[0].volumeMounts[0].mountPath",

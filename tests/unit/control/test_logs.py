@@ -403,6 +403,31 @@ async def test_a_job_that_is_forgotten_is_ended_and_unknown() -> None:
 
 
 @virtual
+async def test_a_log_that_waits_for_the_storage_is_stored_even_if_nobody_waits_for_it_any_more() -> None:
+    away: list[OstError] = [UnavailableError("no route")]
+    ost = MemoryObjectStore(fault=lambda *_call: away[0] if away else None)
+    async with collecting(Container(toolbox_log([b"one\n", b"two"])), ost) as work:
+        work.collector.follow(job())
+        work.collector.ended(job().pod, None, None)
+        await work.until(lambda: work.collector.trouble(job().pod) is not None)
+        work.collector.forget(job().pod)
+        assert not work.collector.knows(job().pod)
+        away.clear()
+        await work.until(lambda: work.metrics.registry.get_sample_value("runabout_logs_waiting") == 0)
+        assert await work.objects() == steps(b"one\n", b"two")
+
+
+@virtual
+async def test_a_collector_that_is_stopped_waits_for_no_storage() -> None:
+    ost = MemoryObjectStore(fault=lambda *_call: UnavailableError("no route"))
+    async with asyncio.timeout(1000), collecting(Container(toolbox_log([b"one\n"])), ost) as work:
+        work.collector.follow(job())
+        work.collector.ended(job().pod, None, None)
+        await work.until(lambda: work.collector.trouble(job().pod) is not None)
+        work.collector.forget(job().pod)
+
+
+@virtual
 async def test_a_collector_that_is_stopped_reads_no_more_and_stores_nothing_half() -> None:
     source = Container(toolbox_log([b"one\n"])[:-40], [Reading(ends="stays open")])
     begun = asyncio.Event()

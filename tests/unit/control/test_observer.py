@@ -127,6 +127,15 @@ async def test_a_stop_ends_what_has_no_pod(creation: Creation) -> None:
         found = here.look(stop=True)
         assert found.ended["build"] == TaskEnd(Status.STOPPED, reason=Reason.STOPPED, ended=NOW)
         assert found.retry == {}
+        assert found.look_again == NOW  # nothing else wakes the run for its log
+
+
+@virtual
+async def test_a_stop_ends_what_was_created_never_seen_and_is_gone_when_it_is_told_to_stop() -> None:
+    async with scene() as here:
+        assert here.look(stop=True).ended == {}
+        here.attempt.gone = True
+        assert here.look(stop=True).ended["build"].status is Status.STOPPED
 
 
 @virtual

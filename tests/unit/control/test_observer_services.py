@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fixtures.states import NOW
-from lab.observed import PLACED, POD, ended, pod, scene, time
+from lab.observed import PLACED, POD, ended, pod, scene, time, with_sidecar
 from runabout.control.servicelogs import DEADLINE_SECONDS, READ_SECONDS
 from runabout.executors.faults import MARGIN_SECONDS
 from runabout.records import Reason, Status
@@ -158,3 +158,38 @@ async def test_a_task_that_its_toolbox_does_not_end_in_time_is_ended_and_has_fai
         over = ended_for_it(code=137)
         end = here.look(over, at=late + 9000).ended["build"]
         assert (end.status, end.reason, end.exit_code) == (Status.FAILED, Reason.TIMEOUT, 137)
+
+
+@virtual
+async def test_the_last_lines_of_a_service_are_told_once_also_of_an_attempt_that_has_to_go_before_the_next_one() -> (
+    None
+):
+    async with scene(services={"db": [b"", b"bye\n"]}, retries={"limit": 1}) as here:
+        here.look(running(died(0)))
+        goes_on = with_sidecar(ended(1, initContainerStatuses=[died(0)]))
+        here.look(goes_on, at=NOW + 10_000)
+        await here.services_read()
+        await here.stored()
+        assert here.look(at=NOW + 11_000).retry == {}
+        past = here.look({}, at=NOW + 12_000).retry["build"]
+        assert (past.reason, past.exit_code) == (Reason.SERVICE_FAILED, 1)
+        assert past.message.count("bye") == 1, past.message
+
+
+@virtual
+async def test_the_next_attempt_begins_when_the_services_of_the_last_one_have_ended() -> None:
+    async with scene(retries={"limit": 2}, services={"db": [b"bye\n"]}) as here:
+        here.look(running(UP))
+        goes_on = ended(7, initContainerStatuses=[UP])
+        goes_on["status"]["phase"] = "Running"
+        here.look(goes_on, at=NOW + 10_000)
+        await here.stored()
+        await here.services_read()
+        waits = here.look(at=NOW + 11_000)
+        assert (waits.retry, waits.remove) == ({}, []), "its kubelet ends it"
+        assert waits.waits["build"].reason is Reason.EXIT_CODE
+        assert waits.look_again is not None
+        gone = UP | {"state": {"terminated": TERMINATED}}
+        over = ended(7, initContainerStatuses=[gone])
+        assert here.look(over, at=NOW + 12_000).retry["build"].exit_code == 7
+        assert here.look(goes_on, at=waits.look_again).retry["build"].exit_code == 7, "its node is lost, perhaps"

@@ -261,9 +261,21 @@ def test_without_its_executor_a_task_waits_again_for_one() -> None:
     assert here.order.waits(what)["b"].message == "there is no Executor; create one"
 
 
-def test_privileged_tasks_only_go_where_that_is_allowed() -> None:
+HOST_PATH = {"volumes": [{"name": "node", "hostPath": {"path": "/"}}]}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"containers": [{"image": "busybox", "privileged": True}]},
+        {"containers": [{"image": "busybox"}, {"image": "docker:dind", "privileged": True}]},
+        {"pod": HOST_PATH},
+    ],
+    ids=["steps", "a service", "a volume of the node"],
+)
+def test_privileged_tasks_only_go_where_that_is_allowed(asked: dict[str, object]) -> None:
     here = cluster()
-    what = live(created(task_spec("a") | {"containers": [{"image": "busybox", "privileged": True}]}))
+    what = live(created(task_spec("a") | asked))
     assert place(here, what, "a") == {}
     here.executor(allowPrivileged=True)
     assert place(here, what, "a") == {"a": "linux"}

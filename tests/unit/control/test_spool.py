@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import os
+from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
 from tempfile import gettempdir
@@ -11,7 +12,7 @@ from tempfile import gettempdir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runabout.control.spool import IN_MEMORY, PIECE, Budget, Spool
+from runabout.control.spool import IN_MEMORY, PIECE, Budget, Kept, Spool
 
 HERE = Path(gettempdir())
 """Only what is over IN_MEMORY is written there, without a name."""
@@ -20,7 +21,13 @@ APPENDS = st.lists(st.tuples(st.integers(-1, 3), st.binary(max_size=30), st.bool
 
 def content(spool: Spool) -> dict[int, bytes]:
     async def read() -> dict[int, bytes]:
-        return {step: b"".join([piece async for piece in spool.read(step)]) for step in spool.sizes}
+        return {step: b"".join([piece async for piece in whole(step)]) for step in spool.sizes}
+
+    async def whole(step: int) -> AsyncIterator[bytes]:
+        for part in spool.parts(step):
+            assert isinstance(part, Kept)
+            async for piece in spool.read(part):
+                yield piece
 
     return asyncio.run(read())
 

@@ -1,4 +1,4 @@
-"""A task gets the gateway's address and a token of its own where one of its steps needs them, and nowhere else."""
+"""A task gets the gateway's address and a token of its own, for the gateway alone, where there is a gateway."""
 
 import json
 from collections.abc import Mapping
@@ -30,8 +30,8 @@ def tokens(made: Any) -> list[Any]:  # noqa: ANN401 - JSON
     return [volume for volume in made["spec"]["volumes"] if "projected" in volume]
 
 
-def test_a_task_without_such_a_step_has_no_token() -> None:
-    made = pod([{"run": "true"}], ACCESS)
+def test_without_a_gateway_no_task_has_a_token() -> None:
+    made = pod([{"run": "true"}], None)
     assert tokens(made) == []
     assert "gateway" not in json.loads(made["metadata"]["annotations"][PLAN_ANNOTATION])
     assert made["spec"]["automountServiceAccountToken"] is False
@@ -47,9 +47,9 @@ def test_without_a_gateway_no_pod_is_made_that_needs_it(kind: str) -> None:
         pod([{"run": "true"}, {kind: STEPS[kind]}], None)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_task_with_such_a_step_has_the_address_and_a_token_for_the_gateway_alone(kind: str) -> None:
-    made = pod([{"run": "true"}, {kind: STEPS[kind]}], ACCESS)
+@pytest.mark.parametrize("steps", [[], *([{kind: STEPS[kind]}] for kind in KINDS)])
+def test_a_task_has_the_address_and_a_token_for_the_gateway_alone(steps: list[Mapping[str, Any]]) -> None:
+    made = pod([{"run": "true"}, *steps], ACCESS)
     [volume] = tokens(made)
     [source] = volume["projected"]["sources"]
     assert source["serviceAccountToken"] == {"audience": "runabout-gateway", "expirationSeconds": 3600, "path": "token"}
@@ -60,14 +60,3 @@ def test_a_task_with_such_a_step_has_the_address_and_a_token_for_the_gateway_alo
     assert not [each for each in made["spec"]["initContainers"] if mount in each["volumeMounts"]]
     planned = json.loads(made["metadata"]["annotations"][PLAN_ANNOTATION])["gateway"]
     assert planned == {"url": ACCESS.url, "ca": ACCESS.ca, "tokenFile": "/runabout/token/token"}
-
-
-def test_tasks_that_hand_on_results_reach_the_gateway_and_others_do_not() -> None:
-    reader = task_spec("read", steps=[{"run": "echo {{ tasks.write.results.A }}"}], depends=[{"task": "write"}])
-    config = created(task_spec("write"), task_spec("beside"), reader).config
-    settings = PodSettings(toolbox_image="toolbox", gateway=ACCESS)
-    pods = {
-        task.name: pod_manifest(config, task, attempt=1, counter=1, executor_pod={}, settings=settings).pod
-        for task in config.tasks
-    }
-    assert {name for name, made in pods.items() if tokens(made)} == {"write", "read"}

@@ -245,6 +245,31 @@ def test_privileged_needs_the_executors_word() -> None:
         made(of, settings=replace(SETTINGS, allow_privileged=True, restricted=True))
 
 
+NODE: dict[str, Any] = {"volumes": [{"name": "node", "hostPath": {"path": "/etc"}}]}
+HOST_PROCESS: dict[str, Any] = {"securityContext": {"windowsOptions": {"hostProcess": True}}}
+
+
+@pytest.mark.parametrize(
+    ("of", "config", "path"),
+    [
+        (task(pod=NODE), CONFIG, r"tasks\[build\].pod.volumes\[0\].hostPath"),
+        (task(), replace(CONFIG, pod=NODE), r"pod.volumes\[0\].hostPath"),
+        (task(pod=HOST_PROCESS), CONFIG, r"tasks\[build\].pod.securityContext.windowsOptions.hostProcess"),
+    ],
+)
+def test_what_reaches_into_the_node_needs_the_executors_word_as_privileged_does(
+    of: TaskConfig, config: RunConfig, path: str
+) -> None:
+    with pytest.raises(InvalidPodError, match=f"^{path}: reaches into the node"):
+        made(of, config=config)
+    given = pod(of, config=config, settings=replace(SETTINGS, allow_privileged=True))["spec"]
+    assert NODE["volumes"][0] in given["volumes"] or "windowsOptions" in given["securityContext"]
+
+
+def test_an_executors_own_volumes_may_be_the_nodes() -> None:
+    assert NODE["volumes"][0] in pod(task(), executor_pod=NODE)["spec"]["volumes"]
+
+
 def test_the_toolbox_container_never_makes_a_pod_larger() -> None:
     resources = {"requests": {"cpu": "1", "nvidia.com/gpu": "1"}, "limits": {"memory": "1Gi", "nvidia.com/gpu": "1"}}
     found = pod(task(containers=container(resources=resources)))["spec"]
@@ -307,6 +332,16 @@ def test_the_pod_gets_more_time_to_end_than_its_steps() -> None:
             "cannot be used",
         ),
         ({"containers": container(volumeMounts=[{"name": "v", "mountPath": "/"}])}, "cannot be used"),
+        ({"containers": container(volumeMounts=[{"name": "v", "mountPath": "/a/../runabout"}])}, "cannot be used"),
+        (
+            {
+                "containers": [
+                    *container(),
+                    {"image": "a", "volumeMounts": [{"name": "runabout-bin", "mountPath": "/b"}]},
+                ]
+            },
+            r"containers\[1\].volumeMounts\[0\].name: runabout-bin is Runabout's own",
+        ),
         ({"pod": {"volumes": [{"name": "runabout-bin", "emptyDir": {}}]}}, "the name runabout-bin is reserved"),
         ({"pod": {"labels": {"runabout.dev/task": "x"}}}, "labels: runabout.dev/task is set by Runabout"),
         ({"pod": {"labels": {"app.kubernetes.io/managed-by": "x"}}}, "managed-by is set by Runabout"),

@@ -1,4 +1,4 @@
-"""References to results of other tasks: in the plan, in scripts, and in the mark of tasks that others refer to."""
+"""References to results of other tasks in the plan and in scripts."""
 
 import json
 import shutil
@@ -11,8 +11,8 @@ from runabout.executors.errors import InvalidPodError
 from runabout.executors.gatewayaccess import GatewayAccess, access_for
 from runabout.executors.names import PodKey
 from runabout.executors.plan import plan
-from runabout.executors.results import WANTED, Reference, in_script, marked, references
-from runabout.records import RunId, TaskConfig, expanded, templates_of
+from runabout.executors.results import Reference, in_script, references
+from runabout.records import RunId, TaskConfig
 
 VERSION = "{{ tasks.build-1.results.VERSION }}"
 
@@ -70,32 +70,14 @@ def test_the_plan_says_what_to_fetch_and_which_values_to_fill_in() -> None:
     ]
 
 
-def test_a_mark_in_one_variant_is_one_in_all_and_they_stay_one_task_where_they_are_stored() -> None:
-    build = TaskConfig("build", body=steps({"run": "make"}), matrix={"N": ("1", "2")})
-    release = TaskConfig("release", body=steps({"run": f"x {VERSION}"}))
-    tasks = marked(expanded((build, TaskConfig("test", matrix={"N": ("1",)}), release)))
-    assert [(task.name, WANTED in task.body) for task in tasks] == [
-        ("build-1", True),
-        ("build-2", True),
-        ("test-1", False),
-        ("release", False),
-    ]
-    assert [task.name for task in templates_of(tasks)] == ["build", "test", "release"]
-    assert tasks[0].body is tasks[1].body
-
-
-def test_a_task_that_refers_to_results_and_those_it_refers_to_reach_the_gateway() -> None:
-    tasks = marked(
-        (
-            TaskConfig("build-1", body=steps({"run": "make"})),
-            TaskConfig("test", body=steps({"run": "make test"})),
-            TaskConfig("release", body=steps({"run": "x", "environment": [{"name": "V", "value": VERSION}]})),
-        )
+def test_without_a_gateway_a_task_that_refers_to_results_is_refused() -> None:
+    tasks = (
+        TaskConfig("build-1", body=steps({"run": "make"})),
+        TaskConfig("release", body=steps({"run": "x", "environment": [{"name": "V", "value": VERSION}]})),
     )
     access = GatewayAccess("https://gateway")
-    assert [access_for(task, access, "tasks[x]") for task in tasks] == [access, None, access]
-    assert marked(tasks) == tasks
+    assert [access_for(task, access, "tasks[x]") for task in tasks] == [access, access]
     # Nobody hears of results where there is no gateway, so it is enough that those who refer to some are refused.
     assert access_for(tasks[0], None, "tasks[x]") is None
     with pytest.raises(InvalidPodError, match=r"tasks\[x\].steps\[0\].environment: needs the gateway"):
-        access_for(tasks[2], None, "tasks[x]")
+        access_for(tasks[1], None, "tasks[x]")

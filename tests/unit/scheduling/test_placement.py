@@ -65,7 +65,7 @@ FITS: list[tuple[str, Place, Ask, str]] = [
     ),
     ("privilege that is allowed", place(allow_privileged=True), ask(privileged=True), ""),
     ("no privilege where it is allowed", place(allow_privileged=True), ask(), ""),
-    ("privilege", place(), ask(privileged=True), "no ready executor allows privileged containers"),
+    ("privilege", place(), ask(privileged=True), "no ready executor allows privileged containers and hostPath volumes"),
     ("an empty namespace selector", place(namespace_selector={}), ask(), ""),
     ("the namespace's labels", place(namespace_selector={"matchLabels": {"team": "web"}}), ask(), ""),
     (

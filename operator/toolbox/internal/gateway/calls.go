@@ -22,10 +22,17 @@ const (
 	maxResults = 64
 )
 
-// Target is what an archive belongs to: a step's part of the workspace, or a cache's key.
+// Target is what a part belongs to: a step's part of the workspace, a cache's key, or a step's log.
 type Target struct {
 	Workspace *int   `json:"workspace,omitempty"`
 	Cache     string `json:"cache,omitempty"`
+	Log       *Range `json:"log,omitempty"`
+}
+
+// Range is a place in the log of a step (-1: the setup); the part's size says how far it goes.
+type Range struct {
+	Step   int   `json:"step"`
+	Offset int64 `json:"offset"`
 }
 
 // Workspace is the part of the task's workspace that a step saves.
@@ -55,6 +62,11 @@ type Entry struct {
 	ID      string    `json:"id"`
 	Created time.Time `json:"created"`
 	Archive
+}
+
+// PutLog keeps output of a step, from an offset on.
+func (c *Client) PutLog(ctx context.Context, step int, offset int64, data []byte) error {
+	return c.uploadPart(ctx, Target{Log: &Range{step, offset}}, 0, described(data), data)
 }
 
 // Workspaces lists what all ancestors saved, in the order to unpack.

@@ -24,6 +24,11 @@ type part struct {
 	SHA256 string `json:"sha256"`
 }
 
+func described(data []byte) part {
+	sum := sha256.Sum256(data)
+	return part{len(data), hex.EncodeToString(sum[:])}
+}
+
 // Stored is what became of an archive.
 type Stored struct {
 	Existing bool // there was one of this key already, and it stays
@@ -87,8 +92,7 @@ func (c *Client) uploadParts(ctx context.Context, target Target, source io.Reade
 		case err != nil:
 			return nil, err
 		}
-		sum := sha256.Sum256(memory[:size])
-		one, number := part{size, hex.EncodeToString(sum[:])}, len(parts)
+		one, number := described(memory[:size]), len(parts)
 		parts = append(parts, one)
 		select {
 		case places <- struct{}{}:

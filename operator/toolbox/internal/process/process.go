@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	prSetDumpable       = 4
-	prSetChildSubreaper = 36
+	prSetParentDeathSignal = 1
+	prSetDumpable          = 4
+	prSetChildSubreaper    = 36
 )
 
 // Harden makes memory, environment and open files of this process unreadable for others in the container.
@@ -24,6 +25,15 @@ func Harden() error { return prctl(prSetDumpable, 0) }
 
 // AdoptOrphans makes this process the parent of its descendants' orphans, which process 1 is anyway.
 func AdoptOrphans() error { return prctl(prSetChildSubreaper, 1) }
+
+// FollowParent has this process told to stop when parent ends, which must be the one that has started it. It says
+// whether that is still there.
+func FollowParent(parent int) (bool, error) {
+	if err := prctl(prSetParentDeathSignal, uintptr(syscall.SIGTERM)); err != nil {
+		return false, err
+	}
+	return os.Getppid() == parent, nil // it may have ended before
+}
 
 func prctl(option, value uintptr) error {
 	if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, option, value, 0); errno != 0 {

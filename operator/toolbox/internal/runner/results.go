@@ -70,7 +70,7 @@ func (t *task) keepResults() error {
 		return err
 	}
 	if t.plan.Gateway == nil {
-		t.log.Notice("the results are not kept: no other task refers to them, or the installation has no gateway")
+		t.log.Notice("the results are not kept: the installation has no gateway")
 		return nil
 	}
 	err = t.callGateway(func(ctx context.Context, client *gateway.Client) error { return client.PutResults(ctx, merged) })

@@ -18,6 +18,7 @@ import (
 	"runabout.dev/toolbox/internal/mask"
 	"runabout.dev/toolbox/internal/plan"
 	"runabout.dev/toolbox/internal/process"
+	"runabout.dev/toolbox/internal/spool"
 	"runabout.dev/toolbox/internal/steplog"
 	"runabout.dev/toolbox/internal/summary"
 )
@@ -42,6 +43,7 @@ type Options struct {
 	Version        string
 	PlanFile       string
 	TerminationLog string
+	Parent         int // 0 in a container; else the process whose end is a stop
 }
 
 // task is one run of a plan.
@@ -50,8 +52,9 @@ type task struct {
 	planFile     string
 	log          *steplog.Log
 	users        identity.Database
-	environment  []string   // the container's
-	secrets      *mask.Mask // nil for none
+	environment  []string     // the container's
+	secrets      *mask.Mask   // nil for none
+	spool        *spool.Spool // nil without a gateway
 	scriptFolder []string
 	started      time.Time
 
@@ -87,12 +90,21 @@ func Run(options Options) int {
 	signal.Notify(t.childEnded, syscall.SIGCHLD)
 	// A reader of the log that goes away must not end the steps. Not Ignore: steps would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	if options.Parent != 0 {
+		if there, err := process.FollowParent(options.Parent); !there || err != nil {
+			t.stop <- syscall.SIGTERM // nobody waits for what the steps would do
+		}
+	}
 
 	result := &summary.Summary{Version: options.Version, Start: t.started}
 	ending := t.run(options, result)
 
 	t.children.KillAll(t.childEnded, killPatience)
 	result.Reason, result.ExitCode, result.Message = ending.reason, ending.exitCode, t.secrets.Text(ending.message)
+	if t.spool != nil {
+		// Before the log's end: whoever sees that finds all that was uploaded. A pod that is stopped may go with its log.
+		t.spool.Close(t.stopped)
+	}
 	if t.log != nil {
 		t.log.Done(ending.exitCode, string(ending.reason))
 	}
@@ -141,6 +153,7 @@ func (t *task) run(options Options, result *summary.Summary) verdict {
 	t.log = steplog.New(os.Stdout, nonce, t.plan.Run, t.plan.Task, t.plan.Attempt)
 	t.secrets = mask.New(t.secretValues())
 	t.log.Hide(t.secrets)
+	t.uploadLog()
 	fmt.Fprintf(t.log, "toolbox %s %s/%s, user %d, group %d\n",
 		options.Version, runtime.GOOS, runtime.GOARCH, os.Getuid(), os.Getgid())
 	if programErr == nil && !begin(filepath.Dir(program)) {

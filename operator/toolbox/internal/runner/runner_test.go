@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,9 +37,10 @@ func TestMain(m *testing.M) {
 	}
 	if plan := os.Getenv("TEST_PLAN"); plan != "" {
 		message := os.Getenv("TEST_MESSAGE")
+		parent, _ := strconv.Atoi(os.Getenv("TEST_PARENT"))
 		os.Unsetenv("TEST_PLAN")
 		os.Unsetenv("TEST_MESSAGE")
-		os.Exit(Run(Options{Version: "test", PlanFile: plan, TerminationLog: message}))
+		os.Exit(Run(Options{Version: "test", PlanFile: plan, TerminationLog: message, Parent: parent}))
 	}
 	os.Exit(m.Run())
 }

@@ -105,7 +105,7 @@ func TestACacheIsSavedOnceAndRestoredByPrefix(t *testing.T) {
 		got.output(2) != "the cache has "+key+" already: it is left as it is\n" {
 		t.Errorf("it said %q, %q", got.output(1), got.output(2))
 	}
-	if asked := slices.DeleteFunc(server.Requests(), func(line string) bool { return line != "POST parts" }); len(asked) != 1 {
+	if asked := slices.DeleteFunc(server.Requests(), func(line string) bool { return line != "POST archives" }); len(asked) != 1 {
 		t.Errorf("an existing key was packed: %v", server.Requests())
 	}
 	server.AddCache("go-newer", packed(t, map[string]string{"m": "newer"}), 1<<20)

@@ -42,6 +42,9 @@ type Log struct {
 	buffer []byte // what the current call writes, in one go
 	err    error  // the first failure to write; output is counted and dropped from then on
 
+	copied Copied // nil: nobody wants it
+	step   int    // the current step; -1 in the setup
+
 	stream string  // number of the step, or setup
 	offset int64   // bytes of the stream so far
 	sizes  []int64 // of the setup and the steps that have ended
@@ -55,6 +58,9 @@ type Log struct {
 	masked  []byte       // what masking made of the current call's
 }
 
+// Copied gets output as it is counted: of a step (-1: the setup), from an offset on. It may not keep the bytes.
+type Copied func(step int, offset int64, data []byte)
+
 // NewNonce draws what nobody in the container can guess.
 func NewNonce() (string, error) {
 	var random [16]byte
@@ -66,7 +72,7 @@ func NewNonce() (string, error) {
 
 // New begins a log with its first line; what is written before the first Begin is the setup.
 func New(out io.Writer, nonce, run, task string, attempt int) *Log {
-	l := &Log{out: out, prefix: []byte("[runabout " + nonce), stream: setup}
+	l := &Log{out: out, prefix: []byte("[runabout " + nonce), stream: setup, step: -1}
 	l.marker("v1", plain(run), plain(task), strconv.Itoa(attempt))
 	l.flush()
 	return l
@@ -74,7 +80,7 @@ func New(out io.Writer, nonce, run, task string, attempt int) *Log {
 
 // Begin begins a step; the setup or the step before it must have been ended.
 func (l *Log) Begin(step int, name string, milliseconds int64) {
-	l.stream, l.offset, l.since = strconv.Itoa(step), 0, 0
+	l.stream, l.step, l.offset, l.since = strconv.Itoa(step), step, 0, 0
 	l.marker("begin", l.stream, strconv.FormatInt(milliseconds, 10), l.sizeList(), plain(name))
 	l.flush()
 }
@@ -87,6 +93,9 @@ func (l *Log) Hide(secrets *mask.Mask) {
 		l.masking = secrets.Stream()
 	}
 }
+
+// Copy has all output from now on given to somebody else too; what came before belongs to the setup.
+func (l *Log) Copy(copied Copied) { l.copied = copied }
 
 // Write adds output of the current step. It never fails: see Err.
 func (l *Log) Write(p []byte) (int, error) {
@@ -153,6 +162,9 @@ func (l *Log) add(p []byte) {
 
 // encode adds output that either ends with its only relevant newline at the end or has none at all.
 func (l *Log) encode(p []byte) {
+	if l.copied != nil {
+		l.copied(l.step, l.offset, p)
+	}
 	l.offset += int64(len(p))
 	l.since += len(p)
 	if l.cr || l.match > 0 || bytes.IndexByte(p, '\r') >= 0 || bytes.Contains(p, l.prefix) {

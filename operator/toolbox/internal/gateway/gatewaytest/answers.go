@@ -16,6 +16,7 @@ type order struct {
 	For struct {
 		Workspace *int   `json:"workspace"`
 		Cache     string `json:"cache"`
+		Log       *place `json:"log"`
 	} `json:"for"`
 	Part   *int     `json:"part"`
 	Size   int      `json:"size"`
@@ -25,6 +26,12 @@ type order struct {
 	Bytes  int64    `json:"bytes"`
 	Keys   []string `json:"keys"`
 	Key    string   `json:"key"`
+}
+
+// place is where a part of a log belongs.
+type place struct {
+	Step   int `json:"step"`
+	Offset int `json:"offset"`
 }
 
 func (s *Server) answer(r *http.Request, path string, body []byte, storage string) (int, any) {
@@ -37,6 +44,9 @@ func (s *Server) answer(r *http.Request, path string, body []byte, storage strin
 	fields := strings.Split(path, "/")
 	switch name := r.Method + " " + path; {
 	case name == "POST parts":
+		if asked.For.Log != nil {
+			s.logs[*asked.For.Log] = asked.SHA256
+		}
 		if s.objects[asked.SHA256] != nil {
 			return http.StatusOK, object{"stored": true}
 		}

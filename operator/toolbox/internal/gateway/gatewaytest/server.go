@@ -59,6 +59,7 @@ type Server struct {
 	expired    int // addresses that are not good any more
 	issued     int
 	results    map[string]string
+	logs       map[place]string // sums, by where the parts belong
 }
 
 // New starts a gateway that ends with the test.
@@ -66,7 +67,7 @@ func New(t testing.TB) *Server {
 	t.Helper()
 	s := &Server{
 		TokenFile: filepath.Join(t.TempDir(), "token"), objects: map[string][]byte{}, counts: map[string]int{},
-		workspaces: map[string]Archive{}, results: map[string]string{},
+		workspaces: map[string]Archive{}, results: map[string]string{}, logs: map[place]string{},
 	}
 	if err := os.WriteFile(s.TokenFile, []byte(Token+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -115,6 +116,20 @@ func (s *Server) Caches() []Archive {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	return append([]Archive(nil), s.caches...)
+}
+
+// Log is what was kept of a step's output (-1: the setup), up to the first byte that was not.
+func (s *Server) Log(step int) []byte {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	var text []byte
+	for {
+		data := s.objects[s.logs[place{step, len(text)}]]
+		if len(data) == 0 {
+			return text
+		}
+		text = append(text, data...)
+	}
 }
 
 // Results are what the task has handed on.

@@ -1,0 +1,162 @@
+"""The driver for processes: what every driver promises, each verb safe to repeat."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from runabout.executors.driver import Created, Done, Invalid, PodRef, Unavailable
+from runabout.executors.local import ProcessDriver
+from runabout.executors.manifest import PodManifest, PodSettings, pod_manifest
+from runabout.executors.podview import PodView, pod_view
+from runabout.executors.summary import EndReason, parse_summary
+from runabout.records import EnvVar, EnvVarSource, RunConfig, RunId, TaskConfig
+from runabout.records.json import JsonObject
+
+WAIT = 30.0
+RUN = RunId("1il7g1c000001")
+
+
+class Here:
+    """A driver, and what it has told."""
+
+    def __init__(self, folder: Path, toolbox: Path) -> None:
+        self.changes: list[JsonObject | None] = []
+        self.changed = asyncio.Event()
+        self.driver = ProcessDriver(
+            work=folder, toolbox=toolbox, on_change=self._changed, now=lambda: 1_800_000_000_000
+        )
+
+    def _changed(self, _before: JsonObject | None, after: JsonObject | None) -> None:
+        self.changes.append(after)
+        self.changed.set()
+
+    async def until(self, phase: str, pod: str) -> PodView:
+        async with asyncio.timeout(WAIT):
+            while True:
+                found = self.driver.pod("local", pod)
+                if found is not None and pod_view(found).phase == phase:
+                    return pod_view(found)
+                self.changed.clear()
+                await self.changed.wait()
+
+
+def manifest(script: str, *variables: EnvVar) -> PodManifest:
+    body = {"containers": [{"image": "none"}], "steps": [{"run": script}]}
+    config = RunConfig(
+        id=RUN,
+        namespace="local",
+        name="web",
+        uid="u",
+        group="/local/project/web",
+        cache_group="/local/project/web",
+        created=0,
+        tasks=(TaskConfig("a", body=body),),
+        environment=variables,
+    )
+    settings = PodSettings(toolbox_image="none", grace_seconds=5)
+    return pod_manifest(config, config.tasks[0], attempt=1, counter=1, executor_pod={}, settings=settings)
+
+
+def ref(of: PodManifest) -> PodRef:
+    return PodRef(of.namespace, of.name)
+
+
+@pytest.fixture
+async def here(toolbox: Path, tmp_path: Path) -> AsyncIterator[Here]:
+    found = Here(tmp_path, toolbox)
+    async with found.driver:
+        yield found
+
+
+async def test_creating_again_finds_what_is_there_and_starts_nothing(here: Here, tmp_path: Path) -> None:
+    wanted = manifest(f"echo once >> {tmp_path}/times")
+    first = await here.driver.create(wanted)
+    again = await here.driver.create(wanted)
+    assert isinstance(first, Created)
+    assert again == first
+    await here.until("Succeeded", wanted.name)
+    assert await here.driver.create(wanted) == first
+    assert (tmp_path / "times").read_text() == "once\n"
+
+
+async def test_an_end_is_shown_as_a_pods_with_the_toolboxes_own_summary(here: Here) -> None:
+    wanted = manifest("exit 3")
+    await here.driver.create(wanted)
+    view = await here.until("Failed", wanted.name)
+    summary = parse_summary(view.main.message, nonce=None, exit_code=3, steps=1)
+    assert view.main.exit_code == 3
+    assert summary is not None
+    assert summary.reason is EndReason.STEP_FAILED
+
+
+async def test_a_stop_is_graceful_and_may_be_said_again(here: Here, tmp_path: Path) -> None:
+    wanted = manifest(
+        f"trap 'echo told > {tmp_path}/told; exit 0' TERM; touch {tmp_path}/on; while :; do sleep 0.1; done"
+    )
+    await here.driver.create(wanted)
+    async with asyncio.timeout(WAIT):
+        while not (tmp_path / "on").exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0)
+    assert await here.driver.stop(ref(wanted), started=True, grace_seconds=5) == Done()
+    view = await here.until("Failed", wanted.name)
+    assert await here.driver.stop(ref(wanted), started=True, grace_seconds=5) == Done()
+    assert (tmp_path / "told").read_text() == "told\n"
+    assert view.main.exit_code == 143
+
+
+async def test_what_is_removed_is_gone_with_all_that_it_started(here: Here) -> None:
+    wanted = manifest("trap '' TERM; while :; do sleep 1; done")
+    await here.driver.create(wanted)
+    assert await here.driver.exists(ref(wanted))
+    assert await here.driver.remove(ref(wanted), force=True) == Done(gone=True)
+    assert not await here.driver.exists(ref(wanted))
+    assert here.changes[-1] is None
+    assert await here.driver.remove(ref(wanted)) == Done(gone=True)
+
+
+async def test_what_was_never_there_is_gone(here: Here) -> None:
+    nobody = PodRef("local", "nobody")
+    assert not await here.driver.exists(nobody)
+    assert await here.driver.stop(nobody, started=True, grace_seconds=1) == Done(gone=True)
+    assert await here.driver.remove(nobody) == Done(gone=True)
+
+
+async def test_a_token_is_its_attempts_as_long_as_that_runs(here: Here, tmp_path: Path) -> None:
+    wanted = manifest("true")
+    await here.driver.create(wanted)
+    token = (tmp_path / wanted.name / "token").read_text()
+    assert here.driver.holder(f"{token}x") is None
+    await here.until("Succeeded", wanted.name)
+    assert here.driver.holder(token) is None
+
+
+async def test_values_arrive_byte_for_byte(here: Here, tmp_path: Path) -> None:
+    value = "$HOME $(PATH) $$ 'x' \"y\" ü"
+    wanted = manifest(f'printf %s "$VALUE" > {tmp_path}/value', EnvVar("VALUE", value))
+    await here.driver.create(wanted)
+    await here.until("Succeeded", wanted.name)
+    assert (tmp_path / "value").read_text() == value
+
+
+@pytest.mark.parametrize("optional", [True, False])
+async def test_a_secret_that_is_not_here_is_the_tasks_fault_unless_it_may_be_missing(
+    here: Here, *, optional: bool
+) -> None:
+    variable = EnvVar("PASSWORD", value_from=EnvVarSource("secretKeyRef", "login", "password", optional))
+    answer = await here.driver.create(manifest('test -z "${PASSWORD+set}"', variable))
+    if optional:
+        assert isinstance(answer, Created)
+        await here.until("Succeeded", manifest("").name)
+    else:
+        assert isinstance(answer, Invalid)
+        assert "login/password" in answer.message
+
+
+async def test_a_program_that_cannot_be_started_is_nobodys_fault_and_tried_again(here: Here, tmp_path: Path) -> None:
+    there, here.driver._toolbox = here.driver._toolbox, tmp_path / "nowhere"
+    assert isinstance(await here.driver.create(manifest("true")), Unavailable)
+    here.driver._toolbox = there
+    assert isinstance(await here.driver.create(manifest("true")), Created)
+    await here.until("Succeeded", manifest("true").name)
