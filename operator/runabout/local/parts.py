@@ -111,7 +111,7 @@ def compose(
         show: Is told the lines of the logs of Runs that this process has.
     """
     objects, queue, metrics = RunObjects(), WorkQueue[Uid](clock=time.monotonic), Metrics()
-    executors = Executors(toolbox_image="none", toolbox_pull_policy="Never", gateway=gateway)
+    executors = Executors(toolbox_image="none", toolbox_pull_policy="Never", gateway=lambda: gateway)
     order = Order(executors=executors, wake=queue.add, now=now_ms)
     ledger, runs = Ledger(store), LocalRuns(objects)
     news = News(objects=objects, queue=queue, executors=executors, order=order)
