@@ -20,6 +20,8 @@ from runabout.kube.objects import PODS, Resource
 from runabout.ost import MemoryObjectStore
 from runabout.records import Reason
 
+FULL_FILE = 10_000_000
+"""Bytes; a little less than what the kubelet lets a log grow to (10 MiB), since its own words are in it, too."""
 MISSING = re.compile(rb"\n?\[runabout: bytes (\d+)\xe2\x80\x93(\d+) of step run-1 are missing: [^\n]*\]\n")
 DEADLINE_SECONDS = 100
 NUMBERED = """awk 'BEGIN {{ for (i = 1; i <= {count}; i++) printf "%099d\\n", i }}'"""
@@ -249,7 +251,8 @@ async def test_what_the_kubelet_has_rotated_away_before_anybody_read_it_is_named
     gap = MISSING.match(found)
     assert gap is not None, found[:200]
     assert int(gap[1]) == 0
-    assert int(gap[2]) >= size - 1
+    # On a slow machine a file of the log is full, and given up for the next, before all of it was written.
+    assert int(gap[2]) > FULL_FILE
     kept = found[gap.end() :].splitlines()
     assert kept[0] == line.encode()
     assert kept[-1].startswith(b"[runabout: ")
