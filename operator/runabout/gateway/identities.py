@@ -29,10 +29,14 @@ class _Known:
 
 
 class Identities:
-    """Asks about tokens and remembers the answers, by the tokens' hashes; `clock` is in seconds."""
+    """Asks about tokens and remembers `most` answers, by the tokens' hashes; `clock` is in seconds.
 
-    def __init__(self, session: Session, *, clock: Callable[[], float]) -> None:
+    The one that was not needed for longest goes first, so nonsense does not drive out who works.
+    """
+
+    def __init__(self, session: Session, *, clock: Callable[[], float], most: int = MOST) -> None:
         self._session = session
+        self._most = most
         self._clock = clock
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
 
@@ -59,6 +63,7 @@ class Identities:
         key = hashlib.sha256(f"{audience}\n{token}".encode()).digest()
         known = self._known.get(key)
         if known is not None and self._clock() < known.until:
+            self._known.move_to_end(key)
             return known.identity
         asked = self._clock()
         try:
@@ -68,6 +73,6 @@ class Identities:
             raise UnavailableError(f"the API server does not tell the gateway whose token it is: {error}") from error
         self._known[key] = _Known(found, asked + (BAD_SECONDS if found is None else GOOD_SECONDS))
         self._known.move_to_end(key)
-        while len(self._known) > MOST:
+        while len(self._known) > self._most:
             self._known.popitem(last=False)
         return found

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import itertools
+import random
 
 import pytest
 
@@ -136,6 +138,28 @@ async def test_what_a_log_has_lost_is_shown_from_what_was_uploaded(
         assert await shown(streaming, address(config, "compile", query=query)) == (200, LINES)
     assert await shown(streaming, address(config, "compile", query="?from=333")) == (200, LINES[333:])
     assert await shown(streaming, address(config, "run-2")) == (200, b"the end\n")
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_whatever_was_lost_a_reader_gets_a_beginning_and_goes_on_from_there(
+    streaming: GatewayLab, config: RunConfig, directory: ObjectStore, seed: int
+) -> None:
+    draw = random.Random(seed)
+    places = sorted({0, len(LINES), *(draw.randrange(len(LINES)) for _ in range(6))})
+    chunks = list(itertools.pairwise(places))
+    late = set(draw.sample(chunks, 2))
+    streaming.kube.logs = lambda _namespace, _pod: rotated(WHOLE, b"line %d\n" % draw.randrange(100))
+    for start, end in chunks:
+        if (start, end) not in late:
+            await upload(directory, config, 0, start, LINES[start:end])
+    read = b""
+    for _ in range(3):  # the log is rotated in between, and nobody reads it back
+        status, more = await shown(streaming, address(config, "compile", query=f"?from={len(read)}"))
+        read += more
+        assert (status, read) == (200, LINES[: len(read)])
+    for start, end in late:
+        await upload(directory, config, 0, start, LINES[start:end])
+    assert await shown(streaming, address(config, "compile", query=f"?from={len(read)}")) == (200, LINES[len(read) :])
 
 
 async def test_a_byte_that_is_nowhere_is_waited_for_and_none_is_shown_out_of_its_place(

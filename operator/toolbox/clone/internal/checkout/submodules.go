@@ -17,7 +17,8 @@ import (
 // maxLevel bounds submodules in submodules: a repository can contain itself.
 const maxLevel = 32
 
-// submodules gets those of a repository that came from an address, and theirs. Path is where that repository is.
+// submodules gets those of a repository that came from an address, and theirs. Path is where that repository is,
+// for what is said.
 func (c *clone) submodules(ctx context.Context, repository *git.Repository, address remote.Address, path string, level int) error {
 	tree, err := repository.Worktree()
 	if err != nil {
@@ -41,7 +42,7 @@ func (c *clone) submodules(ctx context.Context, repository *git.Repository, addr
 			return err
 		}
 		if level > maxLevel {
-			return fmt.Errorf("submodule %s%s: there are submodules in submodules more than %d deep", path, where, maxLevel)
+			return fmt.Errorf("submodule %s%s: there are submodules in submodules more than %d deep", path, printable(where), maxLevel)
 		}
 		if err := c.submodule(ctx, submodule, entry.Hash, address, path, level); err != nil {
 			return fmt.Errorf("submodule %s%s: %w", path, printable(where), err)
@@ -86,5 +87,5 @@ func (c *clone) submodule(
 		return err
 	}
 	say(c.output, "submodule %s%s is at %s (%s)", path, printable(settings.Path), commit, address.URL)
-	return c.submodules(ctx, own, address, path+settings.Path+"/", level+1)
+	return c.submodules(ctx, own, address, path+printable(settings.Path)+"/", level+1)
 }
