@@ -123,6 +123,7 @@ class StoreMetrics:
         self.ost_seconds = Histogram(
             "runabout_ost_seconds", "Duration of a call to it.", ["operation"], registry=registry, buckets=_LONG
         )
+        self.ost_waiting = gauge("runabout_ost_waiting", "Calls to it under way for more than three seconds.")
         self.ost_bytes = Counter(
             "runabout_ost_bytes", "Bytes read and written there.", ["operation"], registry=registry
         )

@@ -86,7 +86,9 @@ async def _main(settings: Settings) -> None:
     await connect_etcd(settings).close()  # its settings are refused before anything begins
     gateway_access(settings)  # as well
     metrics = Metrics()
-    ost = await _open_ost(settings, stop)
+    waits = Waits(_wait)
+    metrics.store.ost_waiting.set_function(lambda: waits.long)
+    ost = await _open_ost(settings, stop, waits)
     if ost is None:
         return
     try:
@@ -106,9 +108,9 @@ async def _main(settings: Settings) -> None:
         await ost.close()
 
 
-async def _open_ost(settings: Settings, stop: asyncio.Event) -> ObjectStore | None:
+async def _open_ost(settings: Settings, stop: asyncio.Event, waits: Waits) -> ObjectStore | None:
     """Return the object storage, None if `stop` was set while it was waited for; raises what `open_ost` does."""
-    opening = asyncio.create_task(open_ost(ost_settings(settings), waits=Waits(_wait)))
+    opening = asyncio.create_task(open_ost(ost_settings(settings), waits=waits))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -28,6 +28,8 @@ class Waits:
         self._after = after
         self._again = again
         self._quiet_until = 0.0
+        self.long = 0
+        """How many calls are under way that have taken longer than `after`, told of or not."""
 
     @contextmanager
     def on(self, what: str) -> Iterator["Wait"]:
@@ -42,10 +44,14 @@ class Waits:
             yield wait
         finally:
             wait.timer.cancel()
+            self.long -= wait.long
 
     def _say(self, wait: "Wait") -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
+        if not wait.long:
+            wait.long = True
+            self.long += 1
         if now >= self._quiet_until:
             self._quiet_until = now + self._again
             self._tell(wait.sentence(now))
@@ -60,6 +66,8 @@ class Wait:
     def __init__(self, what: str, since: float) -> None:
         self.failed: RetryableOstError | None = None
         """Why the last attempt failed, None before one did."""
+        self.long = False
+        """Whether it has taken long by now."""
         self._what = what
         self._since = since
 

@@ -40,3 +40,22 @@ async def test_many_long_calls_make_no_more_sentences_than_one() -> None:
 
 async def test_how_the_last_attempt_failed_is_said() -> None:
     assert await told(10, fails=True) == ["call 0: waited for since 3 s; the last attempt failed: no answer"]
+
+
+async def test_the_calls_that_take_long_are_counted_while_they_last_however_they_end() -> None:
+    waits = Waits(after=3, again=15)
+
+    async def call(seconds: float) -> None:
+        with waits.on("call"):
+            await asyncio.sleep(seconds)
+            raise UnavailableError("no answer")
+
+    calls = [asyncio.create_task(call(seconds)) for seconds in (2, 10, 40, 1000)]
+    counts = []
+    for _ in range(6):
+        await asyncio.sleep(8.5)
+        counts.append(waits.long)
+    assert counts == [3, 2, 2, 2, 1, 1]
+    calls[-1].cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert waits.long == 0
