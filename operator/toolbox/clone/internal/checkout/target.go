@@ -3,6 +3,7 @@ package checkout
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/config"
@@ -131,15 +132,14 @@ func byHash(list []*plumbing.Reference, hash plumbing.Hash) target {
 func branches(list []*plumbing.Reference) string {
 	const some = 10
 	var names []string
-	count := 0
 	for _, reference := range list {
-		if !reference.Name().IsBranch() {
-			continue
-		}
-		if count++; count <= some {
+		if reference.Name().IsBranch() {
 			names = append(names, reference.Name().Short())
 		}
 	}
+	slices.Sort(names) // they come in no order
+	count := len(names)
+	names = names[:min(count, some)]
 	switch {
 	case count == 0:
 		return "there are no branches"
