@@ -15,14 +15,14 @@ def test_a_log_that_was_rotated_away_while_no_operator_was_there_is_complete(run
     def let(gate: str) -> None:
         runs.kubectl("-n", runs.namespace, "exec", pod, "-c", "main", "--", "touch", f"/tmp/{gate}")
 
-    def first_byte() -> str:
-        return runs.kubectl("-n", runs.namespace, "logs", pod, "-c", "main", "--limit-bytes=1", check=False).stdout
+    def first_byte(*, check: bool = True) -> str:
+        return runs.kubectl("-n", runs.namespace, "logs", pod, "-c", "main", "--limit-bytes=1", check=check).stdout
 
-    eventually(first_byte, "[".__eq__)  # the toolbox has begun
+    eventually(lambda: first_byte(check=False), "[".__eq__)  # the toolbox has begun
     runs.operator.kill()
     try:
         let("begin")
-        eventually(first_byte, "x".__eq__)  # a log that is whole begins with a line of ours
+        eventually(first_byte, "[".__ne__)  # a log that is whole begins with a line of ours
         let("end")
     finally:
         runs.operator.start()
