@@ -159,6 +159,19 @@ async def test_without_anything_uploaded_the_log_says_what_it_always_said() -> N
 
 
 @virtual
+async def test_a_log_of_steps_that_said_nothing_and_were_the_last_has_no_object() -> None:
+    log = ToolboxLog()
+    log.marker("v1", RUN, "build", 1)
+    log.end()
+    log.begin(0)
+    async with collecting(Container(bytes(log.text), [Reading()]), uploads=True) as work:
+        work.collector.follow(job())
+        work.collector.ended(job().pod, "StepFailed", (0, 0))
+        await work.stored(job())
+        assert await work.objects() == {}
+
+
+@virtual
 async def test_what_fills_a_gap_counts_against_the_limit() -> None:
     ost, output = MemoryObjectStore(), b"0123456789" * 20
     text = toolbox_log([output], max_line=50)
