@@ -36,6 +36,8 @@ PATIENCE_SECONDS = 15.0
 """The log of a container that has ended is given up when the API server has said so often, and for so long, that it
 cannot be had, or has sent it without its end. An API server that does not answer says nothing: it is asked again for
 as long as it takes."""
+SILENT_SECONDS = 600.0
+"""The same for a log that does not come, or not whole, from an API server that is there: its node may hang."""
 END_SECONDS = 60.0
 """How long a log that ended may wait for the news that its container has."""
 QUIET_SECONDS = 15.0
@@ -54,11 +56,15 @@ class LogGoneError(Exception):
 
 
 class LogUnavailableError(Exception):
-    """The log cannot be had now; it may be later. `answered` is whether anybody said so."""
+    """The log cannot be had now; it may be later. `answered` is whether anybody said so.
 
-    def __init__(self, message: str, *, answered: bool = True) -> None:
+    `silent`: nobody did, but the API server was there, and nothing came of the log, or only a part.
+    """
+
+    def __init__(self, message: str, *, answered: bool = True, silent: bool = False) -> None:
         super().__init__(message)
         self.answered = answered
+        self.silent = silent
 
 
 class LogSource(Protocol):
@@ -133,6 +139,8 @@ class _Ending:
         self._clock = clock
         self._tries = 0
         self._since = 0.0
+        self._silences = 0
+        self._silent_since = 0.0
         self._size = 0
 
     def refused(self) -> bool:
@@ -140,6 +148,12 @@ class _Ending:
         self._since = self._since if self._tries else self._clock()
         self._tries += 1
         return self._tries >= TRIES_AFTER_END and self._clock() - self._since >= PATIENCE_SECONDS
+
+    def silent(self) -> bool:
+        """Take note that the log does not come from an API server that is there; return whether that went on."""
+        self._silent_since = self._silent_since if self._silences else self._clock()
+        self._silences += 1
+        return self._silences >= TRIES_AFTER_END and self._clock() - self._silent_since >= SILENT_SECONDS
 
     def came(self, size: int, *, over: bool, ends: bool) -> bool:
         """Take note of an answer of `size` bytes without the log's last line; return whether there is no more.
@@ -303,7 +317,7 @@ class LogCollector:
                 return f"{job.reason}: {gone}" if job.reason else str(gone)
             except LogUnavailableError as unavailable:
                 failures, error = failures + 1, str(unavailable)
-                final = over and unavailable.answered and ending.refused()
+                final = over and (ending.refused() if unavailable.answered else unavailable.silent and ending.silent())
             else:
                 final = ending.came(size, over=over, ends=job.sizes is not None)
             if splitter.complete:
