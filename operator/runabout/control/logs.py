@@ -273,7 +273,8 @@ class LogCollector:
         def full(why: str) -> None:
             log.warning("output is not kept from here on", why=why, **what.names)
 
-        spool = Spool(self._scratch, limit=self._max_bytes, budget=self._budget, on_full=full)
+        elsewhere = what.steps if self._uploads else None
+        spool = Spool(self._scratch, limit=self._max_bytes, budget=self._budget, on_full=full, elsewhere=elsewhere)
         with contextlib.closing(spool):
             splitter = StepLogSplitter(what.steps)
             try:
@@ -492,8 +493,8 @@ def _lost(error: Exception) -> bytes:
 def _add(spool: Spool, chunks: list[Chunk]) -> None:
     for chunk in chunks:
         if chunk.gap is None:
-            spool.append(chunk.step, chunk.data)
-        elif spool.full:  # what comes before it is cut already
+            spool.append(chunk.step, chunk.data, chunk.offset)
+        elif spool.full and not spool.refills:  # what comes before it is cut already
             spool.note(chunk.step, chunk.data)
         else:
             spool.leave(chunk.step, chunk.gap)

@@ -17,6 +17,7 @@ from fixtures.states import RUN
 from models.container_log import ToolboxLog, toolbox_log
 from runabout.control.logchunks import Hole, LogChunk, Uploaded, attempt_chunks, chunk_key, cover
 from runabout.control.logs import LogGoneError, LogUnavailableError, log_key
+from runabout.control.spool import IN_MEMORY
 from runabout.ost import ByteRange, CorruptError, MemoryObjectStore, NotFoundError, ObjectReader, UnavailableError
 from runabout.ost.store import WHOLE
 
@@ -185,6 +186,28 @@ async def test_what_fills_a_gap_counts_against_the_limit() -> None:
     # 50 bytes were read; the setup takes 8 of the other 50
     line = "[runabout: bytes 42–149 of step compile are missing: the limit is 100 an attempt]\n"  # noqa: RUF001 - a range
     assert found == steps(output[:42] + b"\n" + line.encode() + output[150:])
+
+
+@pytest.mark.parametrize("lost", [0, 20])
+@pytest.mark.parametrize("jump", [False, True])
+@virtual
+async def test_what_the_scratch_space_has_no_room_for_comes_from_what_was_uploaded(lost: int, jump: bool) -> None:
+    """With `jump` the container's log has lost bytes, too, of those that there is no room for."""
+    ost, long, short = MemoryObjectStore(), bytes(range(48, 88)) * (IN_MEMORY // 40 + 20), b"0123456789" * 20
+    text = toolbox_log([long, short], max_line=50)
+    await upload_all(ost, {-1: SETUP, 0: long[: len(long) - lost], 1: short}, 7000)
+    parts = [Reading()]
+    if jump:
+        there = text.index(b" at 1 100]") - len(ToolboxLog().prefix)
+        parts = [Reading(0, text.index(b" begin 1 "), LogUnavailableError("it broke off")), Reading(there)]
+    async with collecting(Container(text, parts, piece=4096), ost, uploads=True, scratch_bytes=100) as work:
+        work.collector.follow(job())
+        work.collector.ended(job().pod, None, (len(SETUP), len(long), len(short)))
+        await work.stored(job())
+        found = await work.objects()
+    why = "the limit is 100 for all attempts that wait to be stored"
+    line = f"\n[runabout: bytes {len(long) - lost}–{len(long) - 1} of step compile are missing: {why}]\n"  # noqa: RUF001 - a range
+    assert found == steps(long[: len(long) - lost] + line.encode() if lost else long, short)
 
 
 @virtual
