@@ -235,6 +235,27 @@ async def test_a_step_without_output_has_an_empty_log_once_its_attempt_is_stored
     assert await shown(streaming, address(config, "compile", query="?follow=1")) == (200, b"")
 
 
+async def test_a_follower_of_a_silent_step_is_done_with_the_attempt_though_its_node_never_closes_the_log(
+    streaming: GatewayLab, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runabout.gateway.livelogs.CHECK_SECONDS", 0.1)
+    [pod] = [item["metadata"]["name"] for item in streaming.kube.items("pods")]
+    coming = streaming.kube.streams[pod] = asyncio.Queue()
+    log = ToolboxLog()
+    log.marker("v1", config.id, "build", 1)
+    log.end()
+    log.begin(0)
+    await coming.put(bytes(log.text))
+    reading = asyncio.create_task(shown(streaming, address(config, "compile", query="?follow=1")))
+    async with asyncio.timeout(SECONDS):
+        while not coming.empty():  # noqa: ASYNC110 -- the gateway's
+            await asyncio.sleep(0.01)
+        assert not reading.done()
+        await streaming.set_task(config, "build", Status.FAILED, stored=True)
+        assert await reading == (200, b"")
+    await coming.put(None)
+
+
 async def test_a_kept_task_has_the_log_of_the_run_that_executed_it(
     streaming: GatewayLab, config: RunConfig, directory: ObjectStore
 ) -> None:
