@@ -23,7 +23,7 @@ from runabout.control.logfill import ChunkLostError, LogFill, Piece, remove_chun
 from runabout.control.metrics import Metrics
 from runabout.control.spool import Budget, Spool
 from runabout.executors.markers import SETUP
-from runabout.executors.steplog import Chunk, StepLogSplitter
+from runabout.executors.steplog import StepLogSplitter
 from runabout.ost import AlreadyExistsError, ObjectStore, OstError
 from runabout.records import Reason, RunId, Status
 
@@ -47,6 +47,8 @@ STORE_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 CLEANING = 8
 """Attempts whose chunks are deleted at once."""
+CLEANING_SECONDS = 5.0
+"""How long a collector that is stopped deletes on."""
 LOST_CHARACTERS = 300
 """Of an error in the line of a log that was lost by it."""
 
@@ -199,6 +201,7 @@ class LogCollector:
         self._budget = Budget(scratch_bytes)
         self._uploads = uploads
         self._cleaning = asyncio.Semaphore(CLEANING)
+        self._cleanings: set[asyncio.Task[None]] = set()
         self._jobs: dict[str, _Job] = {}
         self._left: list[_Job] = []
         """those that nobody waits for any more and that wait for the storage"""
@@ -215,6 +218,10 @@ class LogCollector:
             for job in (*self._jobs.values(), *self._left):
                 if job.task is not None:
                     job.task.cancel()
+            if self._cleanings:
+                _, late = await asyncio.wait(self._cleanings, timeout=CLEANING_SECONDS)
+                for cleaning in late:
+                    cleaning.cancel()
 
     def follow(self, what: LogJob) -> None:
         """Begin to collect a log; again has no effect."""
@@ -282,7 +289,7 @@ class LogCollector:
             except Exception as error:
                 log.exception("the rest of a log is lost", **what.names)
                 with contextlib.suppress(Exception):  # the splitter may be what is broken
-                    _add(spool, splitter.reconnected())
+                    spool.take(splitter.reconnected())
                 spool.note(max(spool.sizes, default=SETUP), _lost(error))
             for step, cut in sorted(spool.cut.items()):
                 spool.note(step, f"[runabout: {cut} more bytes are not kept: {spool.full}]\n".encode())
@@ -294,7 +301,7 @@ class LogCollector:
 
     async def _read_whole(self, job: _Job, splitter: StepLogSplitter, spool: Spool) -> None:
         reason = await self._read(job, splitter, spool)
-        _add(spool, splitter.finish(reason, job.sizes))
+        spool.take(splitter.finish(reason, job.sizes))
         if self._uploads:
             for step, gap in splitter.unseen(reason):
                 spool.leave(step, gap)
@@ -308,7 +315,7 @@ class LogCollector:
         while True:
             over = job.ended.is_set()
             if connections:
-                _add(spool, splitter.reconnected())
+                spool.take(splitter.reconnected())
             connections += 1
             try:
                 size = await self._read_once(job, splitter, spool, follow=not over)
@@ -365,7 +372,7 @@ class LogCollector:
             async with self._source.read(what.namespace, what.pod, what.container, follow=follow) as pieces:
                 async for piece in pieces:
                     size += len(piece)
-                    _add(spool, splitter.feed(piece))
+                    spool.take(splitter.feed(piece))
                     job.nonce = splitter.nonce
                     if splitter.complete:
                         break
@@ -408,7 +415,9 @@ class LogCollector:
             self._metrics.logs_waiting.dec()
         job.stored = StoredLog(sizes)
         if self._uploads and self._group is not None:
-            self._group.create_task(self._clean(what), name=f"chunks of {what.pod}")
+            cleaning = self._group.create_task(self._clean(what), name=f"chunks of {what.pod}")
+            self._cleanings.add(cleaning)
+            cleaning.add_done_callback(self._cleanings.discard)
 
     async def _clean(self, what: LogJob) -> None:
         """Delete what was uploaded of a log that is stored; what is left of it goes with its run."""
@@ -488,13 +497,3 @@ def _lost(error: Exception) -> bytes:
     """Return the line that stands for what is lost by an error that nobody thought of."""
     why = " ".join(f"{type(error).__name__}: {error}".split())
     return f"[runabout: the rest of the log is lost: {why[:LOST_CHARACTERS]}]\n".encode(errors="replace")
-
-
-def _add(spool: Spool, chunks: list[Chunk]) -> None:
-    for chunk in chunks:
-        if chunk.gap is None:
-            spool.append(chunk.step, chunk.data, chunk.offset)
-        elif spool.full and not spool.refills:  # what comes before it is cut already
-            spool.note(chunk.step, chunk.data)
-        else:
-            spool.leave(chunk.step, chunk.gap)

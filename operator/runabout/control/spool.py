@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from runabout.executors.steplog import Gap, Lack, title
+from runabout.executors.steplog import Chunk, Gap, Lack, title
 
 IN_MEMORY = 128 * 1024
 """Bytes of one attempt's output that are held without a file."""
@@ -148,6 +148,16 @@ class Spool:
     def refills(self) -> bool:
         """Whether gaps stand for what is not kept."""
         return self._elsewhere is not None and self._size < self._limit
+
+    def take(self, chunks: Sequence[Chunk]) -> None:
+        """Add what was split: output, and lines about it or gaps."""
+        for chunk in chunks:
+            if chunk.gap is None:
+                self.append(chunk.step, chunk.data, chunk.offset)
+            elif self.full and not self.refills:  # what comes before it is cut already
+                self.note(chunk.step, chunk.data)
+            else:
+                self.leave(chunk.step, chunk.gap)
 
     def append(self, step: int, data: bytes, offset: int = 0) -> None:
         """Add output of `step` from byte `offset` on; what cannot be kept is cut off."""

@@ -16,7 +16,7 @@ from fixtures.logs import Container, Reading, collecting, job
 from fixtures.states import RUN
 from models.container_log import ToolboxLog, toolbox_log
 from runabout.control.logchunks import Hole, LogChunk, Uploaded, attempt_chunks, chunk_key, cover
-from runabout.control.logs import LogGoneError, LogUnavailableError, log_key
+from runabout.control.logs import CLEANING_SECONDS, LogGoneError, LogUnavailableError, log_key
 from runabout.control.spool import IN_MEMORY
 from runabout.ost import ByteRange, CorruptError, MemoryObjectStore, NotFoundError, ObjectReader, UnavailableError
 from runabout.ost.store import WHOLE
@@ -222,6 +222,25 @@ async def test_chunks_go_when_the_log_is_stored_and_not_before() -> None:
         while await attempt_chunks(ost, RUN, "build", 1):  # noqa: ASYNC110 -- the collector does it unasked
             await asyncio.sleep(1)
         assert await work.objects() == steps(*OUTPUT)
+
+
+class StuckStore(MemoryObjectStore):
+    """An object storage that never says that it has deleted anything."""
+
+    async def delete(self, key: str) -> None:
+        assert "/chunks/" in key
+        await asyncio.Event().wait()
+
+
+@virtual
+async def test_a_collector_that_is_stopped_waits_a_moment_for_chunks_to_go_and_no_longer() -> None:
+    ost = StuckStore()
+    await upload_all(ost, {0: OUTPUT[0]})
+    async with asyncio.timeout(2 * CLEANING_SECONDS):
+        async with collecting(Container(TEXT, [Reading()]), ost, uploads=True) as work:
+            work.collector.follow(job())
+            await work.stored(job())
+        assert asyncio.get_running_loop().time() >= CLEANING_SECONDS
 
 
 class DamagedStore(MemoryObjectStore):
