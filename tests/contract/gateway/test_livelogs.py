@@ -235,8 +235,9 @@ async def test_a_step_without_output_has_an_empty_log_once_its_attempt_is_stored
     assert await shown(streaming, address(config, "compile", query="?follow=1")) == (200, b"")
 
 
+@pytest.mark.parametrize("stored", [b"", b"[runabout: step compile did not end: NodeLost]\n"])
 async def test_a_follower_of_a_silent_step_is_done_with_the_attempt_though_its_node_never_closes_the_log(
-    streaming: GatewayLab, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+    streaming: GatewayLab, config: RunConfig, directory: ObjectStore, monkeypatch: pytest.MonkeyPatch, stored: bytes
 ) -> None:
     monkeypatch.setattr("runabout.gateway.livelogs.CHECK_SECONDS", 0.1)
     [pod] = [item["metadata"]["name"] for item in streaming.kube.items("pods")]
@@ -251,8 +252,11 @@ async def test_a_follower_of_a_silent_step_is_done_with_the_attempt_though_its_n
         while not coming.empty():  # noqa: ASYNC110 -- the gateway's
             await asyncio.sleep(0.01)
         assert not reading.done()
-        await streaming.set_task(config, "build", Status.FAILED, stored=True)
-        assert await reading == (200, b"")
+        if stored:
+            await directory.write(log_key(config.id, "build", 1, 0), stored)
+        else:
+            await streaming.set_task(config, "build", Status.FAILED, stored=True)
+        assert await reading == (200, stored)
     await coming.put(None)
 
 
