@@ -12,7 +12,7 @@ from lab.gateways import NAMESPACE, GatewayLab, spec_task
 from models.container_log import ToolboxLog, toolbox_log
 from runabout.control.logchunks import chunk_key
 from runabout.control.logs import log_key
-from runabout.ost import ObjectStore
+from runabout.ost import MemoryObjectStore, NotFoundError, ObjectStore, OstError
 from runabout.records import RunConfig, RunId, Status, StepState
 
 SECONDS = 20
@@ -21,7 +21,11 @@ SECONDS = 20
 @pytest.fixture
 async def config(streaming: GatewayLab) -> RunConfig:
     """A run whose task is running, with a pod of its own; its author may see its logs."""
-    lab = streaming
+    return await begun(streaming)
+
+
+async def begun(lab: GatewayLab) -> RunConfig:
+    """Return a run whose task is running, with a pod of its own; its author may see its logs."""
     made = await lab.run(
         spec_task("build", {"name": "compile", "run": "make"}, {"run": "make test"}, containers=[{"image": "a"}])
     )
@@ -190,6 +194,17 @@ async def test_of_a_pod_whose_log_is_out_of_reach_that_much_is_shown_that_was_up
             await asyncio.sleep(0.01)
         await directory.write(log_key(config.id, "build", 1, 0), end)
         assert await reading == (200, end[2:])
+
+
+async def test_chunks_that_are_deleted_while_they_are_read_break_nothing_off() -> None:
+    def fault(operation: str, key: str, _done: bool) -> OstError | None:
+        return NotFoundError("deleted") if operation == "read" and "/chunks/" in key else None
+
+    async with GatewayLab(MemoryObjectStore(fault=fault)) as lab:
+        config = await begun(lab)
+        await lab.set_task(config, "build", pod="gone")
+        await upload(lab.ost, config, 0, 0, b"one\n")
+        assert await shown(lab, address(config, "compile")) == (200, b"")
 
 
 async def test_a_stopped_step_is_followed_to_the_line_that_says_by_whom(
