@@ -58,6 +58,8 @@ PART = 8 * 1024 * 1024
 """Bytes of a part, unless the object needs larger ones; what fits into one part is one request."""
 MOST_PARTS = 10_000
 """The limit of S3."""
+PREPARING_SECONDS = 60.0
+"""For a client of its own: it asks no server, but reads descriptions, which takes a busy machine seconds."""
 LARGE_WRITES = 8
 """Writes at once that may hold more than a piece in memory."""
 
@@ -117,7 +119,8 @@ class S3ObjectStore:
         """
         workers = Workers("ost-s3", threads=settings.threads, timeout=settings.retry_seconds)
         try:
-            bucket = await workers.run(partial(Bucket.connect, where, settings), "preparing the S3 client")
+            preparing = partial(Bucket.connect, where, settings)
+            bucket = await workers.run(preparing, "preparing the S3 client", seconds=PREPARING_SECONDS)
         except BaseException:
             workers.close()
             raise
