@@ -31,6 +31,7 @@ PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "USER", "http_proxy", "https_proxy"
 """Variables of ours that steps have, too; a container would have its image's."""
 END_SECONDS = 5.0
 """For processes that were killed."""
+_NO_TEXT = "a variable can only be text; encode the value, as base64 for example, and decode it in the step"
 
 Changed = Callable[[JsonObject | None, JsonObject | None], None]
 """Is told of a pod before and after it has changed; None: it is not there."""
@@ -213,7 +214,7 @@ class ProcessDriver:
         [reference] = map(_object, source.values())
         file = self._secret(str(reference["name"])) / str(reference["key"])
         try:
-            return file.read_text()
+            value = file.read_bytes()
         except OSError as error:
             if reference.get("optional") is True:
                 return None
@@ -223,6 +224,15 @@ class ProcessDriver:
                 f"the variable {variable} comes from a Secret or ConfigMap, which only a cluster has: put its value "
                 f"into the file {place}{advice}"
             ) from error
+        try:
+            text = value.decode()
+        except UnicodeDecodeError as error:
+            raise _UnusableError(
+                f"the variable {variable} comes from {file}, which is not UTF-8: {_NO_TEXT}"
+            ) from error
+        if "\x00" in text:
+            raise _UnusableError(f"the variable {variable} comes from {file}, which has a zero byte: {_NO_TEXT}")
+        return text
 
     def _secret(self, name: str) -> Path:
         return (self._secrets or Path("/nonexistent")) / name
