@@ -1,5 +1,6 @@
 """What a person sees of a run: on a terminal a tree of its tasks below the lines of their logs, else lines alone."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -31,11 +32,22 @@ MOST_TASKS = 30
 """Shown at once; of more, those that are not over come first."""
 
 
+class _Lines(Console):
+    """A console whose reader may go away, as that of `| head` does: the run goes on, and what is left is not shown."""
+
+    def on_broken_pipe(self) -> None:
+        """Write nothing any more, neither what Python still has to write at its end."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
+
+
 class View:
     """Lines on `out`; with `tree` the tasks stand below them, as they are now. `now` is in milliseconds since 1970."""
 
     def __init__(self, out: TextIO, *, tree: bool, now: Callable[[], int]) -> None:
-        self._console = Console(file=out, highlight=False, soft_wrap=True, emoji=False, markup=False)
+        self._console = _Lines(file=out, highlight=False, soft_wrap=True, emoji=False, markup=False)
         self._tree = tree
         self._now = now
         self._statuses: dict[str, tuple[Status, int]] = {}

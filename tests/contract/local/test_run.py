@@ -76,6 +76,19 @@ async def test_no_more_tasks_run_at_once_than_were_allowed(here: LocalRuns, tmp_
     assert ended.code == 0, ended.out
 
 
+def test_a_run_goes_on_when_nobody_reads_its_lines_any_more(here: LocalRuns, tmp_path: Path) -> None:
+    script = f"while test ! -e {tmp_path}/go; do sleep 0.1; done; echo more"
+    process = here.start(here.file(task("a", script), task("b", f"touch {tmp_path}/done", "a")))
+    until(process, "a ▸ started")
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    (tmp_path / "go").touch()
+    ended = here.end(process)
+    assert (ended.code, "Traceback" in ended.err) == (0, False), ended.err
+    assert (tmp_path / "done").exists()
+
+
 # stopping
 
 
