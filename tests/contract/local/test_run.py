@@ -239,6 +239,7 @@ def test_without_a_toolbox_it_says_how_to_build_one(here: LocalRuns, tmp_path: P
     ended = here.run(here.file(task("a", "true")))
     assert ended.code == 2
     assert "hack/toolbox" in ended.err
+    assert f"at {here.toolbox}, as RUNABOUT_TOOLBOX says" in ended.err
 
 
 def test_a_restart_keeps_what_had_succeeded(here: LocalRuns, tmp_path: Path) -> None:
