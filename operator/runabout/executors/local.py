@@ -27,7 +27,8 @@ from runabout.records.json import JsonObject
 NODE = "local"
 PROGRAMS = ("toolbox", "runabout-clone")
 """What executes steps; the second one is needed by those that clone, and lies beside the first."""
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "USER", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE")
+PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "USER", *PROXIES, "SSL_CERT_FILE")
 """Variables of ours that steps have, too; a container would have its image's."""
 END_SECONDS = 5.0
 """For processes that were killed."""

@@ -147,6 +147,20 @@ async def test_values_arrive_byte_for_byte(here: Here, tmp_path: Path) -> None:
     assert (tmp_path / "value").read_text() == value
 
 
+async def test_a_step_has_the_proxies_of_this_machine_and_no_other_variables(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
+    monkeypatch.setenv("no_proxy", "localhost")
+    monkeypatch.setenv("MY_TOKEN", "sesame")
+    wanted = manifest(f"env > {tmp_path}/env")
+    await here.driver.create(wanted)
+    await here.until("Succeeded", wanted.name)
+    found = (tmp_path / "env").read_text().splitlines()
+    assert {"HTTPS_PROXY=http://proxy:1", "no_proxy=localhost"} <= set(found)
+    assert not any(line.startswith("MY_TOKEN") for line in found)
+
+
 @pytest.mark.parametrize("optional", [True, False])
 async def test_a_secret_that_is_not_here_is_the_tasks_fault_unless_it_may_be_missing(
     here: Here, *, optional: bool
