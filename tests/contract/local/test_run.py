@@ -234,6 +234,17 @@ async def test_secrets_are_files_of_a_folder_and_one_that_is_missing_is_named(he
     assert "it is ***" in here.logs(ended.run)
 
 
+def test_what_a_clone_logs_in_with_is_asked_for_where_it_belongs(here: LocalRuns, tmp_path: Path) -> None:
+    clone = {"url": "https://127.0.0.1:1/x.git", "credentials": {"name": "git-login"}}
+    file = here.file(task("a", "", steps=[{"clone": clone}]))
+    without = here.run(file)
+    assert without.code == 1
+    for part in ("git-login", "ssh-privatekey", "--secrets"):
+        assert part in without.out
+    (tmp_path / "secrets").mkdir()
+    assert str(tmp_path / "secrets" / "git-login") in here.run(file, "--secrets", tmp_path / "secrets").out
+
+
 def test_without_a_toolbox_it_says_how_to_build_one(here: LocalRuns, tmp_path: Path) -> None:
     here.toolbox = tmp_path / "nowhere"
     ended = here.run(here.file(task("a", "true")))
