@@ -270,6 +270,18 @@ def test_a_restart_keeps_what_had_succeeded(here: LocalRuns, tmp_path: Path) -> 
     assert "once\n" in here.logs(again.run)
 
 
+def test_a_restart_of_what_is_not_there_is_refused_and_ends(here: LocalRuns) -> None:
+    path = here.folder / "again.yaml"
+    path.write_text(
+        "apiVersion: runabout.dev/v1alpha1\nkind: Run\nmetadata: {name: again}\n"
+        "spec: {restartFrom: {run: nosuch, from: failed}}\n"
+    )
+    again = here.run(path)
+    assert again.code == 2
+    assert 'spec.restartFrom.run: unknown run "nosuch"' in again.err.splitlines()[-1]
+    assert "{" not in again.err
+
+
 def test_on_a_terminal_the_tasks_stand_as_a_tree_below_the_lines(here: LocalRuns, tmp_path: Path) -> None:
     waiting = f"echo hello; while test ! -e {tmp_path}/go; do sleep 0.1; done"
     ours, theirs = pty.openpty()
