@@ -76,6 +76,9 @@ class View:
     def lines(self, task: str, lines: list[str]) -> None:
         """Write lines of a task's log."""
         name = Text(f"{task:<{self._width}} ", style=self._colour(task)).append("| ", style="dim")
+        if not self._console.is_terminal:  # styles cost more than the step that wrote the lines
+            self._console.out("\n".join(f"{name.plain}{line}" for line in lines), highlight=False)
+            return
         for line in lines:
             self._console.print(name + Text.from_ansi(line) if self._tree else Text.assemble(name, line))
 
