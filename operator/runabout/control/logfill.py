@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from runabout.control.logchunks import Hole, LogChunk, Uploaded, attempt_chunks, cover
 from runabout.control.spool import Kept, Spool
+from runabout.executors.markers import SETUP
 from runabout.executors.steplog import Gap, Lack
 from runabout.ost import ByteRange, ChangedError, CorruptError, NotFoundError, ObjectStore
 from runabout.records import RunId
@@ -75,9 +76,8 @@ class LogFill:
 
     async def _fill(self, made: list[Piece], gap: Gap, step: int, chunks: list[LogChunk]) -> None:
         """Add what fills a gap, and lines for what nothing does."""
-        latest = max(
-            [*(chunk.step for chunk in chunks), *(each for each in self._spool.sizes if self._has_begun(each))]
-        )
+        begun = [each for each in self._spool.sizes if self._has_begun(each)]  # of those that said anything
+        latest = max([SETUP, *(chunk.step for chunk in chunks), *begun])
         if gap.lack is Lack.LATER and step > latest:
             return
         if gap.lack is Lack.ALL and chunks:

@@ -23,7 +23,7 @@ from runabout.control.logfill import ChunkLostError, LogFill, Piece, remove_chun
 from runabout.control.metrics import Metrics
 from runabout.control.spool import Budget, Spool
 from runabout.executors.markers import SETUP
-from runabout.executors.steplog import Chunk, StepLogSplitter
+from runabout.executors.steplog import StepLogSplitter
 from runabout.ost import AlreadyExistsError, ObjectStore, OstError
 from runabout.records import Reason, RunId, Status
 
@@ -36,6 +36,8 @@ PATIENCE_SECONDS = 15.0
 """The log of a container that has ended is given up when the API server has said so often, and for so long, that it
 cannot be had, or has sent it without its end. An API server that does not answer says nothing: it is asked again for
 as long as it takes."""
+SILENT_SECONDS = 600.0
+"""The same for a log that does not come, or not whole, from an API server that is there: its node may hang."""
 END_SECONDS = 60.0
 """How long a log that ended may wait for the news that its container has."""
 QUIET_SECONDS = 15.0
@@ -45,6 +47,8 @@ STORE_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 CLEANING = 8
 """Attempts whose chunks are deleted at once."""
+CLEANING_SECONDS = 5.0
+"""How long a collector that is stopped deletes on."""
 LOST_CHARACTERS = 300
 """Of an error in the line of a log that was lost by it."""
 
@@ -54,11 +58,15 @@ class LogGoneError(Exception):
 
 
 class LogUnavailableError(Exception):
-    """The log cannot be had now; it may be later. `answered` is whether anybody said so."""
+    """The log cannot be had now; it may be later. `answered` is whether anybody said so.
 
-    def __init__(self, message: str, *, answered: bool = True) -> None:
+    `silent`: nobody did, but the API server was there, and nothing came of the log, or only a part.
+    """
+
+    def __init__(self, message: str, *, answered: bool = True, silent: bool = False) -> None:
         super().__init__(message)
         self.answered = answered
+        self.silent = silent
 
 
 class LogSource(Protocol):
@@ -133,6 +141,8 @@ class _Ending:
         self._clock = clock
         self._tries = 0
         self._since = 0.0
+        self._silences = 0
+        self._silent_since = 0.0
         self._size = 0
 
     def refused(self) -> bool:
@@ -140,6 +150,12 @@ class _Ending:
         self._since = self._since if self._tries else self._clock()
         self._tries += 1
         return self._tries >= TRIES_AFTER_END and self._clock() - self._since >= PATIENCE_SECONDS
+
+    def silent(self) -> bool:
+        """Take note that the log does not come from an API server that is there; return whether that went on."""
+        self._silent_since = self._silent_since if self._silences else self._clock()
+        self._silences += 1
+        return self._silences >= TRIES_AFTER_END and self._clock() - self._silent_since >= SILENT_SECONDS
 
     def came(self, size: int, *, over: bool, ends: bool) -> bool:
         """Take note of an answer of `size` bytes without the log's last line; return whether there is no more.
@@ -185,6 +201,7 @@ class LogCollector:
         self._budget = Budget(scratch_bytes)
         self._uploads = uploads
         self._cleaning = asyncio.Semaphore(CLEANING)
+        self._cleanings: set[asyncio.Task[None]] = set()
         self._jobs: dict[str, _Job] = {}
         self._left: list[_Job] = []
         """those that nobody waits for any more and that wait for the storage"""
@@ -201,6 +218,10 @@ class LogCollector:
             for job in (*self._jobs.values(), *self._left):
                 if job.task is not None:
                     job.task.cancel()
+            if self._cleanings:
+                _, late = await asyncio.wait(self._cleanings, timeout=CLEANING_SECONDS)
+                for cleaning in late:
+                    cleaning.cancel()
 
     def follow(self, what: LogJob) -> None:
         """Begin to collect a log; again has no effect."""
@@ -259,7 +280,8 @@ class LogCollector:
         def full(why: str) -> None:
             log.warning("output is not kept from here on", why=why, **what.names)
 
-        spool = Spool(self._scratch, limit=self._max_bytes, budget=self._budget, on_full=full)
+        elsewhere = what.steps if self._uploads else None
+        spool = Spool(self._scratch, limit=self._max_bytes, budget=self._budget, on_full=full, elsewhere=elsewhere)
         with contextlib.closing(spool):
             splitter = StepLogSplitter(what.steps)
             try:
@@ -267,7 +289,7 @@ class LogCollector:
             except Exception as error:
                 log.exception("the rest of a log is lost", **what.names)
                 with contextlib.suppress(Exception):  # the splitter may be what is broken
-                    _add(spool, splitter.reconnected())
+                    spool.take(splitter.reconnected())
                 spool.note(max(spool.sizes, default=SETUP), _lost(error))
             for step, cut in sorted(spool.cut.items()):
                 spool.note(step, f"[runabout: {cut} more bytes are not kept: {spool.full}]\n".encode())
@@ -279,7 +301,7 @@ class LogCollector:
 
     async def _read_whole(self, job: _Job, splitter: StepLogSplitter, spool: Spool) -> None:
         reason = await self._read(job, splitter, spool)
-        _add(spool, splitter.finish(reason, job.sizes))
+        spool.take(splitter.finish(reason, job.sizes))
         if self._uploads:
             for step, gap in splitter.unseen(reason):
                 spool.leave(step, gap)
@@ -293,7 +315,7 @@ class LogCollector:
         while True:
             over = job.ended.is_set()
             if connections:
-                _add(spool, splitter.reconnected())
+                spool.take(splitter.reconnected())
             connections += 1
             try:
                 size = await self._read_once(job, splitter, spool, follow=not over)
@@ -303,7 +325,7 @@ class LogCollector:
                 return f"{job.reason}: {gone}" if job.reason else str(gone)
             except LogUnavailableError as unavailable:
                 failures, error = failures + 1, str(unavailable)
-                final = over and unavailable.answered and ending.refused()
+                final = over and (ending.refused() if unavailable.answered else unavailable.silent and ending.silent())
             else:
                 final = ending.came(size, over=over, ends=job.sizes is not None)
             if splitter.complete:
@@ -350,7 +372,7 @@ class LogCollector:
             async with self._source.read(what.namespace, what.pod, what.container, follow=follow) as pieces:
                 async for piece in pieces:
                     size += len(piece)
-                    _add(spool, splitter.feed(piece))
+                    spool.take(splitter.feed(piece))
                     job.nonce = splitter.nonce
                     if splitter.complete:
                         break
@@ -393,7 +415,9 @@ class LogCollector:
             self._metrics.logs_waiting.dec()
         job.stored = StoredLog(sizes)
         if self._uploads and self._group is not None:
-            self._group.create_task(self._clean(what), name=f"chunks of {what.pod}")
+            cleaning = self._group.create_task(self._clean(what), name=f"chunks of {what.pod}")
+            self._cleanings.add(cleaning)
+            cleaning.add_done_callback(self._cleanings.discard)
 
     async def _clean(self, what: LogJob) -> None:
         """Delete what was uploaded of a log that is stored; what is left of it goes with its run."""
@@ -473,13 +497,3 @@ def _lost(error: Exception) -> bytes:
     """Return the line that stands for what is lost by an error that nobody thought of."""
     why = " ".join(f"{type(error).__name__}: {error}".split())
     return f"[runabout: the rest of the log is lost: {why[:LOST_CHARACTERS]}]\n".encode(errors="replace")
-
-
-def _add(spool: Spool, chunks: list[Chunk]) -> None:
-    for chunk in chunks:
-        if chunk.gap is None:
-            spool.append(chunk.step, chunk.data)
-        elif spool.full:  # what comes before it is cut already
-            spool.note(chunk.step, chunk.data)
-        else:
-            spool.leave(chunk.step, chunk.gap)

@@ -20,14 +20,20 @@ class PodLogs:
         self, namespace: str, pod: str, container: str, *, follow: bool, previous: bool = False
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open the log at its beginning."""
+        begun = False
         try:
             async with container_log(
                 self._session, namespace, pod, container, follow=follow, previous=previous
             ) as pieces:
+                begun = True
                 yield pieces
         except NotFoundError as error:
             raise LogGoneError(f"the pod is gone: {error}") from error
         except InvalidError as error:
             raise LogUnavailableError(str(error)) from error
         except KubeError as error:
-            raise LogUnavailableError(f"the log cannot be had: {error}", answered=error.status != 0) from error
+            raise LogUnavailableError(
+                f"the log cannot be had: {error}",
+                answered=error.status != 0,
+                silent=begun or isinstance(error.__cause__, TimeoutError),  # without a connection it is another error
+            ) from error

@@ -85,7 +85,11 @@ class Settings(BaseSettings):
     workers: int = Field(
         default=16, ge=1, description="Runs reconciled at once; more of them make a busy API server slower."
     )
-    log_streams: int = Field(default=256, ge=1, description="Pod logs followed at once.")
+    log_streams: int = Field(
+        default=256,
+        ge=1,
+        description="Pod logs followed at once; others are read when their containers end, as far as they are there.",
+    )
     max_log_bytes: int = Field(
         default=2 * 1024**3, ge=1, description="Kept of one attempt's output; what follows is cut."
     )

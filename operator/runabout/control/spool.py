@@ -2,18 +2,19 @@
 
 Output arrives step after step, so each step is a range or two of the spool, and a few more where lines about it came
 later, and gaps, which somebody else may be able to fill. What exceeds a limit, or cannot be written, is counted for its
-step, not kept; nothing of the output is kept after that, so what is missing is always the end.
+step, not kept; nothing of the output is kept after that, so what is missing is always the end. Where others may have
+it, and no limit of the attempt's own is reached, a gap stands for it.
 """
 
 import errno
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from runabout.executors.steplog import Gap
+from runabout.executors.steplog import Chunk, Gap, Lack, title
 
 IN_MEMORY = 128 * 1024
 """Bytes of one attempt's output that are held without a file."""
@@ -87,7 +88,8 @@ class Kept:
 class Spool:
     """One attempt's output; `limit` bytes are kept, as far as `budget` has them, and every line of our own.
 
-    `on_full` is called once, with the reason, when the first byte is not kept.
+    `on_full` is called once, with the reason, when the first byte is not kept. `elsewhere` are the names of the steps,
+    if somebody else may have what is not kept.
     """
 
     def __init__(
@@ -97,12 +99,14 @@ class Spool:
         limit: int,
         budget: Budget,
         on_full: Callable[[str], None] = lambda _why: None,
+        elsewhere: Sequence[str] | None = None,
         open_file: Callable[[Path], ScratchFile] = scratch_file,
     ) -> None:
         self._directory = directory
         self._limit = limit
         self._budget = budget
         self._on_full = on_full
+        self._elsewhere = elsewhere
         self._open_file = open_file
         self._memory = bytearray()
         self._file: ScratchFile | None = None
@@ -132,7 +136,7 @@ class Spool:
 
     @property
     def cut(self) -> dict[int, int]:
-        """Bytes of each step that are not kept."""
+        """Bytes of each step that are not kept, and for which no gap stands."""
         return dict(self._cut)
 
     @property
@@ -140,11 +144,26 @@ class Spool:
         """Why bytes are not kept, empty if all are."""
         return self._full
 
-    def append(self, step: int, data: bytes) -> None:
-        """Add output of `step`; what cannot be kept is cut off."""
+    @property
+    def refills(self) -> bool:
+        """Whether gaps stand for what is not kept."""
+        return self._elsewhere is not None and self._size < self._limit
+
+    def take(self, chunks: Sequence[Chunk]) -> None:
+        """Add what was split: output, and lines about it or gaps."""
+        for chunk in chunks:
+            if chunk.gap is None:
+                self.append(chunk.step, chunk.data, chunk.offset)
+            elif self.full and not self.refills:  # what comes before it is cut already
+                self.note(chunk.step, chunk.data)
+            else:
+                self.leave(chunk.step, chunk.gap)
+
+    def append(self, step: int, data: bytes, offset: int = 0) -> None:
+        """Add output of `step` from byte `offset` on; what cannot be kept is cut off."""
         kept = self._keep_output(step, data) if not self._full else 0
         if kept < len(data):
-            self._cut[step] = self._cut.get(step, 0) + len(data) - kept
+            self._lose(step, offset + kept, offset + len(data))
 
     def note(self, step: int, line: bytes) -> None:
         """Add a line about the output of `step`, on a line of its own, whatever the limits."""
@@ -163,6 +182,18 @@ class Spool:
     def parts(self, step: int) -> list[Kept | Gap]:
         """Return what there is of a step, in order. Nothing is added then."""
         return list(self._parts.get(step, ()))
+
+    def _lose(self, step: int, start: int, end: int) -> None:
+        """Take note that bytes are not kept."""
+        parts = self._parts.get(step, [])
+        last = parts[-1] if parts else None
+        if self._elsewhere is None or not self.refills or (isinstance(last, Gap) and last.lack is not Lack.BYTES):
+            self._cut[step] = self._cut.get(step, 0) + end - start
+        elif isinstance(last, Gap) and (last.why, last.end) == (self._full, start):
+            parts[-1] = replace(last, end=end)
+        else:
+            name = title(step, self._elsewhere[step] if step >= 0 else "")
+            self.leave(step, Gap(Lack.BYTES, name, self._full, start, end))
 
     def _keep_output(self, step: int, data: bytes) -> int:
         """Return how many bytes are kept."""

@@ -12,6 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from runabout.control.logchunks import Hole, cover, step_chunks
+from runabout.datamanager import Unavailable
 from runabout.executors.manifest import MAIN_CONTAINER
 from runabout.executors.markers import SETUP
 from runabout.executors.plan import step_names
@@ -33,7 +34,7 @@ SERVICE = "service-"
 POLL_SECONDS = (0.5, 1.0, 2.0)
 """Between two looks whether a log is stored, or a container has begun; the last one repeats until something comes."""
 CHECK_SECONDS = 15.0
-"""How long a log that is followed may say nothing until it is asked whether it is stored: its node may have died."""
+"""How long a log that is followed may say nothing until it is asked whether it is over: its node may have died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ class Logs:
                 yield data
 
     async def _watched(self, log: StepLog, batches: AsyncGenerator[list[Chunk]]) -> AsyncGenerator[list[Chunk]]:
-        """Yield what comes, and end when nothing does and the log is stored."""
+        """Yield what comes, and end when nothing does and the log is stored, or will never be."""
         clock = asyncio.get_running_loop().time
         since = clock()
         async with aclosing(batches):
@@ -171,9 +172,16 @@ class Logs:
                     since = clock()
                 elif clock() - since >= CHECK_SECONDS:
                     since = clock()
-                    if await self.stored(log) is not None:
+                    if await self.stored(log) is not None or await self._is_over(log):
                         return
                 yield chunks
+
+    async def _is_over(self, log: StepLog) -> bool:
+        """As `over`, but for records that cannot be read now: they end no reader."""
+        try:
+            return await self.over(log)
+        except Unavailable:
+            return False
 
     async def _uploaded(self, log: StepLog, first: int, end: int | None) -> AsyncGenerator[bytes]:
         """Yield what was uploaded of the step from byte `first` on, to the first byte that was not, or to `end`."""

@@ -8,6 +8,9 @@ from runabout.kube.objects import PODS
 from runabout.kube.session import Session
 from runabout.kube.wire import Stream, WireError
 
+QUIET_SECONDS = 60.0
+"""The longest silence of a log that is not followed."""
+
 
 @asynccontextmanager
 async def container_log(
@@ -27,7 +30,7 @@ async def container_log(
     if previous:
         query["previous"] = "true"
     path = PODS.path(namespace, pod, "log")
-    async with session.stream(path, query, quiet_seconds=None if follow else 60) as stream:
+    async with session.stream(path, query, quiet_seconds=None if follow else QUIET_SECONDS) as stream:
         yield _pieces(stream, path)
 
 

@@ -12,7 +12,7 @@ from lab.gateways import NAMESPACE, GatewayLab, spec_task
 from models.container_log import ToolboxLog, toolbox_log
 from runabout.control.logchunks import chunk_key
 from runabout.control.logs import log_key
-from runabout.ost import ObjectStore
+from runabout.ost import MemoryObjectStore, NotFoundError, ObjectStore, OstError
 from runabout.records import RunConfig, RunId, Status, StepState
 
 SECONDS = 20
@@ -21,7 +21,11 @@ SECONDS = 20
 @pytest.fixture
 async def config(streaming: GatewayLab) -> RunConfig:
     """A run whose task is running, with a pod of its own; its author may see its logs."""
-    lab = streaming
+    return await begun(streaming)
+
+
+async def begun(lab: GatewayLab) -> RunConfig:
+    """Return a run whose task is running, with a pod of its own; its author may see its logs."""
     made = await lab.run(
         spec_task("build", {"name": "compile", "run": "make"}, {"run": "make test"}, containers=[{"image": "a"}])
     )
@@ -192,6 +196,17 @@ async def test_of_a_pod_whose_log_is_out_of_reach_that_much_is_shown_that_was_up
         assert await reading == (200, end[2:])
 
 
+async def test_chunks_that_are_deleted_while_they_are_read_break_nothing_off() -> None:
+    def fault(operation: str, key: str, _done: bool) -> OstError | None:
+        return NotFoundError("deleted") if operation == "read" and "/chunks/" in key else None
+
+    async with GatewayLab(MemoryObjectStore(fault=fault)) as lab:
+        config = await begun(lab)
+        await lab.set_task(config, "build", pod="gone")
+        await upload(lab.ost, config, 0, 0, b"one\n")
+        assert await shown(lab, address(config, "compile")) == (200, b"")
+
+
 async def test_a_stopped_step_is_followed_to_the_line_that_says_by_whom(
     streaming: GatewayLab, config: RunConfig, directory: ObjectStore
 ) -> None:
@@ -233,6 +248,31 @@ async def test_a_step_without_output_has_an_empty_log_once_its_attempt_is_stored
     steps = (StepState("compile", Status.SUCCESS), StepState("run-2", Status.SUCCESS))
     await streaming.set_task(config, "build", Status.SUCCESS, steps=steps)
     assert await shown(streaming, address(config, "compile", query="?follow=1")) == (200, b"")
+
+
+@pytest.mark.parametrize("stored", [b"", b"[runabout: step compile did not end: NodeLost]\n"])
+async def test_a_follower_of_a_silent_step_is_done_with_the_attempt_though_its_node_never_closes_the_log(
+    streaming: GatewayLab, config: RunConfig, directory: ObjectStore, monkeypatch: pytest.MonkeyPatch, stored: bytes
+) -> None:
+    monkeypatch.setattr("runabout.gateway.livelogs.CHECK_SECONDS", 0.1)
+    [pod] = [item["metadata"]["name"] for item in streaming.kube.items("pods")]
+    coming = streaming.kube.streams[pod] = asyncio.Queue()
+    log = ToolboxLog()
+    log.marker("v1", config.id, "build", 1)
+    log.end()
+    log.begin(0)
+    await coming.put(bytes(log.text))
+    reading = asyncio.create_task(shown(streaming, address(config, "compile", query="?follow=1")))
+    async with asyncio.timeout(SECONDS):
+        while not coming.empty():  # noqa: ASYNC110 -- the gateway's
+            await asyncio.sleep(0.01)
+        assert not reading.done()
+        if stored:
+            await directory.write(log_key(config.id, "build", 1, 0), stored)
+        else:
+            await streaming.set_task(config, "build", Status.FAILED, stored=True)
+        assert await reading == (200, stored)
+    await coming.put(None)
 
 
 async def test_a_kept_task_has_the_log_of_the_run_that_executed_it(

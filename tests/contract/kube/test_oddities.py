@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import orjson
 import pytest
 
 from fixtures.scripted_kube import Reply, ScriptedKube, event, item, listing
 from lab.kube_suite import running, until
+from runabout.control.logs import LogUnavailableError
 from runabout.control.logsource import PodLogs
 from runabout.kube.connection import Connection
 from runabout.kube.errors import InvalidError, NotFoundError, UnavailableError
@@ -302,6 +303,20 @@ async def test_a_log_is_asked_for_as_it_is_wanted(follow: bool, previous: bool, 
     ):
         assert [piece async for piece in pieces] == []
     assert server.queries == [{"container": "db", **asked}]
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_a_log_that_does_not_come_is_told_from_a_server_that_is_not_there(
+    there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runabout.kube.logs.QUIET_SECONDS", 0.1)
+    async with AsyncExitStack() as life, to(await life.enter_async_context(ScriptedKube(GET=[OPEN]))) as session:
+        if not there:
+            await life.aclose()
+        with pytest.raises(LogUnavailableError) as caught:
+            async with PodLogs(session).read("test", "p", "main", follow=False) as pieces:
+                assert [piece async for piece in pieces] == []
+    assert (caught.value.answered, caught.value.silent) == (False, there)
 
 
 @pytest.mark.parametrize("status", [{}, {"audiences": []}, {"audiences": ["another"]}, {"audiences": "runabout"}])

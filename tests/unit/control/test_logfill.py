@@ -16,7 +16,8 @@ from fixtures.logs import Container, Reading, collecting, job
 from fixtures.states import RUN
 from models.container_log import ToolboxLog, toolbox_log
 from runabout.control.logchunks import Hole, LogChunk, Uploaded, attempt_chunks, chunk_key, cover
-from runabout.control.logs import LogGoneError, LogUnavailableError, log_key
+from runabout.control.logs import CLEANING_SECONDS, LogGoneError, LogUnavailableError, log_key
+from runabout.control.spool import IN_MEMORY
 from runabout.ost import ByteRange, CorruptError, MemoryObjectStore, NotFoundError, ObjectReader, UnavailableError
 from runabout.ost.store import WHOLE
 
@@ -159,6 +160,19 @@ async def test_without_anything_uploaded_the_log_says_what_it_always_said() -> N
 
 
 @virtual
+async def test_a_log_of_steps_that_said_nothing_and_were_the_last_has_no_object() -> None:
+    log = ToolboxLog()
+    log.marker("v1", RUN, "build", 1)
+    log.end()
+    log.begin(0)
+    async with collecting(Container(bytes(log.text), [Reading()]), uploads=True) as work:
+        work.collector.follow(job())
+        work.collector.ended(job().pod, "StepFailed", (0, 0))
+        await work.stored(job())
+        assert await work.objects() == {}
+
+
+@virtual
 async def test_what_fills_a_gap_counts_against_the_limit() -> None:
     ost, output = MemoryObjectStore(), b"0123456789" * 20
     text = toolbox_log([output], max_line=50)
@@ -174,6 +188,28 @@ async def test_what_fills_a_gap_counts_against_the_limit() -> None:
     assert found == steps(output[:42] + b"\n" + line.encode() + output[150:])
 
 
+@pytest.mark.parametrize("lost", [0, 20])
+@pytest.mark.parametrize("jump", [False, True])
+@virtual
+async def test_what_the_scratch_space_has_no_room_for_comes_from_what_was_uploaded(lost: int, jump: bool) -> None:
+    """With `jump` the container's log has lost bytes, too, of those that there is no room for."""
+    ost, long, short = MemoryObjectStore(), bytes(range(48, 88)) * (IN_MEMORY // 40 + 20), b"0123456789" * 20
+    text = toolbox_log([long, short], max_line=50)
+    await upload_all(ost, {-1: SETUP, 0: long[: len(long) - lost], 1: short}, 7000)
+    parts = [Reading()]
+    if jump:
+        there = text.index(b" at 1 100]") - len(ToolboxLog().prefix)
+        parts = [Reading(0, text.index(b" begin 1 "), LogUnavailableError("it broke off")), Reading(there)]
+    async with collecting(Container(text, parts, piece=4096), ost, uploads=True, scratch_bytes=100) as work:
+        work.collector.follow(job())
+        work.collector.ended(job().pod, None, (len(SETUP), len(long), len(short)))
+        await work.stored(job())
+        found = await work.objects()
+    why = "the limit is 100 for all attempts that wait to be stored"
+    line = f"\n[runabout: bytes {len(long) - lost}–{len(long) - 1} of step compile are missing: {why}]\n"  # noqa: RUF001 - a range
+    assert found == steps(long[: len(long) - lost] + line.encode() if lost else long, short)
+
+
 @virtual
 async def test_chunks_go_when_the_log_is_stored_and_not_before() -> None:
     ost = MemoryObjectStore()
@@ -186,6 +222,25 @@ async def test_chunks_go_when_the_log_is_stored_and_not_before() -> None:
         while await attempt_chunks(ost, RUN, "build", 1):  # noqa: ASYNC110 -- the collector does it unasked
             await asyncio.sleep(1)
         assert await work.objects() == steps(*OUTPUT)
+
+
+class StuckStore(MemoryObjectStore):
+    """An object storage that never says that it has deleted anything."""
+
+    async def delete(self, key: str) -> None:
+        assert "/chunks/" in key
+        await asyncio.Event().wait()
+
+
+@virtual
+async def test_a_collector_that_is_stopped_waits_a_moment_for_chunks_to_go_and_no_longer() -> None:
+    ost = StuckStore()
+    await upload_all(ost, {0: OUTPUT[0]})
+    async with asyncio.timeout(2 * CLEANING_SECONDS):
+        async with collecting(Container(TEXT, [Reading()]), ost, uploads=True) as work:
+            work.collector.follow(job())
+            await work.stored(job())
+        assert asyncio.get_running_loop().time() >= CLEANING_SECONDS
 
 
 class DamagedStore(MemoryObjectStore):

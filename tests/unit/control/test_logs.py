@@ -15,6 +15,7 @@ from runabout.control.logs import (
     END_SECONDS,
     PATIENCE_SECONDS,
     QUIET_SECONDS,
+    SILENT_SECONDS,
     LogGoneError,
     LogUnavailableError,
     log_key,
@@ -283,6 +284,31 @@ async def test_a_log_that_cannot_be_had_is_asked_for_until_the_container_ended_a
         expected = b"[runabout: the task has no log: no node answers]\n"
         assert await work.objects() == {log_key(RUN, "build", 1, -1): expected}
     assert 20 < len(source.requests) < 30
+
+
+@virtual
+async def test_a_log_that_does_not_come_from_a_server_that_is_there_keeps_nobody_for_ever() -> None:
+    text = toolbox_log([b"one\n", b"two\n"])
+    hangs = LogUnavailableError("nothing came for 60 s", answered=False, silent=True)
+    async with collecting(Container(text, [Reading(0, text.index(b"two\n"), hangs)])) as work:
+        start = asyncio.get_running_loop().time()
+        work.collector.follow(job())
+        work.collector.ended(job().pod, "NodeLost", None)
+        await work.stored(job())
+        assert SILENT_SECONDS < asyncio.get_running_loop().time() - start < SILENT_SECONDS + 60
+        line = b"[runabout: step test did not end: NodeLost: nothing came for 60 s]\n"
+        assert await work.objects() == steps(b"one\n", line)
+
+
+@virtual
+async def test_a_server_that_is_away_is_waited_for_however_long_it_takes() -> None:
+    text, away = toolbox_log([b"one\n", b"two\n"]), LogUnavailableError("no connection", answered=False)
+    async with collecting(Container(text, [*[Reading(0, 0, away)] * 500, Reading()])) as work:
+        work.collector.follow(job())
+        work.collector.ended(job().pod, None, None)
+        await work.stored(job())
+        assert asyncio.get_running_loop().time() > 2 * SILENT_SECONDS
+        assert await work.objects() == steps(b"one\n", b"two\n")
 
 
 @virtual

@@ -252,3 +252,42 @@ func TestWhatCouldNotBeSentForLongIsTriedAgain(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatIsAddedWhileAChunkIsOnItsWayGoesWithTheNextOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := make(chan error)
+		k := taking(t, turns)
+		s := New(k.send)
+		whole := output(1000)
+		s.Add(0, 0, whole[:500])
+		time.Sleep(shortestPause)
+		synctest.Wait() // it is being sent
+		s.Add(0, 500, whole[500:])
+		go func() {
+			turns <- nil
+			turns <- nil
+		}()
+		s.Close(true)
+		if got := k.check(0, whole); got != 1000 {
+			t.Errorf("%d bytes of 1000 came", got)
+		}
+	})
+}
+
+func TestAStorageThatHasFailedAndIsBackIsWaitedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := make(chan error)
+		k := taking(t, turns)
+		s := New(k.send)
+		s.Failing()
+		s.Add(0, 0, []byte("x"))
+		turns <- nil
+		synctest.Wait()
+		begin := time.Now()
+		add(s, 1, output(2*Limit), 10_000)
+		if waited := time.Since(begin); waited != Patience {
+			t.Errorf("the step waited for %v", waited)
+		}
+		s.Close(true)
+	})
+}
