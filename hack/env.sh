@@ -1,4 +1,4 @@
-# Sourced by hack/test and hack/demo: finds uv, or installs it into the user's cache, and puts it on the PATH.
+# Sourced by hack/test, hack/demo and hack/toolbox: finds uv, or installs it into the user's cache, and puts it on the PATH.
 
 runabout_cache="${XDG_CACHE_HOME:-$HOME/.cache}/runabout"
 

@@ -42,7 +42,8 @@ _AFTER_STEPS = 1 << 16
 """In place of a step's number for a service, whose log comes after those of the steps."""
 IN_THE_POD = (
     "set it to the object storage that the operator uses, or call this in the operator's pod, where it is set: "
-    "kubectl -n runabout exec deploy/runabout-operator -- python3 -m runabout logs RUN"
+    "kubectl -n runabout exec deploy/runabout-operator -- python3 -m runabout logs RUN; "
+    "if it ran without a cluster, name the folder of `runabout run`: --store ~/.local/share/runabout"
 )
 
 

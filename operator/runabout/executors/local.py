@@ -27,10 +27,13 @@ from runabout.records.json import JsonObject
 NODE = "local"
 PROGRAMS = ("toolbox", "runabout-clone")
 """What executes steps; the second one is needed by those that clone, and lies beside the first."""
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "USER", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE")
+PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "USER", *PROXIES, "SSL_CERT_FILE")
 """Variables of ours that steps have, too; a container would have its image's."""
 END_SECONDS = 5.0
 """For processes that were killed."""
+_NO_FOLDER = Path("/nonexistent")
+_NO_TEXT = "a variable can only be text; encode the value, as base64 for example, and decode it in the step"
 
 Changed = Callable[[JsonObject | None, JsonObject | None], None]
 """Is told of a pod before and after it has changed; None: it is not there."""
@@ -192,7 +195,14 @@ class ProcessDriver:
         for step in plan["steps"]:
             credentials = step.get("clone", {}).get("credentials")
             if credentials:
-                credentials["folder"] = str(self._secret(credentials["secret"]))
+                folder = self._secret(credentials["secret"])
+                if not folder.is_dir():
+                    raise _UnusableError(
+                        f"what a clone step logs in with comes from the Secret {credentials['secret']}, which only a "
+                        "cluster has: put username and password, or ssh-privatekey, as files into the folder "
+                        f"{self._advised(folder)}"
+                    )
+                credentials["folder"] = str(folder)
         return orjson.dumps(plan)
 
     def _variables(self, manifest: PodManifest) -> dict[str, str]:
@@ -213,19 +223,32 @@ class ProcessDriver:
         [reference] = map(_object, source.values())
         file = self._secret(str(reference["name"])) / str(reference["key"])
         try:
-            return file.read_text()
+            value = file.read_bytes()
         except OSError as error:
             if reference.get("optional") is True:
                 return None
-            advice = "" if self._secrets is not None else " and give the folder as --secrets"
-            place = f"{reference['name']}/{reference['key']}" if self._secrets is None else str(file)
             raise _UnusableError(
                 f"the variable {variable} comes from a Secret or ConfigMap, which only a cluster has: put its value "
-                f"into the file {place}{advice}"
+                f"into the file {self._advised(file)}"
             ) from error
+        try:
+            text = value.decode()
+        except UnicodeDecodeError as error:
+            raise _UnusableError(
+                f"the variable {variable} comes from {file}, which is not UTF-8: {_NO_TEXT}"
+            ) from error
+        if "\x00" in text:
+            raise _UnusableError(f"the variable {variable} comes from {file}, which has a zero byte: {_NO_TEXT}")
+        return text
+
+    def _advised(self, place: Path) -> str:
+        """Return where in the folder of Secrets something belongs, and what to do to have such a folder."""
+        if self._secrets is not None:
+            return str(place)
+        return f"{place.relative_to(_NO_FOLDER)} and give the folder as --secrets"
 
     def _secret(self, name: str) -> Path:
-        return (self._secrets or Path("/nonexistent")) / name
+        return (self._secrets or _NO_FOLDER) / name
 
     async def _start(self, attempt: _Attempt, environment: Mapping[str, str]) -> None:
         folder = attempt.folder

@@ -50,7 +50,9 @@ def run_command(
     name, spec = _checked(file, approve or ())
     toolbox = _toolbox()
     if toolbox is None:
-        _end([f"the toolbox, which executes the steps, is not here: {BUILD}"])
+        named = os.environ.get("RUNABOUT_TOOLBOX")
+        place = f"at {named}, as RUNABOUT_TOOLBOX says" if named else "here"
+        _end([f"the toolbox, which executes the steps, is not {place}: {BUILD}"])
     tasks = spec.get("tasks")
     count = len(tasks) if isinstance(tasks, list) else 0
     what = f"{count} {'task' if count == 1 else 'tasks'}" if "restartFrom" not in spec else "a restart"

@@ -14,7 +14,7 @@ from runabout.etcd import EtcdError
 from runabout.etcd.file import LogInUseError
 from runabout.local.options import EXIT_FAILED, EXIT_STOPPED, EXIT_UNUSABLE, Options
 from runabout.local.parts import now_ms
-from runabout.local.session import Session
+from runabout.local.session import RefusedError, Session
 from runabout.local.view import View, result_style, terminal
 from runabout.ost import OstError
 from runabout.records import Result, Run
@@ -32,6 +32,8 @@ def execute(name: str, spec: Mapping[str, object], options: Options, *, plain: b
         with (options.store / OWN_LOG).open("a") as own_log:
             _log_to(own_log)
             run = asyncio.run(Session(options, view).run(name, spec))
+    except RefusedError as refused:
+        return EXIT_UNUSABLE, refused.errors
     except (Exception, ExceptionGroup) as error:
         leaves = tuple(_leaves(error))
         if not all(isinstance(each, (StoreError, EtcdError, OstError, OSError)) for each in leaves):

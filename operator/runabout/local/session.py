@@ -30,6 +30,14 @@ STORE_SECONDS = 30.0
 """For which a commit may wait for the disk."""
 
 
+class RefusedError(Exception):
+    """The Run has errors that only the records tell, as a restart of what is not there has; nothing ran."""
+
+    def __init__(self, errors: tuple[str, ...]) -> None:
+        super().__init__("; ".join(errors))
+        self.errors = errors
+
+
 class Session:
     """Executes one Run."""
 
@@ -39,6 +47,8 @@ class Session:
         self._uid = Uid(str(uuid4()))
         self._live: LiveRun | None = None
         self._parts: Parts | None = None
+        self._errors: tuple[str, ...] = ()
+        """what is wrong with a Run that did not begin"""
         self._done = asyncio.Event()
         self._stops = 0
         self._asked: list[str] = []
@@ -89,6 +99,8 @@ class Session:
             await self._work(parts, store)
             if not options.keep:
                 await asyncio.to_thread(_empty, work)
+        if self._errors:
+            raise RefusedError(self._errors)
         if self._live is None:
             raise RuntimeError("the run was never looked at")
         return self._live.state.run
@@ -123,7 +135,9 @@ class Session:
                 live = self._live
                 self._view.update(live.graph, live.state.tasks, live.waits, over=live.over)
                 self._look_for_questions(parts, live)
-        if self._live is not None and not lives:
+            elif (known := parts.objects.get(uid)) is not None:
+                self._errors = _setup_errors(known)  # it was over in one pass
+        if (self._live is not None or self._errors) and not lives:
             self._done.set()
 
     def _failed(self, _uid: Uid, error: Exception) -> None:
@@ -210,6 +224,12 @@ def _object(uid: Uid, name: str, spec: Mapping[str, object]) -> RunObject:
         "finalizers": [FINALIZER],
     }
     return run_object({"metadata": metadata, "spec": spec})
+
+
+def _setup_errors(run: RunObject) -> tuple[str, ...]:
+    found = run.status.get("setupErrors")
+    first = found.get("first") if isinstance(found, Mapping) else None
+    return tuple(map(str, first)) if isinstance(first, list | tuple) else ()
 
 
 def _needs_gateway(spec: Mapping[str, object]) -> bool:

@@ -1,5 +1,6 @@
 """What a person sees of a run: on a terminal a tree of its tasks below the lines of their logs, else lines alone."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -31,11 +32,22 @@ MOST_TASKS = 30
 """Shown at once; of more, those that are not over come first."""
 
 
+class _Lines(Console):
+    """A console whose reader may go away, as that of `| head` does: the run goes on, and what is left is not shown."""
+
+    def on_broken_pipe(self) -> None:
+        """Write nothing any more, neither what Python still has to write at its end."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
+
+
 class View:
     """Lines on `out`; with `tree` the tasks stand below them, as they are now. `now` is in milliseconds since 1970."""
 
     def __init__(self, out: TextIO, *, tree: bool, now: Callable[[], int]) -> None:
-        self._console = Console(file=out, highlight=False, soft_wrap=True, emoji=False, markup=False)
+        self._console = _Lines(file=out, highlight=False, soft_wrap=True, emoji=False, markup=False)
         self._tree = tree
         self._now = now
         self._statuses: dict[str, tuple[Status, int]] = {}
@@ -64,6 +76,9 @@ class View:
     def lines(self, task: str, lines: list[str]) -> None:
         """Write lines of a task's log."""
         name = Text(f"{task:<{self._width}} ", style=self._colour(task)).append("| ", style="dim")
+        if not self._console.is_terminal:  # styles cost more than the step that wrote the lines
+            self._console.out("\n".join(f"{name.plain}{line}" for line in lines), highlight=False)
+            return
         for line in lines:
             self._console.print(name + Text.from_ansi(line) if self._tree else Text.assemble(name, line))
 

@@ -32,6 +32,13 @@ class Here:
         self.changes.append(after)
         self.changed.set()
 
+    def secret(self, folder: Path, content: bytes) -> EnvVar:
+        """Put a Secret's value into a file; return a variable that has it."""
+        self.driver._secrets = folder / "secrets"
+        (folder / "secrets" / "login").mkdir(parents=True)
+        (folder / "secrets" / "login" / "password").write_bytes(content)
+        return EnvVar("PASSWORD", value_from=EnvVarSource("secretKeyRef", "login", "password"))
+
     async def until(self, phase: str, pod: str) -> PodView:
         async with asyncio.timeout(WAIT):
             while True:
@@ -140,6 +147,20 @@ async def test_values_arrive_byte_for_byte(here: Here, tmp_path: Path) -> None:
     assert (tmp_path / "value").read_text() == value
 
 
+async def test_a_step_has_the_proxies_of_this_machine_and_no_other_variables(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
+    monkeypatch.setenv("no_proxy", "localhost")
+    monkeypatch.setenv("MY_TOKEN", "sesame")
+    wanted = manifest(f"env > {tmp_path}/env")
+    await here.driver.create(wanted)
+    await here.until("Succeeded", wanted.name)
+    found = (tmp_path / "env").read_text().splitlines()
+    assert {"HTTPS_PROXY=http://proxy:1", "no_proxy=localhost"} <= set(found)
+    assert not any(line.startswith("MY_TOKEN") for line in found)
+
+
 @pytest.mark.parametrize("optional", [True, False])
 async def test_a_secret_that_is_not_here_is_the_tasks_fault_unless_it_may_be_missing(
     here: Here, *, optional: bool
@@ -152,6 +173,22 @@ async def test_a_secret_that_is_not_here_is_the_tasks_fault_unless_it_may_be_mis
     else:
         assert isinstance(answer, Invalid)
         assert "login/password" in answer.message
+
+
+@pytest.mark.parametrize(("content", "word"), [(b"\xff\xfe\x80", "not UTF-8"), (b"a\x00b", "zero byte")])
+async def test_a_secret_that_no_variable_can_hold_is_the_tasks_fault(
+    here: Here, tmp_path: Path, content: bytes, word: str
+) -> None:
+    answer = await here.driver.create(manifest("true", here.secret(tmp_path, content)))
+    assert isinstance(answer, Invalid)
+    assert all(part in answer.message for part in ("PASSWORD", "login/password", word))
+
+
+async def test_a_secret_keeps_its_line_ends(here: Here, tmp_path: Path) -> None:
+    wanted = manifest(f'printf %s "$PASSWORD" > {tmp_path}/value', here.secret(tmp_path, b"one\r\ntwo\n"))
+    await here.driver.create(wanted)
+    await here.until("Succeeded", wanted.name)
+    assert (tmp_path / "value").read_bytes() == b"one\r\ntwo\n"
 
 
 async def test_a_program_that_cannot_be_started_is_nobodys_fault_and_tried_again(here: Here, tmp_path: Path) -> None:

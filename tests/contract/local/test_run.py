@@ -76,6 +76,19 @@ async def test_no_more_tasks_run_at_once_than_were_allowed(here: LocalRuns, tmp_
     assert ended.code == 0, ended.out
 
 
+def test_a_run_goes_on_when_nobody_reads_its_lines_any_more(here: LocalRuns, tmp_path: Path) -> None:
+    script = f"while test ! -e {tmp_path}/go; do sleep 0.1; done; echo more"
+    process = here.start(here.file(task("a", script), task("b", f"touch {tmp_path}/done", "a")))
+    until(process, "a ▸ started")
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    (tmp_path / "go").touch()
+    ended = here.end(process)
+    assert (ended.code, "Traceback" in ended.err) == (0, False), ended.err
+    assert (tmp_path / "done").exists()
+
+
 # stopping
 
 
@@ -221,11 +234,23 @@ async def test_secrets_are_files_of_a_folder_and_one_that_is_missing_is_named(he
     assert "it is ***" in here.logs(ended.run)
 
 
+def test_what_a_clone_logs_in_with_is_asked_for_where_it_belongs(here: LocalRuns, tmp_path: Path) -> None:
+    clone = {"url": "https://127.0.0.1:1/x.git", "credentials": {"name": "git-login"}}
+    file = here.file(task("a", "", steps=[{"clone": clone}]))
+    without = here.run(file)
+    assert without.code == 1
+    for part in ("git-login", "ssh-privatekey", "--secrets"):
+        assert part in without.out
+    (tmp_path / "secrets").mkdir()
+    assert str(tmp_path / "secrets" / "git-login") in here.run(file, "--secrets", tmp_path / "secrets").out
+
+
 def test_without_a_toolbox_it_says_how_to_build_one(here: LocalRuns, tmp_path: Path) -> None:
     here.toolbox = tmp_path / "nowhere"
     ended = here.run(here.file(task("a", "true")))
     assert ended.code == 2
     assert "hack/toolbox" in ended.err
+    assert f"at {here.toolbox}, as RUNABOUT_TOOLBOX says" in ended.err
 
 
 def test_a_restart_keeps_what_had_succeeded(here: LocalRuns, tmp_path: Path) -> None:
@@ -243,6 +268,18 @@ def test_a_restart_keeps_what_had_succeeded(here: LocalRuns, tmp_path: Path) -> 
     assert "| once" not in again.out
     assert f"a ✓ success, kept from run {first.run}" in again.out
     assert "once\n" in here.logs(again.run)
+
+
+def test_a_restart_of_what_is_not_there_is_refused_and_ends(here: LocalRuns) -> None:
+    path = here.folder / "again.yaml"
+    path.write_text(
+        "apiVersion: runabout.dev/v1alpha1\nkind: Run\nmetadata: {name: again}\n"
+        "spec: {restartFrom: {run: nosuch, from: failed}}\n"
+    )
+    again = here.run(path)
+    assert again.code == 2
+    assert 'spec.restartFrom.run: unknown run "nosuch"' in again.err.splitlines()[-1]
+    assert "{" not in again.err
 
 
 def test_on_a_terminal_the_tasks_stand_as_a_tree_below_the_lines(here: LocalRuns, tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ def test_without_its_setting_the_setting_and_another_way_are_named(monkeypatch: 
         "RUNABOUT_OST is not set, and its default, file:///var/lib/runabout/ost, cannot be used (listing 'logs/' in "
         "/var/lib/runabout/ost: No such file or directory): set it to the object storage that the operator uses, or "
         "call this in the operator's pod, where it is set: "
-        "kubectl -n runabout exec deploy/runabout-operator -- python3 -m runabout logs RUN"
+        "kubectl -n runabout exec deploy/runabout-operator -- python3 -m runabout logs RUN; "
+        "if it ran without a cluster, name the folder of `runabout run`: --store ~/.local/share/runabout"
     )
 
 
