@@ -14,6 +14,8 @@ from runabout.records import Reason, Status
 
 SECRETS = Resource("", "v1", "secrets", "Secret")
 QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
+NEXT_LETTERS = "tr a-z b-za"
+"""Shows a Secret's value in a way that is not masked: hidden as ijeefo."""
 
 
 def over(state: PodState) -> bool:
@@ -143,7 +145,8 @@ async def test_variables_arrive_byte_for_byte_and_secrets_come_from_kubernetes(l
     attempt = await lab.start(
         task(
             {
-                "run": 'echo "$PLAIN|$TOKEN|$HERE|$RUNABOUT_TASK|$RUNABOUT_ATTEMPT|${RUNABOUT_ENV_0-unset}"',
+                "run": f'echo "$PLAIN|$TOKEN|$(echo "$TOKEN" | {NEXT_LETTERS})|$HERE|$RUNABOUT_TASK|$RUNABOUT_ATTEMPT|'
+                '${RUNABOUT_ENV_0-unset}"',
                 "environment": [{"name": "TOKEN", "valueFrom": reference}, {"name": "HERE", "value": "$(PLAIN)"}],
             },
             environment=[{"name": "PLAIN", "value": "$(RUNABOUT_TASK) $$ é"}],
@@ -152,7 +155,7 @@ async def test_variables_arrive_byte_for_byte_and_secrets_come_from_kubernetes(l
 
     await attempt.until(over)
 
-    assert (await attempt.log())[0].decode() == "$(RUNABOUT_TASK) $$ é|hidden|$(PLAIN)|try|1|unset\n"
+    assert (await attempt.log())[0].decode() == "$(RUNABOUT_TASK) $$ é|***|ijeefo|$(PLAIN)|try|1|unset\n"
 
 
 async def test_a_plan_in_a_config_map_is_run_too(lab: Lab) -> None:
@@ -203,7 +206,9 @@ async def test_a_registry_that_does_not_answer_is_the_machinerys(lab: Lab) -> No
 
 async def test_a_missing_secret_is_waited_for(lab: Lab) -> None:
     reference = {"secretKeyRef": {"name": "late", "key": "k"}}
-    attempt = await lab.start(task("echo $TOKEN", environment=[{"name": "TOKEN", "valueFrom": reference}]))
+    attempt = await lab.start(
+        task(f"echo $TOKEN | {NEXT_LETTERS}", environment=[{"name": "TOKEN", "valueFrom": reference}])
+    )
 
     state = await attempt.until(waits_for(Reason.CONFIG_ERROR))
     await lab.session.create(
@@ -216,7 +221,7 @@ async def test_a_missing_secret_is_waited_for(lab: Lab) -> None:
     assert isinstance(state, Pending)
     assert '"late" not found' in state.message
     assert isinstance(ended, Ended), ended
-    assert (await attempt.log())[0] == b"here\n"
+    assert (await attempt.log())[0] == b"ifsf\n"
 
 
 async def test_a_task_that_takes_too_much_memory_is_out_of_memory(lab: Lab) -> None:
