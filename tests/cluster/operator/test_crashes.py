@@ -36,12 +36,12 @@ from runabout.handlers.process import EXIT_STORE
 from runabout.ost import OstSettings, open_ost
 from runabout.records import FINISHED_STATUSES, Reason, Status, Task, parse_run_id
 
-ROUNDS = 10
 RUNS = 25
 VICTIMS = [
-    pytest.param(("operator", "gateway", "operator"), id="operator"),
+    pytest.param(("operator", "gateway", "operator"), 10, id="operator"),
     pytest.param(
         ("apiserver", "etcd", "store's etcd"),
+        5,
         id="servers",
         marks=pytest.mark.skipif(
             docker.available(),
@@ -325,16 +325,17 @@ def strike(
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("victims", VICTIMS)
+@pytest.mark.parametrize(("victims", "rounds"), VICTIMS)
 def test_runs_survive_kill_9_at_random_moments(
     victims: tuple[str, ...],
+    rounds: int,
     bench: Runs,
     crashing: OperatorProcess,
     gateway: GatewayProcess,
     store_etcd: EtcdServer,
     dice: random.Random,
 ) -> None:
-    for number in range(int(os.environ.get("RUNABOUT_ROUNDS", ROUNDS))):
+    for number in range(int(os.environ.get("RUNABOUT_ROUNDS", rounds))):
         made = create_round(bench, number)
         for place, victim in enumerate(dice.sample(victims, len(victims))):
             time.sleep(dice.uniform(0.0, 4.0))  # the random moment is the point
