@@ -40,7 +40,7 @@ def test_what_only_the_operator_can_find_is_accepted(runs: Runs, case: Case) -> 
 
 def test_the_examples_are_accepted(kubectl: Kubectl, runs: Runs) -> None:
     kubectl("-n", runs.namespace, "create", *DRY_RUN, *(f"--filename={path}" for path in EXAMPLES))
-    assert [path.stem for path in EXAMPLES] == ["approval", "failing", "hello", "setuperror"]
+    assert [path.stem for path in EXAMPLES] == ["approval", "failing", "hello", "pipeline", "setuperror"]
 
 
 def test_a_run_of_a_thousand_tasks_is_accepted_and_can_be_stopped(runs: Runs) -> None:
