@@ -2,74 +2,45 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 from runabout.etcd import Etcd, MemoryEtcd, connect
 from runabout.etcd.file import open_file
 
 
-class Lab(Protocol):
-    """An etcd in a test; use as an async context manager."""
+class Lab:
+    """An etcd in a test; use as an async context manager, which closes its client."""
 
-    @property
-    def etcd(self) -> Etcd:
-        """The client."""
-        ...
+    def __init__(self, etcd: Etcd) -> None:
+        self.etcd = etcd
 
-    async def __aenter__(self) -> Self: ...
+    async def __aenter__(self) -> Self:
+        return self
 
-    async def __aexit__(self, *_: object) -> None: ...
+    async def __aexit__(self, *_: object) -> None:
+        await self.etcd.close()
 
 
-class MemoryLab:
+class MemoryLab(Lab):
     """The one in memory."""
 
     def __init__(self) -> None:
         self.memory = MemoryEtcd()
-
-    @property
-    def etcd(self) -> Etcd:
-        return self.memory
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.memory.close()
+        super().__init__(self.memory)
 
 
-class GrpcLab:
+class GrpcLab(Lab):
     """A real server, by its URL."""
 
     def __init__(self, endpoint: str) -> None:
-        self._etcd = connect(endpoint)
-
-    @property
-    def etcd(self) -> Etcd:
-        return self._etcd
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._etcd.close()
+        super().__init__(connect(endpoint))
 
 
-class FileLab:
+class FileLab(Lab):
     """The one in a file; made where a loop runs."""
 
     def __init__(self, path: Path) -> None:
-        self._etcd = open_file(path)
-
-    @property
-    def etcd(self) -> Etcd:
-        return self._etcd
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._etcd.close()
+        super().__init__(open_file(path))
 
 
 @dataclass(frozen=True, slots=True)

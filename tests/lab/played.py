@@ -23,6 +23,8 @@ TURN_SECONDS = 0.02
 """of the kubelet"""
 ExitCodes = Mapping[str, int | Sequence[int | None] | None]
 """By task, 0 for all others; None: it runs until it is stopped; several: of its attempts, 0 for those after them."""
+LASTS = "lasts"
+"""A task that ends only if it is stopped, where its exit code is None."""
 TERMINATED = 143
 """Exit code of what SIGTERM has ended."""
 Answer = tuple[int, str, int]
@@ -31,6 +33,12 @@ CONFLICT: Answer = (409, "Conflict", 0)
 EXPIRED: Answer = (410, "Expired", 0)
 PATIENCE: Answer = (429, "TooManyRequests", 1)
 INVALID: Answer = (422, "Invalid", 0)
+
+
+def task(name: str, *parents: str, **more: object) -> Obj:
+    """Return a task of one step, as in a Run's spec, that depends on its parents; `more` are fields of it."""
+    depends = [{"task": parent} for parent in parents]
+    return {"name": name, "containers": [{"image": "x"}], "steps": [{"run": "true"}], "depends": depends, **more}
 
 
 def several(verb: str, plural: str, *kinds: Kind | int | Answer) -> list[Fault]:

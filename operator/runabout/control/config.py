@@ -12,7 +12,7 @@ from runabout.control.objects import RunObject
 from runabout.control.resultrules import result_rules
 from runabout.control.rules import own_rules
 from runabout.control.size import bare, shortened, too_large
-from runabout.engine.groups import check_group, default_group, effective_group, root_group
+from runabout.engine.groups import check_group, default_group, effective_cache_group, effective_group
 from runabout.engine.matrix import Expansion, Template, expand
 from runabout.executors.gatewayaccess import ADVICE, needing_steps
 from runabout.executors.nodeaccess import node_access
@@ -97,7 +97,6 @@ def run_config(
         gateway: whether the installation has one; without it, steps that need it are errors.
     """
     group = spec.group if spec.group is not None and check_group(spec.group) is None else default_group(name)
-    effective = effective_group(namespace, group)
     cache_group = spec.cache_group if spec.cache_group is not None and check_group(spec.cache_group) is None else None
     restart = spec.restart_from
     plain = templates(spec)
@@ -109,8 +108,8 @@ def run_config(
         namespace=namespace,
         name=name,
         uid=uid,
-        group=effective,
-        cache_group=root_group(effective) if cache_group is None else effective_group(namespace, cache_group),
+        group=effective_group(namespace, group),
+        cache_group=effective_cache_group(namespace, group, cache_group),
         created=created,
         submitted=submitted,
         tasks=() if refused else tuple(template.task for template in plain) if errors else expansion.tasks,

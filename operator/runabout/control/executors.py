@@ -17,7 +17,6 @@ from runabout.records.json import JsonObject
 from runabout.resources import API_VERSION, CheckedExecutor, ExecutorSpec, check
 
 RESTRICTED_LABEL = "pod-security.kubernetes.io/enforce"
-ARCH_LABEL = "kubernetes.io/arch"
 
 
 @dataclass(frozen=True, slots=True)

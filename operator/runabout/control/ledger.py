@@ -177,25 +177,25 @@ class Ledger:
         return all(decode(Task, body).stored for _, body in await self._store.scan(TASK, prefix=f"{run}/"))
 
     async def trash(self, limit: int) -> list[RunId]:
-        """Return runs whose objects are to be deleted: all of them if it `was_removed`, else its logs."""
+        """Return runs of whose output something may have to be deleted: what is `unneeded` then."""
         return [RunId(key) for key, _ in await self._store.scan(TRASH, limit=limit)]
 
     async def was_removed(self, run: RunId) -> bool:
         """Whether a run has no record any more. Errors as for any read."""
         return await self._store.get(RUN, run) is None
 
-    async def needs_no_logs(self, run: RunId) -> bool:
-        """Whether the logs of a run may be deleted: its own or its record's are gone, and those of all that share them.
+    async def unneeded(self, run: RunId) -> list[str]:
+        """Return what of a run's output may be deleted: `logs`, `archives`. Errors as for any read.
 
-        Errors as for any read.
+        Logs: they or its record were removed, and the logs of all that share them. Archives: it has no record, and
+        nobody shares them.
         """
-        if await self.has_logs(run) and not await self.was_removed(run):
-            return False
-        return not any([await self.has_logs(other) for other in await self._sharers(run)])
-
-    async def needs_no_archives(self, run: RunId) -> bool:
-        """Whether the archives of a run may be deleted: it has no record, and nobody shares them. Errors as above."""
-        return await self.was_removed(run) and not await self._sharers(run)
+        removed = await self.was_removed(run)
+        if not removed and await self.has_logs(run):
+            return []
+        sharers = await self._sharers(run)
+        logs = [] if any([await self.has_logs(other) for other in sharers]) else ["logs"]
+        return [*logs, "archives"] if removed and not sharers else logs
 
     async def _sharers(self, run: RunId) -> list[RunId]:
         """Return the restarts that have kept tasks of a run."""
@@ -206,9 +206,8 @@ class Ledger:
         body = await self._store.get(SHARING, run)
         return [] if body is None else [RunId(item) for item in body.decode().split()]
 
-    async def _left_to(self, run: RunId) -> list[Put]:
-        """Return that there is something to look for where a run was, perhaps, the last that needed it."""
-        shared = await self._shared(run)
+    async def _left_to(self, shared: Iterable[RunId]) -> list[Put]:
+        """Return that there is something to look for where these were, for the last that needed it, perhaps."""
         return [
             Put(TRASH, other, b"")
             for other in shared
@@ -217,18 +216,19 @@ class Ledger:
 
     async def remove(self, run: Run) -> None:
         """Remove the records of a run; its objects are trash from then on. Errors as for `commit`."""
-        left = await self._left_to(run.id)
-        shared = [Delete(SHARED_BY, f"{other}/{run.id}") for other in await self._shared(run.id)]
+        shared = await self._shared(run.id)
+        left = await self._left_to(shared)
+        unshared = [Delete(SHARED_BY, f"{other}/{run.id}") for other in shared]
         tasks = [Delete(TASK, key) for key, _ in await self._store.scan(TASK, prefix=f"{run.id}/")]
         by_uid = Delete(BY_UID, uid_key(run.uid, run.submitted))
         documents = (Delete(RUN, run.id), Delete(RUN_CONFIG, run.id), by_uid, Delete(NO_LOGS, run.id))
-        sharing: tuple[Put | Delete, ...] = (Delete(SHARING, run.id), *shared, *left)
+        sharing: tuple[Put | Delete, ...] = (Delete(SHARING, run.id), *unshared, *left)
         actions = (*documents, *tasks, *sharing, Put(TRASH, run.id, b""))
         await self._store.commit(Transaction(actions, frozenset({_output(run.id)})))
 
     async def remove_logs(self, run: RunId) -> None:
         """Make the logs of a run trash. Errors as for `commit`."""
-        left = await self._left_to(run)
+        left = await self._left_to(await self._shared(run))
         actions = (Put(NO_LOGS, run, b""), *left, Put(TRASH, run, b""))
         await self._store.commit(Transaction(actions, frozenset({_output(run)})))
 

@@ -149,11 +149,7 @@ class Retention:
     async def _empty_trash(self) -> int:
         runs = await self._ledger.trash(TRASH)
         for run in runs:
-            free = {
-                "logs": await self._ledger.needs_no_logs(run),
-                "archives": await self._ledger.needs_no_archives(run),
-            }
-            for folder in (folder for folder, is_free in free.items() if is_free):
+            for folder in await self._ledger.unneeded(run):
                 async for item in iterate(self._ost, f"{folder}/{run}/"):
                     await self._ost.delete(item.key)
             await self._ledger.emptied(run)

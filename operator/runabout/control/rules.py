@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from runabout.control.archiverules import archive_rules
 from runabout.control.clonerules import clone_rules
-from runabout.executors.containers import MAIN_CONTAINER, MOUNT, OWN_PREFIX, is_our_place
+from runabout.executors.containers import MOUNT, OWN_PREFIX, default_name, is_our_place
 from runabout.executors.environment import RESERVED_PREFIX, literal
 from runabout.executors.manifest import ENVIRONMENT_ADVICE, MAX_PLAN, MAX_POD
 from runabout.executors.security import container_user
@@ -120,7 +120,7 @@ def _containers(containers: Sequence[Container], where: str) -> Iterator[Problem
     seen: dict[str, int] = {}
     for place, container in enumerate(containers):
         path = f"{where}.containers[{place}]"
-        name = container.name or (MAIN_CONTAINER if place == 0 else f"service-{place}")
+        name = container.name or default_name(place)
         if name.startswith(OWN_PREFIX):
             yield Problem(f"{path}.name", f"{name} is reserved, choose one without {OWN_PREFIX}")
         elif name in seen:

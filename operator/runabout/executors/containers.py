@@ -64,13 +64,18 @@ def mapping(value: object, where: str) -> Mapping[str, object]:
     return value
 
 
+def default_name(place: int) -> str:
+    """Return the name of the container at `place` where its author gave none: main, service-1 and so on."""
+    return MAIN_CONTAINER if place == 0 else f"service-{place}"
+
+
 def container_name(container: Mapping[str, object], place: int, where: str) -> str:
-    """Return the name of the container at `place`: its own, else main, service-1 and so on.
+    """Return the name of the container at `place`: its own, else its default.
 
     Raises:
         InvalidPodError: it is no name, or one of ours.
     """
-    name = container.get("name") or (MAIN_CONTAINER if place == 0 else f"service-{place}")
+    name = container.get("name") or default_name(place)
     if not isinstance(name, str) or not _DNS_LABEL.fullmatch(name):
         raise InvalidPodError(f"{where}.containers[{place}].name: {name!r} is no DNS label")
     if name.startswith(OWN_PREFIX):

@@ -102,13 +102,6 @@ def run_spec(spec: object) -> RunSpec | tuple[Problem, ...]:
     return made if made is not None else tuple(found)
 
 
-def executor_spec(spec: object) -> ExecutorSpec | tuple[Problem, ...]:
-    """Return the spec of an Executor, or everything that is wrong with it, with paths from `spec` on."""
-    found: list[Problem] = []
-    made = _spec({"spec": spec}, ExecutorSpec, found)
-    return made if made is not None else tuple(found)
-
-
 def _foreign(document: Mapping[object, object]) -> tuple[Problem, ...]:
     found = []
     if document.get("apiVersion") != API_VERSION:

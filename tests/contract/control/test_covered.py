@@ -121,24 +121,14 @@ async def test_a_run_with_a_record_is_not_created_again_while_that_cannot_be_rea
             await here.parts.reconciler.reconcile(Uid("u1"))
         assert here.store.runs.count() == 2
         here.come_back()
-        live = await Opener(
-            ledger=Ledger(here.store),
-            restarts=Restarts(ledger=Ledger(here.store), objects=RunObjects()),
-            store=0,
-            now=lambda: NOW,
-        ).recorded(Uid("u1"), submitted=0, known_as=known)
+        live = await opener_of(here.store).recorded(Uid("u1"), submitted=0, known_as=known)
         assert live is not None
         assert live.id == OVER
 
 
 async def test_an_id_in_a_status_that_is_another_runs_is_not_believed(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
-        opener = Opener(
-            ledger=Ledger(here.store),
-            restarts=Restarts(ledger=Ledger(here.store), objects=RunObjects()),
-            store=0,
-            now=lambda: NOW,
-        )
+        opener = opener_of(here.store)
         live = await opener.recorded(Uid("u0"), submitted=0, known_as=OVER)
         assert live is not None
         assert live.id == LIVE
@@ -148,7 +138,7 @@ async def test_an_id_in_a_status_that_is_another_runs_is_not_believed(tmp_path: 
 async def test_numbers_are_unique_and_in_order_also_while_the_last_one_is_being_read(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         ledger = Ledger(here.store)
-        opener = Opener(ledger=ledger, restarts=Restarts(ledger=ledger, objects=RunObjects()), store=0, now=lambda: NOW)
+        opener = opener_of(here.store)
 
         async def slow(call: str, _when: str) -> None:
             if call == "ost read":
@@ -176,23 +166,13 @@ async def test_a_run_without_a_status_is_found_by_its_uid_by_the_process_after_t
 ) -> None:
     async with scene(tmp_path) as here:
         run = run_object(body("new", submitted="2026-01-02T03:04:05Z"))
-        opener = Opener(
-            ledger=Ledger(here.store),
-            restarts=Restarts(ledger=Ledger(here.store), objects=RunObjects()),
-            store=0,
-            now=lambda: NOW,
-        )
+        opener = opener_of(here.store)
         assert await opener.recorded(run.uid, submitted=run.created) is None
         live = await opener.create(run)
         await Ledger(here.store).commit(Change(live.state.run, config=live.state.config))
         [(key, _)] = await here.store.scan(BY_UID, after="000", prefix="0")
         assert key == f"{run.created:012x}/new"
-        after = Opener(
-            ledger=Ledger(here.store),
-            restarts=Restarts(ledger=Ledger(here.store), objects=RunObjects()),
-            store=0,
-            now=lambda: NOW + 1,
-        )
+        after = opener_of(here.store, now=NOW + 1)
         found = await after.recorded(run.uid, submitted=run.created)
         assert found is not None
         assert found.id == live.id

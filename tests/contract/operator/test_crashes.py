@@ -13,7 +13,7 @@ import pytest
 
 from fixtures.fake_kube import FakeKube, Fault, Kind
 from lab.kube_suite import until
-from lab.played import OUTPUT, Obj, played
+from lab.played import OUTPUT, Obj, played, task
 from runabout.executors.names import PodKey, parse_labels
 from runabout.handlers.process import EXIT_STORE
 
@@ -23,11 +23,6 @@ SLOTS = 3
 RUNS = 8
 KILLS = 4
 SECONDS = 60
-
-
-def task(name: str, *parents: str) -> Obj:
-    depends = [{"task": parent} for parent in parents]
-    return {"name": name, "containers": [{"image": "x"}], "steps": [{"run": "true"}], "depends": depends}
 
 
 def key_of(pod: Obj) -> PodKey:

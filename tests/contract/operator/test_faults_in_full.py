@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from fixtures.fake_kube import Fault, Kind
 from lab.kube_suite import until
-from lab.played import CONFLICT, EXPIRED, OUTPUT, PATIENCE, Bench, Obj, played, several
+from lab.played import CONFLICT, EXPIRED, OUTPUT, PATIENCE, Bench, Obj, played, several, task
 from runabout.executors.names import PodKey, parse_labels
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -24,15 +24,10 @@ OLD = "old"
 """A run that has failed, which is restarted again and again."""
 
 
-def task(name: str, *parents: str, **more: object) -> Obj:
-    depends = [{"task": parent} for parent in parents]
-    return {"name": name, "containers": [{"image": "x"}], "steps": [{"run": "true"}], "depends": depends, **more}
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
     async with played(tmp_path_factory.mktemp("operator"), exit_codes=EXIT_CODES) as made:
-        handler = {**task("handler"), "depends": [{"task": BREAKS, "conditions": ["on_failure"]}]}
+        handler = task("handler", depends=[{"task": BREAKS, "conditions": ["on_failure"]}])
         await made.create(OLD, {"group": "/test/old", "tasks": [task("build"), task(BREAKS, "build"), handler]})
         await until(lambda: made.status(OLD).get("phase") == "finished", seconds=SECONDS)
         yield made

@@ -1,36 +1,17 @@
 """What people and the cluster do to a run on its way arrives, whatever the API server does: the whole operator."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
-import pytest_asyncio
 
 from fixtures.fake_kube import Fault, Kind
 from lab.kube_suite import until
-from lab.played import CONFLICT, EXPIRED, INVALID, NAMESPACE, OUTPUT, PATIENCE, Bench, Obj, played, several
+from lab.played import CONFLICT, EXPIRED, INVALID, LASTS, NAMESPACE, OUTPUT, PATIENCE, Bench, Obj, several, task
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 SECONDS = 40
-LASTS = "lasts"
-"""A task that ends only if it is stopped."""
-
-
-def task(name: str, **more: object) -> Obj:
-    return {"name": name, "containers": [{"image": "x"}], "steps": [{"run": "true"}], **more}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
-    async with played(tmp_path_factory.mktemp("operator"), exit_codes={LASTS: None}) as made:
-        yield made
-
-
-@pytest.fixture
-def name(request: pytest.FixtureRequest) -> str:
-    """Return a name of a Run that no other test has."""
-    return f"run-{request.session.items.index(request.node)}"
 
 
 def break_off(bench: Bench, faults: Sequence[Fault]) -> None:

@@ -8,18 +8,13 @@ from pathlib import Path
 import pytest
 
 from lab.kube_suite import until
-from lab.played import Obj, played
+from lab.played import Obj, played, task
 from runabout.executors.names import parse_labels
 
 pytestmark = pytest.mark.timeout(180)
 
 SECONDS = 120
 MANY = {"A": [f"a{value}" for value in range(100)], "B": [f"b{value}" for value in range(99)]}
-
-
-def task(name: str, *parents: str, **more: object) -> Obj:
-    depends = [{"task": parent} for parent in parents]
-    return {"name": name, "containers": [{"image": "x"}], "steps": [{"run": "true"}], "depends": depends, **more}
 
 
 def variables(pod: Obj) -> dict[str, str]:
@@ -33,7 +28,7 @@ async def test_two_by_two_variants_run_with_their_values_and_join_after_a_kill(t
             task("test", matrix=matrix, ignoreFailure=True),
             task("all", "test"),
             task("one", "test-arm-1-25"),
-            {**task("fix"), "depends": [{"task": "test-x86-1-26", "conditions": ["on_failure"]}]},
+            task("fix", depends=[{"task": "test-x86-1-26", "conditions": ["on_failure"]}]),
         ]
         await bench.create("run", {"tasks": tasks})
         await until(lambda: bool(bench.fake.items("pods")), seconds=SECONDS)

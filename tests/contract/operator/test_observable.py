@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from fixtures.fake_kube import Fault, Kind
 from lab.kube_suite import until
-from lab.played import Bench, Obj, played
+from lab.played import Bench, Obj, played, task
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
@@ -21,10 +21,6 @@ SECONDS = 60
 async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
     async with played(tmp_path_factory.mktemp("operator"), exit_codes={"b": 3}) as made:
         yield made
-
-
-def task(name: str, **more: object) -> Obj:
-    return {"name": name, "containers": [{"image": "x"}], "steps": [{"run": "true"}], **more}
 
 
 def lines(path: Path) -> list[Obj]:

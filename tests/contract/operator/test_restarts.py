@@ -8,7 +8,7 @@ import pytest_asyncio
 from typer.testing import CliRunner, Result
 
 from lab.kube_suite import until
-from lab.played import OUTPUT, Bench, Obj, played
+from lab.played import OUTPUT, Bench, Obj, played, task
 from runabout.__main__ import app
 from runabout.executors.names import parse_labels
 
@@ -20,21 +20,10 @@ CODES: dict[str, int | None] = {BREAKS: 1}
 """How tasks end now."""
 
 
-def task(name: str, *parents: str) -> Obj:
-    depends = [{"task": parent} for parent in parents]
-    return {"name": name, "containers": [{"image": "x"}], "steps": [{"run": "true"}], "depends": depends}
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
     async with played(tmp_path_factory.mktemp("operator"), exit_codes=CODES) as made:
         yield made
-
-
-@pytest.fixture
-def name(request: pytest.FixtureRequest) -> str:
-    """Return a name of a Run that no other test has."""
-    return f"run-{request.session.items.index(request.node)}"
 
 
 async def ended(bench: Bench, name: str) -> Obj:

@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.fake_kube import Fault, Kind
 from lab.kube_suite import until
-from lab.played import CONFLICT, EXPIRED, OUTPUT, Bench, Obj, played, several
+from lab.played import CONFLICT, EXPIRED, OUTPUT, Bench, played, several, task
 from runabout.executors.names import parse_labels
 
 pytestmark = pytest.mark.timeout(120)
@@ -16,11 +16,6 @@ pytestmark = pytest.mark.timeout(120)
 SECONDS = 60
 PAUSE = 3
 """Seconds before the second attempt; twice that before the third."""
-
-
-def task(name: str, *parents: str, **more: object) -> Obj:
-    depends = [{"task": parent} for parent in parents]
-    return {"name": name, "containers": [{"image": "x"}], "steps": [{"run": "true"}], "depends": depends, **more}
 
 
 def attempts(bench: Bench, name: str) -> list[int]:

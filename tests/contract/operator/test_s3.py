@@ -14,7 +14,7 @@ from fixtures import s3_server
 from fixtures.certificates import certificates
 from fixtures.s3_server import S3Server
 from lab.kube_suite import until
-from lab.played import OUTPUT, Bench, Obj, played
+from lab.played import OUTPUT, Bench, Obj, played, task
 from runabout.__main__ import app
 
 pytestmark = pytest.mark.timeout(120)
@@ -57,11 +57,6 @@ async def place(tmp_path: Path, server: S3Server) -> AsyncIterator[Place]:
     environment = {**server.environment(BUCKET, PREFIX), "RUNABOUT_DURABILITY": "object"}
     async with played(tmp_path / "cluster", exit_codes={"b": 3}, environment=environment) as bench:
         yield Place(bench, server, environment)
-
-
-def task(name: str, *parents: str, **more: object) -> Obj:
-    depends = [{"task": parent} for parent in parents]
-    return {"name": name, "containers": [{"image": "x"}], "steps": [{"run": "true"}], "depends": depends, **more}
 
 
 @pytest.mark.parametrize("server", ["http", "https"], indirect=True)
