@@ -32,6 +32,10 @@ PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "USER", *PROXIES, "SSL_CERT_FILE")
 """Variables of ours that steps have, too; a container would have its image's."""
 END_SECONDS = 5.0
 """For processes that were killed."""
+STOP_LOOKS = 1000
+"""At a process that was told to stop: it does so within microseconds."""
+_AT_REST = frozenset("TtZX")
+"""States of a thread that is stopped, traced, or dead."""
 _NO_FOLDER = Path("/nonexistent")
 _NO_TEXT = "a variable can only be text; encode the value, as base64 for example, and decode it in the step"
 
@@ -284,12 +288,39 @@ class ProcessDriver:
 
 
 def _kill(attempt: _Attempt) -> None:
-    """End what an attempt has started, its children first: without their toolbox nobody would find them."""
+    """End what an attempt has started.
+
+    All are held before any is ended: one that runs may start another at any moment, and without their toolbox nobody
+    would find them.
+    """
     if attempt.process is None or attempt.over.is_set():
         return
-    for pid in (*_descendants(attempt.process.pid), attempt.process.pid):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    held: list[int] = []
+    while new := [pid for pid in (attempt.process.pid, *_descendants(attempt.process.pid)) if pid not in held]:
+        for pid in new:
+            _signal(pid, signal.SIGSTOP)
+        for pid in new:
+            _await_stop(pid)
+        held += new
+    for pid in held:
+        _signal(pid, signal.SIGKILL)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def _await_stop(pid: int) -> None:
+    """Return when no thread of a process runs any more, or one is in a call that cannot be broken off."""
+    for _ in range(STOP_LOOKS):
+        try:
+            threads = [file.read_text(errors="replace") for file in Path(f"/proc/{pid}/task").glob("*/stat")]
+        except OSError:
+            continue  # one has ended between the two looks
+        if all(text.rpartition(")")[2].split()[0] in _AT_REST for text in threads):
+            return
+        os.sched_yield()
 
 
 def _descendants(ancestor: int) -> list[int]:

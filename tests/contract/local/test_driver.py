@@ -1,6 +1,8 @@
 """The driver for processes: what every driver promises, each verb safe to repeat."""
 
 import asyncio
+import contextlib
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -113,13 +115,32 @@ async def test_a_stop_is_graceful_and_may_be_said_again(here: Here, tmp_path: Pa
     assert view.main.exit_code == 143
 
 
-async def test_what_is_removed_is_gone_with_all_that_it_started(here: Here) -> None:
-    wanted = manifest("trap '' TERM; while :; do sleep 1; done")
-    await here.driver.create(wanted)
-    assert await here.driver.exists(ref(wanted))
-    assert await here.driver.remove(ref(wanted), force=True) == Done(gone=True)
-    assert not await here.driver.exists(ref(wanted))
-    assert here.changes[-1] is None
+def processes_of(folder: Path) -> list[int]:
+    """Return the processes whose home is in a folder; what has ended has no environment any more."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"HOME={folder}/".encode() in file.read_bytes():
+                found.append(int(file.parent.name))
+    return found
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["while it begins", "in its step"])
+async def test_what_is_removed_is_gone_with_all_that_it_started(here: Here, tmp_path: Path, begun: bool) -> None:
+    wanted = manifest(f"trap '' TERM; touch {tmp_path}/on; while :; do sleep 1; done")
+    for _ in range(5):  # a process that begins is found, or not, by chance
+        await here.driver.create(wanted)
+        async with asyncio.timeout(WAIT):
+            while begun and not (tmp_path / "on").exists():  # noqa: ASYNC110 - another process makes it
+                await asyncio.sleep(0)
+        assert await here.driver.exists(ref(wanted))
+        assert await here.driver.remove(ref(wanted), force=True) == Done(gone=True)
+        assert not await here.driver.exists(ref(wanted))
+        assert here.changes[-1] is None
+        async with asyncio.timeout(WAIT):
+            while processes_of(tmp_path):  # noqa: ASYNC110 - what was killed takes a moment to end
+                await asyncio.sleep(0)
+        shutil.rmtree(tmp_path / wanted.name)
     assert await here.driver.remove(ref(wanted)) == Done(gone=True)
 
 
