@@ -110,7 +110,7 @@ def _say(run: str, task: str, verdict: Verdict, groups: list[str], where: str) -
 async def _who(session: Session) -> tuple[str, list[str]]:
     """Return the name under which the API server knows us, and our groups."""
     body = {"apiVersion": REVIEWS.api_version, "kind": REVIEWS.kind}
-    status = (await session.create(REVIEWS, body)).get("status")
+    status = (await session.review(REVIEWS, body)).get("status")
     user = status.get("userInfo") if isinstance(status, dict) else None
     if not isinstance(user, dict):
         return "", []

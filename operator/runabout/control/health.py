@@ -5,10 +5,31 @@ work or stands by for it. Whoever asks is told why not, and, of one that is read
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+BEAT_SECONDS = 1.0
+STALLED_SECONDS = 15.0
+"""Without a turn of the event loop for this long, a process is not healthy."""
+
+
+class Pulse:
+    """Whether the event loop turns, which its owner notes every `BEAT_SECONDS`."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def beat(self) -> None:
+        """Note that it does."""
+        self._last = time.monotonic()
+
+    def trouble(self) -> str:
+        """Return what is wrong, empty if all is well."""
+        stalled = time.monotonic() - self._last
+        return f"the event loop has not turned for {stalled:.0f} s" if stalled > STALLED_SECONDS else ""
 
 
 class HealthServer:

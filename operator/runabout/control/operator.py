@@ -17,7 +17,7 @@ import structlog
 
 from runabout.control.condition import Condition, condition
 from runabout.control.etcdaccess import connect_etcd, space_policy
-from runabout.control.health import HealthServer
+from runabout.control.health import BEAT_SECONDS, HealthServer, Pulse
 from runabout.control.lease import Lease
 from runabout.control.metrics import Metrics
 from runabout.control.news import News
@@ -34,9 +34,6 @@ from runabout.ost import ObjectStore
 
 log = structlog.get_logger(__name__)
 
-BEAT_SECONDS = 1.0
-STALLED_SECONDS = 15.0
-"""Without a turn of the event loop for this long, the process is not healthy."""
 SHUTDOWN_SECONDS = 2.0
 """For passes that are under way when the process is told to stop."""
 OPEN_AGAIN_SECONDS = 0.5
@@ -58,7 +55,7 @@ class Operator:
         self._ost = ost
         self._watch = watch
         self._metrics = metrics
-        self._beat = time.monotonic()
+        self._pulse = Pulse()
         self._trouble = "starting"
         self._parts: Parts | None = None
 
@@ -68,7 +65,9 @@ class Operator:
         Raises:
             what the process cannot go on with; the next one can.
         """
-        health = HealthServer(alive=self._alive, ready=self._ready, registry=self._metrics.registry, notes=self._notes)
+        health = HealthServer(
+            alive=self._pulse.trouble, ready=self._ready, registry=self._metrics.registry, notes=self._notes
+        )
         await health.start(
             host=self._settings.listen,
             health_port=self._settings.health_port,
@@ -214,16 +213,12 @@ class Operator:
 
     async def _keep_beating(self) -> None:
         while True:
-            self._beat = time.monotonic()
+            self._pulse.beat()
             if self._parts is not None:
                 self._metrics.store.look(vitals(self._parts.store))
                 self._metrics.queue_length.set(len(self._parts.queue))
                 self._metrics.waiting_tasks.set(self._parts.order.waiting)
             await asyncio.sleep(BEAT_SECONDS)
-
-    def _alive(self) -> str:
-        stalled = time.monotonic() - self._beat
-        return f"the event loop has not turned for {stalled:.0f} s" if stalled > STALLED_SECONDS else ""
 
     def _ready(self) -> str:
         return self._trouble or "\n".join(self._condition().troubles)

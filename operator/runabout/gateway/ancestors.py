@@ -56,7 +56,8 @@ async def executed(records: Records, caller: Caller, only: Collection[str] = ())
     names = ancestors(caller.plan.graph, caller.key.task)
     if only:
         for name in only:
-            _demand(name, names, caller)
+            if name not in names:
+                raise ForbiddenError(f"the task {caller.key.task} does not depend on {name[:200]!r}")
         names = tuple(name for name in names if name in only)
     states = await _states(records, caller.key.run, names)
     if _unfinished(states):
@@ -79,20 +80,8 @@ async def executed_one(records: Records, caller: Caller, name: str) -> Executed 
     Raises:
         ForbiddenError: it is no ancestor. As `executed`.
     """
-    _demand(name, ancestors(caller.plan.graph, caller.key.task), caller)
-    state = await records.task(caller.key.run, name)
-    if state is None or not state.finished:
-        await records.catch_up()
-        state = await records.task(caller.key.run, name)
-    if state is None or not state.finished:
-        raise UnavailableError(f"the end of {name} is not known here yet: ask again")
-    task = caller.plan.graph.task(name)
-    return Executed(task, state.executed_by or state.run, state.attempt) if state.attempt else None
-
-
-def _demand(name: str, names: Collection[str], caller: Caller) -> None:
-    if name not in names:
-        raise ForbiddenError(f"the task {caller.key.task} does not depend on {name[:200]!r}")
+    found = await executed(records, caller, (name,))
+    return found[0] if found else None
 
 
 async def _states(records: Records, run: RunId, names: tuple[str, ...]) -> dict[str, Task | None]:

@@ -4,7 +4,6 @@ The record says whether a decision makes sense now; the API server says whether 
 before anything is told about the run, and again when the Run is changed in their name.
 """
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,9 +21,6 @@ from runabout.records import Approval, RestartFrom, Run, RunId, Status, Task, Ta
 
 TRIES = 5
 """Of a change that others change the Run under."""
-LONGEST_BASE = 48
-"""Characters of the old run's name in a restart's."""
-_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +101,17 @@ class Decisions:
         problem = check_restart(run.id, now, namespace=run.namespace, start_from=start_from)
         if problem is not None:
             raise ConflictError(problem.split(": ", 1)[-1])
-        base = run.name[:LONGEST_BASE].rstrip("-.")
-        made = Made(run.namespace, f"{base}-{''.join(secrets.choice(_LETTERS) for _ in range(5))}")
         spec: dict[str, object] = {"restartFrom": {"run": run.id, "from": start_from.value}}
         if environment:
             spec["environment"] = [dict(variable) for variable in environment]
         body = {
             "apiVersion": RUNS.api_version,
             "kind": RUNS.kind,
-            "metadata": {"name": made.name, "namespace": made.namespace},
+            "metadata": {"generateName": f"{run.name}-"},
             "spec": spec,
         }
-        await self._session.create(RUNS, body, namespace=made.namespace, on_behalf=acting)
-        return made
+        made = await self._session.create(RUNS, body, namespace=run.namespace, on_behalf=acting)
+        return Made(run.namespace, text(metadata(made), "name"))
 
     async def id_of(self, namespace: str, name: str) -> RunId | None:
         """Return the id of the run that a Run of this name has now, None if there is none. Errors of the API server."""

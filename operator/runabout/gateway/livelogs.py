@@ -7,15 +7,19 @@ names what is missing. So a byte has one place for life.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from runabout.control.logchunks import Hole, cover, step_chunks
+from runabout.control.logs import log_key
+from runabout.control.servicelogs import service_log_key
 from runabout.datamanager import Unavailable
-from runabout.executors.manifest import MAIN_CONTAINER
+from runabout.executors.containers import container_name, containers_of
+from runabout.executors.errors import InvalidPodError
 from runabout.executors.markers import SETUP
 from runabout.executors.plan import step_names
+from runabout.executors.services import services_of
 from runabout.executors.splitstate import StepProgress
 from runabout.executors.steplog import Chunk, StepLogSplitter
 from runabout.gateway.errors import NotFoundError
@@ -41,7 +45,7 @@ CHECK_SECONDS = 15.0
 class StepLog:
     """Which log: `run` is the one that executed the task; `step` is -1 for the setup, None for a service's.
 
-    `name` is what it is called on the storage.
+    `key` is the object in which it is or will be stored.
     """
 
     plan: Plan
@@ -50,12 +54,7 @@ class StepLog:
     task: TaskConfig
     attempt: int
     step: int | None
-    name: str
-
-    @property
-    def key(self) -> str:
-        """The object in which it is or will be stored."""
-        return f"logs/{self.run}/{self.task.name}/{self.attempt}/{self.name}"
+    key: str
 
 
 class Logs:
@@ -83,9 +82,10 @@ class Logs:
             raise NotFoundError(f"the run {run} has no task {task!r}")
         if not 1 <= attempt <= state.attempt:
             raise NotFoundError(f"the task {task} has {state.attempt} attempts, and no attempt {attempt}")
-        config = plan.graph.task(task)
-        number, name = _named(config, step)
-        return StepLog(plan, run, state.executed_by or run, config, attempt, number, name)
+        config, by = plan.graph.task(task), state.executed_by or run
+        number, service = _named(config, step)
+        key = service_log_key(by, task, attempt, service) if number is None else log_key(by, task, attempt, number)
+        return StepLog(plan, run, by, config, attempt, number, key)
 
     async def stored(self, log: StepLog) -> ObjectInfo | None:
         """Return the stored log, None if it is not stored (yet). Errors of the object storage."""
@@ -137,9 +137,10 @@ class Logs:
         if not pod or step is None:
             return
         splitter = StepLogSplitter(step_names(log.task))
-        namespace, container = log.plan.config.namespace, next(iter(_containers(log.task)), MAIN_CONTAINER)
+        namespace, where = log.plan.config.namespace, f"tasks[{log.task.name}]"
         try:
-            async with container_log(self._session, namespace, pod, container, follow=follow) as pieces:
+            main = container_name(containers_of(log.task, where)[0], 0, where)
+            async with container_log(self._session, namespace, pod, main, follow=follow) as pieces:
                 async for chunks in self._watched(log, _split(splitter, pieces)):
                     for chunk in (each for each in chunks if each.step == step):
                         async for data in self._bytes(log, at, chunk):
@@ -150,7 +151,7 @@ class Logs:
                     if splitter.complete or _has_ended(splitter, step):
                         yield b"", not _says_more(splitter, step)
                         return
-        except KubeError:  # not begun, gone, or out of reach: the storage has it in the end
+        except (KubeError, InvalidPodError):  # no pod yet, or ever, or out of reach: the storage has it in the end
             async for data in self._uploaded(log, at, None):
                 yield data, False
 
@@ -237,21 +238,21 @@ def _says_more(splitter: StepLogSplitter, step: int) -> bool:
 
 
 def _named(task: TaskConfig, step: str) -> tuple[int | None, str]:
-    """Return number and name of a log.
+    """Return the number of a step, or none and a service's name.
 
     Raises:
         NotFoundError
     """
     names = step_names(task)
-    services = tuple(f"{SERVICE}{name}" for name in _containers(task)[1:])
+    services = {f"{SERVICE}{service.name}": service.name for service in services_of(task)}
     if step == SETUP_NAME:
-        return SETUP, SETUP_NAME
+        return SETUP, ""
     if step in names:
-        return names.index(step), str(names.index(step))
+        return names.index(step), ""
     if step.isascii() and step.isdecimal() and int(step[:4]) < len(names):
-        return int(step[:4]), str(int(step[:4]))
+        return int(step[:4]), ""
     if step in services:
-        return None, step
+        return None, services[step]
     raise NotFoundError(
         f"the task {task.name} has no step {step!r}; it has {', '.join((SETUP_NAME, *names, *services))}"
     )
@@ -263,9 +264,3 @@ def _pod(state: Task | None, attempt: int) -> str:
     if state.attempt == attempt:
         return state.pod or "" if state.status is Status.RUNNING or not state.stored else ""
     return ""
-
-
-def _containers(task: TaskConfig) -> list[str]:
-    containers = task.body.get("containers")
-    listed = containers if isinstance(containers, list | tuple) else ()
-    return [str(each.get("name") or MAIN_CONTAINER) for each in listed if isinstance(each, Mapping)]

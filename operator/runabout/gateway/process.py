@@ -6,13 +6,12 @@ import functools
 import os
 import signal
 import sys
-import time
 
 import structlog
 import uvloop
 
 from runabout.control.etcdaccess import EtcdSettingsError, connect_etcd
-from runabout.control.health import HealthServer
+from runabout.control.health import BEAT_SECONDS, HealthServer, Pulse
 from runabout.control.ownlog import configure_logging
 from runabout.control.settings import ost_settings
 from runabout.control.variables import read_settings
@@ -29,9 +28,6 @@ from runabout.ost import OstError, open_ost
 log = structlog.get_logger(__name__)
 
 EXIT_SETTINGS = 2
-BEAT_SECONDS = 1.0
-STALLED_SECONDS = 15.0
-"""Without a turn of the event loop for this long, the process is not healthy."""
 
 
 def gateway() -> None:
@@ -54,7 +50,7 @@ async def _main(settings: GatewaySettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     certificate = _certificate(settings)
-    metrics, life = GatewayMetrics(), _Life()
+    metrics, pulse = GatewayMetrics(), Pulse()
     async with contextlib.AsyncExitStack() as stack:
         session = await stack.enter_async_context(Session(connect()))
         etcd = connect_etcd(settings)
@@ -67,7 +63,7 @@ async def _main(settings: GatewaySettings) -> None:
         )
         app = application(session=session, records=records, ost=ost, metrics=metrics, options=options)
         health = HealthServer(
-            alive=life.trouble,
+            alive=pulse.trouble,
             ready=lambda: "stopping" if stop.is_set() else records.trouble,
             registry=metrics.registry,
         )
@@ -77,7 +73,10 @@ async def _main(settings: GatewaySettings) -> None:
         await server.start(settings.listen, settings.gateway_listen_port)
         stack.push_async_callback(server.close)
         log.info("listening", port=server.port, tls=certificate is not None)
-        work = [asyncio.create_task(records.run(), name="records"), asyncio.create_task(life.beat(), name="beat")]
+        work = [
+            asyncio.create_task(records.run(), name="records"),
+            asyncio.create_task(_keep_beating(pulse), name="beat"),
+        ]
         if certificate is not None:
             work.append(asyncio.create_task(renew(certificate), name="certificate"))
         waiting = asyncio.create_task(stop.wait(), name="signal")
@@ -93,22 +92,10 @@ async def _main(settings: GatewaySettings) -> None:
             await asyncio.gather(waiting, *work, return_exceptions=True)
 
 
-class _Life:
-    """Whether the event loop turns."""
-
-    def __init__(self) -> None:
-        self._beat = time.monotonic()
-
-    async def beat(self) -> None:
-        """Note every second that it does, until cancelled."""
-        while True:
-            self._beat = time.monotonic()
-            await asyncio.sleep(BEAT_SECONDS)
-
-    def trouble(self) -> str:
-        """Return what is wrong, empty if all is well."""
-        stalled = time.monotonic() - self._beat
-        return f"the event loop has not turned for {stalled:.0f} s" if stalled > STALLED_SECONDS else ""
+async def _keep_beating(pulse: Pulse) -> None:
+    while True:
+        pulse.beat()
+        await asyncio.sleep(BEAT_SECONDS)
 
 
 def _certificate(settings: GatewaySettings) -> Certificate | None:

@@ -61,11 +61,6 @@ class Transfer:
         self._metrics = metrics
         self._active = 0
 
-    @property
-    def active(self) -> int:
-        """Bodies that are going through now."""
-        return self._active
-
     async def to_put(self, key: str, part: Part, *, own: str) -> Address:
         """Return where a part is to be sent; `own` is the gateway's address for it. Errors of the object storage."""
         if self._presign:

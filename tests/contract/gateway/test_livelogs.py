@@ -12,6 +12,7 @@ from lab.gateways import NAMESPACE, GatewayLab, spec_task
 from models.container_log import ToolboxLog, toolbox_log
 from runabout.control.logchunks import chunk_key
 from runabout.control.logs import log_key
+from runabout.control.servicelogs import service_log_key
 from runabout.ost import MemoryObjectStore, NotFoundError, ObjectStore, OstError
 from runabout.records import RunConfig, RunId, Status, StepState
 
@@ -282,6 +283,17 @@ async def test_a_kept_task_has_the_log_of_the_run_that_executed_it(
     await directory.write(log_key(old, "build", 1, 0), b"of the old run\n")
     await streaming.set_task(config, "build", Status.SUCCESS, executed_by=old)
     assert await shown(streaming, address(config, "compile")) == (200, b"of the old run\n")
+
+
+@pytest.mark.parametrize(("service", "named"), [({"image": "b"}, "service-1"), ({"image": "b", "name": "db"}, "db")])
+async def test_a_service_has_its_log_by_its_name_also_by_the_one_that_it_was_not_given(
+    streaming: GatewayLab, directory: ObjectStore, service: dict[str, str], named: str
+) -> None:
+    config = await streaming.run(spec_task("build", containers=[{"image": "a"}, service]))
+    await streaming.set_task(config, "build", Status.SUCCESS)
+    allow(streaming, "ann")
+    await directory.write(service_log_key(config.id, "build", 1, named), b"ready\n")
+    assert await shown(streaming, address(config, f"service-{named}")) == (200, b"ready\n")
 
 
 async def test_what_does_not_exist_is_not_found(streaming: GatewayLab, config: RunConfig) -> None:

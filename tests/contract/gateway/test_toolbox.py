@@ -70,8 +70,13 @@ class Tasks:
             stdout=asyncio.subprocess.PIPE,
             env={"PATH": os.environ["PATH"], "HOME": str(home)},
         )
-        async with asyncio.timeout(60):
-            text, _ = await process.communicate()
+        try:
+            async with asyncio.timeout(60):
+                text, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.terminate()  # it ends its step before itself
+                await process.wait()
         assert process.returncode == exit_code, text.decode()
         await self.lab.set_task(config, name, Status.SUCCESS if exit_code == 0 else Status.FAILED)
         return text.decode()

@@ -18,7 +18,6 @@ ost:
   type: s3
   s3: {bucket: runs, prefix: /team/a/, endpoint: "https://s3.example.org", pathStyle: true, existingSecret: keys}
 """
-NEEDS_SHARED = ["/ost/type': value must be 's3'", "/ost/posix/accessMode': value must be 'ReadWriteMany'"]
 
 
 def environment(rendered: Rendered) -> dict[str, object]:
