@@ -44,9 +44,7 @@ func Cache(key string) Target { return Target{Cache: key} }
 // Archive is one that can be had.
 type Archive struct {
 	Parts int   `json:"parts"`
-	Size  int64 `json:"size"`  // packed
-	Bytes int64 `json:"bytes"` // unpacked
-	Files int64 `json:"files"`
+	Size  int64 `json:"size"` // packed
 }
 
 // Saved is what an ancestor's step saved.
