@@ -138,7 +138,7 @@ func (c *Client) once(ctx context.Context, method, path string, body, result any
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.callTime)
+	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, address.String(), content)
 	if err != nil {

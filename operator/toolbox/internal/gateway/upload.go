@@ -160,7 +160,7 @@ func (c *Client) visit(ctx context.Context, method string, where place, data []b
 	if err != nil {
 		return nil, nil, fmt.Errorf("the gateway named an address that is none: %w", plain(err))
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.partTime)
+	ctx, cancel := context.WithTimeout(ctx, partTime)
 	var content io.Reader
 	if data != nil {
 		content = bytes.NewReader(data)
