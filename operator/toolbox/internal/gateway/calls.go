@@ -44,9 +44,7 @@ func Cache(key string) Target { return Target{Cache: key} }
 // Archive is one that can be had.
 type Archive struct {
 	Parts int   `json:"parts"`
-	Size  int64 `json:"size"`  // packed
-	Bytes int64 `json:"bytes"` // unpacked
-	Files int64 `json:"files"`
+	Size  int64 `json:"size"` // packed
 }
 
 // Saved is what an ancestor's step saved.
@@ -140,7 +138,7 @@ func (c *Client) once(ctx context.Context, method, path string, body, result any
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.callTime)
+	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, address.String(), content)
 	if err != nil {

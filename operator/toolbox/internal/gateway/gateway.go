@@ -58,8 +58,7 @@ type Client struct {
 	http      *http.Client
 	state     waiting
 
-	patience                                     time.Duration
-	firstPause, longestPause, callTime, partTime time.Duration
+	patience, firstPause, longestPause time.Duration
 }
 
 // New makes a client. Notice gets a line when requests begin to wait and when they go on; patience is how long one
@@ -100,7 +99,7 @@ func New(settings Settings, run, task string, attempt int, patience time.Duratio
 	return &Client{
 		base: base, tokenFile: settings.TokenFile, http: &http.Client{Transport: transport},
 		state: waiting{notice: notice}, patience: patience,
-		firstPause: firstPause, longestPause: longestPause, callTime: callTime, partTime: partTime,
+		firstPause: firstPause, longestPause: longestPause,
 	}, nil
 }
 

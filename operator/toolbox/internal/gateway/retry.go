@@ -16,7 +16,6 @@ type Refusal struct {
 	Status  int    `json:"-"`
 	Code    string `json:"code"`
 	Message string `json:"message"`
-	Missing []int  `json:"missing"` // parts
 }
 
 func (r *Refusal) Error() string { return r.Message }

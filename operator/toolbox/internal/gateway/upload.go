@@ -31,8 +31,7 @@ func described(data []byte) part {
 
 // Stored is what became of an archive.
 type Stored struct {
-	Existing bool // there was one of this key already, and it stays
-	Parts    int
+	Existing bool  // there was one of this key already, and it stays
 	Size     int64 // packed
 }
 
@@ -56,7 +55,7 @@ func (c *Client) Upload(
 	if err := c.call(ctx, http.MethodPost, "archives", body, &answer); err != nil {
 		return Stored{}, err
 	}
-	result := Stored{Existing: answer.Existing, Parts: len(parts)}
+	result := Stored{Existing: answer.Existing}
 	for _, one := range parts {
 		result.Size += int64(one.Size)
 	}
@@ -161,7 +160,7 @@ func (c *Client) visit(ctx context.Context, method string, where place, data []b
 	if err != nil {
 		return nil, nil, fmt.Errorf("the gateway named an address that is none: %w", plain(err))
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.partTime)
+	ctx, cancel := context.WithTimeout(ctx, partTime)
 	var content io.Reader
 	if data != nil {
 		content = bytes.NewReader(data)

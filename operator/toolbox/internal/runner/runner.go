@@ -146,9 +146,7 @@ func (t *task) run(options Options, result *summary.Summary) verdict {
 	var planErr error
 	if t.plan, planErr = plan.Read(options.PlanFile); planErr != nil {
 		t.log = steplog.New(os.Stdout, nonce, "", "", 0)
-		t.log.Notice(planErr.Error())
-		result.SetupBytes = t.log.End(string(summary.Failed), exitOwn, time.Now().UnixMilli())
-		return verdict{summary.BadPlan, exitOwn, planErr.Error()}
+		return t.endSetup(result, verdict{summary.BadPlan, exitOwn, planErr.Error()})
 	}
 	t.log = steplog.New(os.Stdout, nonce, t.plan.Run, t.plan.Task, t.plan.Attempt)
 	t.secrets = mask.New(t.secretValues())
@@ -158,31 +156,30 @@ func (t *task) run(options Options, result *summary.Summary) verdict {
 		options.Version, runtime.GOOS, runtime.GOARCH, os.Getuid(), os.Getgid())
 	if programErr == nil && !begin(filepath.Dir(program)) {
 		const message = "the steps were begun before: the container was started again in its pod, and steps run only once"
-		t.log.Notice(message)
-		result.SetupBytes = t.log.End(string(summary.Failed), exitOwn, time.Now().UnixMilli())
-		return verdict{summary.Internal, exitOwn, message}
+		return t.endSetup(result, verdict{summary.Internal, exitOwn, message})
 	}
 	if limit := t.plan.Timeout(); limit > 0 {
 		timer := time.NewTimer(time.Until(t.started.Add(limit)))
 		defer timer.Stop()
 		t.deadline = timer.C
 	}
-	if ending := t.fetchResults(); ending.reason != summary.Completed {
-		t.log.Notice(ending.message)
-		result.SetupBytes = t.log.End(string(summary.Failed), ending.exitCode, time.Now().UnixMilli())
-		result.Steps = make([]summary.Step, len(t.plan.Steps))
-		for i := range result.Steps {
-			result.Steps[i].State = summary.NotStarted
-		}
-		return ending
-	}
-	result.SetupBytes = t.log.End(string(summary.Success), 0, time.Now().UnixMilli())
-
 	if programErr == nil {
 		t.scriptFolder = append(t.scriptFolder, filepath.Dir(program))
 	}
 	t.scriptFolder = append(t.scriptFolder, os.Getenv("TMPDIR"), "/tmp")
-	return t.runSteps(result)
+	ending := t.endSetup(result, t.fetchResults())
+	return t.runSteps(ending, result)
+}
+
+// endSetup closes the log's part before the first step, with why there will be none if so, and returns the verdict.
+func (t *task) endSetup(result *summary.Summary, ending verdict) verdict {
+	state := summary.Success
+	if ending.reason != summary.Completed {
+		state = summary.Failed
+		t.log.Notice(ending.message)
+	}
+	result.SetupBytes = t.log.End(string(state), ending.exitCode, time.Now().UnixMilli())
+	return ending
 }
 
 // begin takes note in the pod's own volume that the steps begin, and says whether that is the first time. Where nothing
@@ -196,8 +193,8 @@ func begin(folder string) bool {
 	return true
 }
 
-func (t *task) runSteps(result *summary.Summary) verdict {
-	ending := verdict{reason: summary.Completed}
+// runSteps runs the steps one after the other, if the setup has not ended the task already.
+func (t *task) runSteps(ending verdict, result *summary.Summary) verdict {
 	for i := range t.plan.Steps {
 		if t.skipsRest {
 			result.Steps = append(result.Steps, summary.Step{State: summary.Skipped})

@@ -43,12 +43,11 @@ type Log struct {
 	err    error  // the first failure to write; output is counted and dropped from then on
 
 	copied Copied // nil: nobody wants it
-	step   int    // the current step; -1 in the setup
 
-	stream string  // number of the step, or setup
-	offset int64   // bytes of the stream so far
+	step   int     // the current step; -1 in the setup
+	offset int64   // bytes of the step so far
 	sizes  []int64 // of the setup and the steps that have ended
-	since  int     // bytes of the stream since the last marker
+	since  int     // bytes of the step since the last marker
 	line   int     // bytes of the current line, as output
 	cr     bool    // the line ends with CR and any number of escapes
 	match  int     // so many bytes of the prefix are the last output
@@ -72,7 +71,7 @@ func NewNonce() (string, error) {
 
 // New begins a log with its first line; what is written before the first Begin is the setup.
 func New(out io.Writer, nonce, run, task string, attempt int) *Log {
-	l := &Log{out: out, prefix: []byte("[runabout " + nonce), stream: setup, step: -1}
+	l := &Log{out: out, prefix: []byte("[runabout " + nonce), step: -1}
 	l.marker("v1", plain(run), plain(task), strconv.Itoa(attempt))
 	l.flush()
 	return l
@@ -80,8 +79,8 @@ func New(out io.Writer, nonce, run, task string, attempt int) *Log {
 
 // Begin begins a step; the setup or the step before it must have been ended.
 func (l *Log) Begin(step int, name string, milliseconds int64) {
-	l.stream, l.step, l.offset, l.since = strconv.Itoa(step), step, 0, 0
-	l.marker("begin", l.stream, strconv.FormatInt(milliseconds, 10), l.sizeList(), plain(name))
+	l.step, l.offset, l.since = step, 0, 0
+	l.marker("begin", l.stream(), strconv.FormatInt(milliseconds, 10), l.sizeList(), plain(name))
 	l.flush()
 }
 
@@ -130,7 +129,7 @@ func (l *Log) Notice(text string) {
 // End ends the current step, or the setup, and returns how many bytes it has.
 func (l *Log) End(state string, exitCode int, milliseconds int64) int64 {
 	l.rest()
-	l.marker("end", l.stream, strconv.FormatInt(l.offset, 10), state,
+	l.marker("end", l.stream(), strconv.FormatInt(l.offset, 10), state,
 		strconv.Itoa(exitCode), strconv.FormatInt(milliseconds, 10))
 	l.sizes = append(l.sizes, l.offset)
 	l.flush()
@@ -146,6 +145,14 @@ func (l *Log) Done(exitCode int, reason string) {
 // Err is the first failure to write, if there was one.
 func (l *Log) Err() error { return l.err }
 
+// stream is what markers call the current step, or the setup.
+func (l *Log) stream() string {
+	if l.step < 0 {
+		return setup
+	}
+	return strconv.Itoa(l.step)
+}
+
 func (l *Log) add(p []byte) {
 	for len(p) > 0 {
 		piece := p[:min(len(p), lineBudget-l.line)]
@@ -155,7 +162,7 @@ func (l *Log) add(p []byte) {
 		l.encode(piece)
 		p = p[len(piece):]
 		if l.line >= lineBudget || l.line == 0 && l.since >= markFrom {
-			l.marker("at", l.stream, strconv.FormatInt(l.offset, 10))
+			l.marker("at", l.stream(), strconv.FormatInt(l.offset, 10))
 		}
 	}
 }

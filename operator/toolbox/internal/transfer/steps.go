@@ -60,7 +60,7 @@ func (t *transfer) saveCache(ctx context.Context) error {
 	stored, report, err := t.save(ctx, gateway.Cache(key))
 	var own *failure
 	switch {
-	case errors.As(err, &own) && own.text == errEmpty.Error():
+	case errors.Is(err, errEmpty):
 		t.say("notice: %v", err)
 		return nil
 	case errors.As(err, &own):

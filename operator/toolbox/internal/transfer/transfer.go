@@ -6,7 +6,6 @@ package transfer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -116,7 +115,7 @@ func (l *lines) Write(data []byte) (int, error) {
 }
 
 // errEmpty says that nothing fits what is to be saved.
-var errEmpty = errors.New("nothing fits what contents asks for: there is nothing to save")
+var errEmpty = &failure{"nothing fits what contents asks for: there is nothing to save"}
 
 // save packs the step's contents and stores them.
 func (t *transfer) save(ctx context.Context, target gateway.Target) (gateway.Stored, files.Report, error) {
@@ -131,7 +130,7 @@ func (t *transfer) save(ctx context.Context, target gateway.Target) (gateway.Sto
 	stored, err := t.client.Upload(ctx, target, worker.data, func() (int64, int64, error) {
 		ended = true
 		if report, err = worker.end(); err == nil && report.Counts.Entries == 0 {
-			err = &failure{errEmpty.Error()}
+			err = errEmpty
 		}
 		return report.Counts.Files, report.Counts.Bytes, err
 	})

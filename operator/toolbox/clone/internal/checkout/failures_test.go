@@ -35,7 +35,6 @@ func untrusted(t *testing.T) string {
 	}
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{certificate}, PrivateKey: private}}}
-	server.Config.ErrorLog = nil
 	server.StartTLS()
 	return started(t, server)
 }

@@ -22,7 +22,7 @@ const (
 // target is what a ref stands for.
 type target struct {
 	kind kind
-	name string // of branch and tag without refs/…; of a commit its id
+	name string // of branch and tag without refs/…; a commit has none
 	hash plumbing.Hash
 	from string // of a commit, a name that stands for it; without one the server is asked for the id
 }
@@ -105,7 +105,7 @@ func head(byName map[plumbing.ReferenceName]*plumbing.Reference) (target, error)
 		return target{}, fmt.Errorf("the server has no default branch; set ref")
 	}
 	if found.Type() == plumbing.HashReference {
-		return target{kind: commit, name: found.Hash().String(), hash: found.Hash(), from: "HEAD"}, nil
+		return target{kind: commit, hash: found.Hash(), from: "HEAD"}, nil
 	}
 	at := byName[found.Target()]
 	if at == nil {
@@ -119,7 +119,7 @@ func head(byName map[plumbing.ReferenceName]*plumbing.Reference) (target, error)
 
 // byHash fetches a commit that a name stands for by the name: not every server gives commits by their ids.
 func byHash(list []*plumbing.Reference, hash plumbing.Hash) target {
-	result := target{kind: commit, name: hash.String(), hash: hash}
+	result := target{kind: commit, hash: hash}
 	for _, reference := range list {
 		if reference.Type() == plumbing.HashReference && reference.Hash() == hash {
 			result.from = reference.Name().String()

@@ -3,7 +3,6 @@ package remote
 import (
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -109,11 +108,7 @@ func (a *Access) key(address Address, own bool) (transport.AuthMethod, error) {
 	if user == "" {
 		user = "git"
 	}
-	port := address.endpoint.Port
-	if port == 0 {
-		port = 22
-	}
-	host := net.JoinHostPort(strings.Trim(address.endpoint.Host, "[]"), strconv.Itoa(port))
+	host := address.host()
 	algorithms := a.hosts.HostKeyAlgorithms(host)
 	if len(algorithms) == 0 {
 		return nil, fmt.Errorf("%s: the host %s is not in knownHosts, so it is not trusted", address.URL, knownhosts.Normalize(host))

@@ -87,12 +87,15 @@ func (a Address) parts() (head, tail, separator string) {
 }
 
 // place is protocol, host and port: what credentials are for.
-func (a Address) place() string {
+func (a Address) place() string { return a.endpoint.Protocol + "://" + strings.ToLower(a.host()) }
+
+// host is host:port, with the protocol's own port if the address names none.
+func (a Address) host() string {
 	port := a.endpoint.Port
 	if port == 0 {
 		port = map[string]int{"https": 443, "http": 80, "ssh": 22}[a.endpoint.Protocol]
 	}
-	return a.endpoint.Protocol + "://" + net.JoinHostPort(strings.ToLower(strings.Trim(a.endpoint.Host, "[]")), strconv.Itoa(port))
+	return net.JoinHostPort(strings.Trim(a.endpoint.Host, "[]"), strconv.Itoa(port))
 }
 
 // shown is a text from somebody else, without a password and with nothing a terminal would obey.

@@ -70,7 +70,7 @@ func meaning(err error, loggedIn bool) (text string, again bool) {
 		return "the host is not in knownHosts, so it is not trusted", false
 	case strings.Contains(said, "ssh: unable to authenticate"):
 		return "authentication failed: the server does not accept the private key of the credentials", false
-	case strings.Contains(said, "ssh: no common algorithm for host key"), strings.Contains(said, "no common algorithm for host key"):
+	case strings.Contains(said, "no common algorithm for host key"):
 		return "the server has no host key of a kind that is in knownHosts", false
 	case errors.As(err, &untrusted), errors.As(err, &unknown):
 		return fmt.Sprintf("the server's certificate is not trusted (%v); have your authority in the image, or set SSL_CERT_FILE "+
