@@ -86,7 +86,7 @@ async def _read(what: str, address: str, server: Program, made: Certificates, si
             reader.tell(run)
         await reader.line("ready", PATIENCE_SECONDS)
         looking = await stack.enter_async_context(usage.watched(measured.pid))
-        memory, cpu = usage.status(measured.pid)["VmRSS"] / 1024, [process.cpu_seconds(measured.pid)]
+        memory, cpu = process.status(measured.pid)["VmRSS"] / 1024, [process.cpu_seconds(measured.pid)]
         reader.tell("open")
         await server.line("open", PATIENCE_SECONDS)
         cpu.append(await _quiet(measured.pid))
