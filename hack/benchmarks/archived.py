@@ -20,7 +20,7 @@ from runabout.control.tables import TABLES
 from runabout.datamanager import open_store
 from runabout.datamanager.datafile import GroupWriter, Written, group_bytes
 from runabout.datamanager.head import Keys, decode_head, decode_meta, decode_sealed
-from runabout.datamanager.manifest import DataFile, IndexFile, IndexFiles, Manifest, folder_of, index_name
+from runabout.datamanager.manifest import DataFile, IndexFile, IndexFiles, Manifest, data_name, index_name
 from runabout.etcd import Compare
 from runabout.etcd import Put as EtcdPut
 from runabout.runindex.columns import Columns
@@ -97,8 +97,8 @@ class _Files:
     async def _add(self, written: Written | None) -> None:
         if written is None:
             return
-        name = f"{self._covers:016x}-{self._epoch:016x}-{uuid.uuid4().hex}.parquet"
-        file = written.described(f"{self._keys.data}{folder_of(RUN)}/{name}", RUN)
+        key = self._keys.data + data_name(RUN, covers=self._covers, epoch=self._epoch)
+        file = written.described(key, RUN)
         await self._store(file.object, written.data)
         self.data.append(file)
 

@@ -116,24 +116,14 @@ def contents(sizes: Sizes) -> Iterator[tuple[str, bytes]]:
 async def _rounds(folder: Path, source: Path, sizes: Sizes, say: Callable[[str], None]) -> Times:
     """Let both take turns, so that whatever else the machine does meets both."""
     times = Times()
-    toolbox = await asyncio.to_thread(_build, folder)
+    toolbox = folder / "toolbox"
+    module = REPOSITORY / "operator" / "toolbox"
+    await asyncio.to_thread(gobuild.build_program, module, toolbox, gobuild.go_environment())
     for number in range(sizes.rounds):
         say(f"round {number + 1} of {sizes.rounds}: tar | zstd, then the toolbox …")
         await asyncio.to_thread(_pipeline, folder / "tar", source, sizes, times)
         await _workspace(folder / "workspace", source, toolbox, sizes, times)
     return times
-
-
-def _build(folder: Path) -> Path:
-    target = folder / "toolbox"
-    command = [gobuild.go_binary(), "build", "-trimpath", "-ldflags", "-s -w", "-o", str(target), "."]
-    source = REPOSITORY / "operator" / "toolbox"
-    done = subprocess.run(
-        command, cwd=source, env=gobuild.go_environment(), capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise LocalClusterError(f"building the toolbox failed:\n{done.stderr.strip()[-2000:]}")
-    return target
 
 
 def _pipeline(folder: Path, source: Path, sizes: Sizes, times: Times) -> None:

@@ -42,22 +42,19 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"{', '.join(PARTS)}; default: all")
     top.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE, too")
     top.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
-    top.add_argument("--bare", type=int, default=2000, help="bare pods (default: %(default)s)")
-    top.add_argument("--one-pod", type=int, default=2000, help="runs of one task (default: %(default)s)")
-    top.add_argument("--diamonds", type=int, default=500, help="runs of four tasks (default: %(default)s)")
-    top.add_argument("--idle", type=int, default=30, help="diamonds one after the other (default: %(default)s)")
-    top.add_argument("--nodes", type=int, default=20, help="simulated nodes (default: %(default)s)")
-    top.add_argument("--index-rows", type=int, default=index.ROWS, help="runs in the index (default: %(default)s)")
+
+    def number(flag: str, default: float, what: str) -> None:
+        top.add_argument(flag, type=type(default), default=default, help=f"{what} (default: %(default)s)")
+
+    number("--bare", 2000, "bare pods")
+    number("--one-pod", 2000, "runs of one task")
+    number("--diamonds", 500, "runs of four tasks")
+    number("--idle", 30, "diamonds one after the other")
+    number("--nodes", 20, "simulated nodes")
+    number("--index-rows", index.ROWS, "runs in the index")
     sizes = data.Sizes()
-    top.add_argument(
-        "--data-seconds",
-        type=float,
-        default=sizes.seconds,
-        help="for each load of commits and each that stands beside it (default: %(default)s)",
-    )
-    top.add_argument(
-        "--data-entries", type=int, default=sizes.entries, help="log entries to recover (default: %(default)s)"
-    )
+    number("--data-seconds", sizes.seconds, "for each load of commits and each that stands beside it")
+    number("--data-entries", sizes.entries, "log entries to recover")
     top.add_argument(
         "--runs",
         "--data-runs",
@@ -69,34 +66,18 @@ def parser() -> argparse.ArgumentParser:
             "other. A million takes a minute, ten million three to five and 1 GB of the disk"
         ),
     )
-    top.add_argument("--data-idle", type=float, default=sizes.idle, help="seconds without work (default: %(default)s)")
-    top.add_argument("--data-kills", type=int, default=sizes.kills, help="writers to kill (default: %(default)s)")
+    number("--data-idle", sizes.idle, "seconds without work")
+    number("--data-kills", sizes.kills, "writers to kill")
     packed = archives.Sizes()
-    top.add_argument(
-        "--archive-files", type=int, default=packed.files, help="files in an archive (default: %(default)s)"
-    )
-    top.add_argument("--archive-bytes", type=int, default=packed.bytes, help="in all of them (default: %(default)s)")
-    top.add_argument(
-        "--archive-rounds", type=int, default=packed.rounds, help="of which the median counts (default: %(default)s)"
-    )
+    number("--archive-files", packed.files, "files in an archive")
+    number("--archive-bytes", packed.bytes, "in all of them")
+    number("--archive-rounds", packed.rounds, "of which the median counts")
     followed = logs.Sizes()
-    top.add_argument("--log-streams", type=int, default=followed.streams, help="followed logs (default: %(default)s)")
-    top.add_argument(
-        "--log-seconds", type=int, default=followed.seconds, help="of output in each, 1 KB/s (default: %(default)s)"
-    )
+    number("--log-streams", followed.streams, "followed logs")
+    number("--log-seconds", followed.seconds, "of output in each, 1 KB/s")
     pods = tasks.Sizes()
-    top.add_argument(
-        "--tasks-alone",
-        type=int,
-        default=pods.alone,
-        help="tasks of one step one after the other, and as many bare pods (default: %(default)s)",
-    )
-    top.add_argument(
-        "--tasks-batches",
-        type=int,
-        default=pods.batches,
-        help=f"how many times {tasks.AT_ONCE} at once of each (default: %(default)s)",
-    )
+    number("--tasks-alone", pods.alone, "tasks of one step one after the other, and as many bare pods")
+    number("--tasks-batches", pods.batches, f"how many times {tasks.AT_ONCE} at once of each")
     top.add_argument("--name", help="name of the cluster (default: $RUNABOUT_CLUSTER or runabout)")
     return top
 

@@ -199,14 +199,16 @@ async def _compared(folder: Path, *, writers: int, size: int, seconds: float, en
     found = Compared()
     async with new_place(folder) as place, RawEtcd(place.endpoint) as raw:
         store = await open_store(place.etcd, ost=place.ost, observer=found.shares)
+        assert store.sealer is not None  # noqa: S101 - the store was opened with an object storage
         replaced = Replaced(raw, place.ost)
         bodies = [document(size) for _ in range(DOCUMENTS)]
         try:
             for _ in range(SLICES):
-                before = place.calls.counts["ost write"]
+                before, sealed = place.calls.counts["ost write"], store.sealer.sealed_bytes
                 with found.shares.watch(place):
                     await _store_slice(found, store, bodies, writers=writers, seconds=seconds / SLICES)
-                await _sealed(found, store)
+                await store.sealer.seal()
+                found.batch_bytes += store.sealer.sealed_bytes - sealed
                 found.objects += place.calls.counts["ost write"] - before
                 value = secrets.token_bytes(found.batch_bytes // max(1, found.batches) if writers > 1 else size)
                 await found.puts.run(_putting(raw, value), writers=1, seconds=seconds / SLICES)
@@ -231,18 +233,9 @@ async def _store_slice(found: Compared, store: Store, bodies: list[bytes], *, wr
             return False
         return True
 
-    assert store.sealer is not None  # noqa: S101 - the store was opened with an object storage
-    sequence, size = store.sequence, store.sealer.sealed_bytes
+    sequence = store.sequence
     await found.store.run(commit, writers=writers, seconds=seconds)
     found.batches += store.sequence - sequence
-    found.batch_bytes -= size
-
-
-async def _sealed(found: Compared, store: Store) -> None:
-    """Let all that was committed be sealed."""
-    assert store.sealer is not None  # noqa: S101 - as above
-    await store.sealer.seal()
-    found.batch_bytes += store.sealer.sealed_bytes
 
 
 def _encode_slice(found: Compared, bodies: list[bytes], seconds: float) -> None:

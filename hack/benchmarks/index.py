@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figures import Figure
+from benchmarks.process import status
 from benchmarks.synthetic import History
 from runabout.datamanager.indexed import Runs
 from runabout.engine.groups import root_group
@@ -192,8 +193,7 @@ def _times(question: Callable[[int], object]) -> tuple[float, float]:
 
 def anonymous() -> float:
     """Return this process's anonymous memory in MiB."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon:"))
-    return int(line.split()[1]) / _KIB
+    return status(os.getpid())["RssAnon"] / _KIB
 
 
 if __name__ == "__main__":

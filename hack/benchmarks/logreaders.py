@@ -18,7 +18,8 @@ import aiohttp
 import structlog
 import uvloop
 
-from benchmarks.logserver import STEP, say, told
+from benchmarks.logserver import STEP
+from benchmarks.subprocesses import say, told
 from lab.gateways import NAMESPACE, GatewayLab, spec_task
 from runabout.control.logs import LogCollector, LogJob
 from runabout.control.logsource import PodLogs

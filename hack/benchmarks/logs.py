@@ -7,8 +7,8 @@ opened, while each brings a piece a second, and while they end; memory is what i
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,20 +55,14 @@ def measure(sizes: Sizes, say: Callable[[str], None]) -> list[Figure]:
 
 async def _measure(folder: Path, sizes: Sizes, say: Callable[[str], None]) -> dict[str, Used]:
     made = certificates(folder, name="bench")
+    arguments = (str(sizes.streams), str(sizes.seconds), str(made.cert), str(made.key))
     found = {}
     for what in ("plain", "collector", "gateway"):
         say(f"{sizes.streams:,} logs followed, {what} …")
-        async with _server(made, sizes) as server:
+        async with program("benchmarks.logserver", *arguments) as server:
             address = (await server.line("listens", PATIENCE_SECONDS))[0]
             found[what] = await _read(what, f"https://127.0.0.1:{address}", server, made, sizes)
     return found
-
-
-@asynccontextmanager
-async def _server(made: Certificates, sizes: Sizes) -> AsyncIterator[Program]:
-    arguments = (str(sizes.streams), str(sizes.seconds), str(made.cert), str(made.key))
-    async with program("benchmarks.logserver", *arguments) as server:
-        yield server
 
 
 async def _read(what: str, address: str, server: Program, made: Certificates, sizes: Sizes) -> Used:
@@ -86,7 +80,7 @@ async def _read(what: str, address: str, server: Program, made: Certificates, si
             reader.tell(run)
         await reader.line("ready", PATIENCE_SECONDS)
         looking = await stack.enter_async_context(usage.watched(measured.pid))
-        memory, cpu = usage.status(measured.pid)["VmRSS"] / 1024, [process.cpu_seconds(measured.pid)]
+        memory, cpu = process.status(measured.pid)["VmRSS"] / 1024, [process.cpu_seconds(measured.pid)]
         reader.tell("open")
         await server.line("open", PATIENCE_SECONDS)
         cpu.append(await _quiet(measured.pid))

@@ -16,6 +16,7 @@ import uvloop
 from aiohttp import web
 
 from benchmarks.simulated import SETUP, marker
+from benchmarks.subprocesses import say, told
 
 PIECE = b"a line of output of a hundred bytes, as a compiler or a test might write it while somebody looks on\n" * 10
 """1 KB, in ten lines."""
@@ -109,18 +110,6 @@ async def _main(streams: int, pieces: int, cert: Path, key: Path) -> None:
         await told()
     finally:
         await runner.cleanup()
-
-
-def say(line: str) -> None:
-    """Tell who has started this process."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-async def told() -> str:
-    """Return the next line that this process is sent, nothing at the end."""
-    line: str = await asyncio.to_thread(sys.stdin.readline)
-    return line.strip()
 
 
 if __name__ == "__main__":

@@ -12,9 +12,16 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICK
 
 
+def status(pid: int) -> dict[str, int]:
+    """Return the fields of /proc/PID/status that are in kB.
+
+    Raises:
+        OSError: there is no such process.
+    """
+    lines = (line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return {words[0].removesuffix(":"): int(words[1]) for words in lines if words[-1] == "kB"}
+
+
 def peak_megabytes(pid: int) -> float:
     """Return the most memory that was resident at once (VmHWM)."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+    return status(pid).get("VmHWM", 0) / 1024

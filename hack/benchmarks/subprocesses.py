@@ -1,4 +1,4 @@
-"""A module of these benchmarks as a process of its own, with which one talks in lines."""
+"""A module of these benchmarks as a process of its own, with which one talks in lines: both ends of it."""
 
 import asyncio
 import contextlib
@@ -68,3 +68,18 @@ async def program(module: str, *arguments: str) -> AsyncIterator[Program]:
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+# the process's own end
+
+
+def say(line: str) -> None:
+    """Tell who has started this process."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+async def told() -> str:
+    """Return the next line that this process is sent, nothing at the end."""
+    line: str = await asyncio.to_thread(sys.stdin.readline)
+    return line.strip()

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.process import status
+
 LOOK_SECONDS = 0.05
 
 
@@ -30,16 +32,6 @@ class Peaks:
                 self.of[process] = max(self.of.get(process, 0), status(process)["VmHWM"])
                 children = (task / "children" for task in Path(f"/proc/{process}/task").iterdir())
                 waiting += [int(child) for file in children for child in file.read_text().split()]
-
-
-def status(pid: int) -> dict[str, int]:
-    """Return the fields of /proc/PID/status that are in kB.
-
-    Raises:
-        OSError: there is no such process.
-    """
-    lines = (line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return {words[0].removesuffix(":"): int(words[1]) for words in lines if words[-1] == "kB"}
 
 
 @asynccontextmanager

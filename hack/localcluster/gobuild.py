@@ -1,6 +1,7 @@
 """Binaries from Go modules at pinned versions, cached under names with those versions.
 
-A part is one folder `<cache>/bin/<part>-<version>/`; it appears complete, by a rename, or not at all.
+A part is one folder `<cache>/bin/<part>-<version>/`; it appears complete, by a rename, or not at all. So does a program
+of this repository, wherever its caller wants it.
 """
 
 from __future__ import annotations
@@ -255,6 +256,17 @@ def _build(part: Part) -> None:
         draft.rename(part.folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def build_program(source: Path, target: Path, environment: dict[str, str]) -> None:
+    """Build the program of a module of this repository. Raises LocalClusterError with the compiler's words."""
+    draft = target.with_name(f".{target.name}")
+    argv = [go_binary(), "build", "-trimpath", "-ldflags", "-s -w", "-o", str(draft), "."]
+    result = subprocess.run(argv, cwd=source, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        where = environment.get("GOARCH", "this machine")
+        raise LocalClusterError(f"building {target.name} for {where} failed:\n{result.stderr.strip()[-2000:]}")
+    draft.replace(target)
 
 
 def _name_binaries(draft: Path, part: Part) -> None:

@@ -241,21 +241,11 @@ def _build_toolbox(source: Path, target: Path, architecture: str) -> None:
     target.mkdir(parents=True, exist_ok=True)
     environment = gobuild.go_environment() | {"GOARCH": architecture, "GOOS": "linux"}
     for program, module in TOOLBOX_PROGRAMS.items():
-        _build_program(source / module, target / program, environment)
+        gobuild.build_program(source / module, target / program, environment)
     # One build is about 50 MB; the ten latest are kept.
     builds = sorted(target.parent.parent.iterdir(), key=lambda path: path.stat().st_mtime)
     for old in builds[:-10]:
         shutil.rmtree(old, ignore_errors=True)
-
-
-def _build_program(source: Path, target: Path, environment: dict[str, str]) -> None:
-    draft = target.with_name(f".{target.name}")
-    argv = [gobuild.go_binary(), "build", "-trimpath", "-ldflags", "-s -w", "-o", str(draft), "."]
-    result = subprocess.run(argv, cwd=source, env=environment, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        where = environment.get("GOARCH", "this machine")
-        raise LocalClusterError(f"building {target.name} for {where} failed:\n{result.stderr.strip()[-2000:]}")
-    draft.replace(target)
 
 
 # --- small ones -------------------------------------------------------------------------------------------------------
@@ -318,7 +308,7 @@ def git(store: Store) -> Image:
         with step("building the git server"):
             shutil.rmtree(program.parent.parent, ignore_errors=True)
             program.parent.mkdir(parents=True)
-            _build_program(source, program, gobuild.go_environment())
+            gobuild.build_program(source, program, gobuild.go_environment())
     entries = [
         Entry(path="gitserver", mode=0o755, content=program),
         Entry(path="etc/passwd", content=PASSWD),

@@ -5,7 +5,6 @@ changes into new ones, under names that were never used. Memory has one old file
 """
 
 import asyncio
-import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from itertools import islice
 from runabout.datamanager.datafile import DataWriter, Written, read_rows
 from runabout.datamanager.datafiles import read_files
 from runabout.datamanager.head import Keys
-from runabout.datamanager.manifest import DataFile, Manifest, folder_of
+from runabout.datamanager.manifest import DataFile, Manifest, data_name
 from runabout.datamanager.merge import Changes, Part, plan
 from runabout.datamanager.tables import PLAIN, Tables
 from runabout.ost import ObjectStore
@@ -61,8 +60,8 @@ class DataFilesWriter:
         found: list[DataFile] = []
 
         async def store(written: Written) -> None:
-            name = f"{self._covers:016x}-{self._epoch:016x}-{uuid.uuid4().hex}.parquet"
-            file = await asyncio.to_thread(written.described, f"{self._keys.data}{folder_of(kind)}/{name}", kind)
+            key = self._keys.data + data_name(kind, covers=self._covers, epoch=self._epoch)
+            file = await asyncio.to_thread(written.described, key, kind)
             await self._ost.write(file.object, written.data, size=file.size, persist=True, create_only=True)
             found.append(file)
 

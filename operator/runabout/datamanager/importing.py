@@ -20,7 +20,7 @@ from runabout.datamanager.batch import encode_batch, next_chain
 from runabout.datamanager.errors import BROKEN_OR_NEWER, StoreError, Unavailable
 from runabout.datamanager.exportformat import Export, check_data, read_data, read_export
 from runabout.datamanager.head import FORMAT, Head, Keys, Meta, Sealed, decode_meta, owner_value
-from runabout.datamanager.manifest import DataFile, Manifest, folder_of
+from runabout.datamanager.manifest import DataFile, Manifest, data_name
 from runabout.datamanager.opening import ID_SIZE
 from runabout.datamanager.progress import Progress, Step, silent
 from runabout.datamanager.rowgroups import described_footer
@@ -207,8 +207,7 @@ class _Making:
         done, total = 0, sum(each.size for each in self._export.files)
         for file in self._export.files:
             data = await asyncio.to_thread(read_data, self._folder, file)
-            name = f"{covers:016x}-{EPOCH:016x}-{uuid.uuid4().hex}.parquet"
-            key = f"{self._keys.data}{folder_of(file.type)}/{name}"
+            key = self._keys.data + data_name(file.type, covers=covers, epoch=EPOCH)
             await self._create(key, data)
             found.append(replace(file, object=key, footer=described_footer(data)))
             done += file.size

@@ -133,7 +133,7 @@ class Pointer:
     @property
     def name(self) -> str:
         """The end of the object's key."""
-        return f"{self.covers:016x}-{self.epoch:016x}-{self.id.hex()}"
+        return Name(self.covers, self.epoch, self.id).text
 
     def encode(self) -> bytes:
         """Return the value of the manifest key."""
@@ -169,6 +169,11 @@ class Name:
     epoch: int
     id: bytes
 
+    @property
+    def text(self) -> str:
+        """The last element of a manifest's key."""
+        return f"{self.covers:016x}-{self.epoch:016x}-{self.id.hex()}"
+
 
 def parse_name(text: str) -> Name | None:
     """Return what the last element of a key says, None if it is not one of ours."""
@@ -177,8 +182,13 @@ def parse_name(text: str) -> Name | None:
         name = Name(int(parts[0], 16), int(parts[1], 16), bytes.fromhex(parts[2]))
     except (ValueError, IndexError):
         return None
-    again = f"{name.covers:016x}-{name.epoch:016x}-{name.id.hex()}"
-    return name if len(name.id) == len(uuid.UUID(int=0).bytes) and text in {again, f"{again}.parquet"} else None
+    again = {name.text, f"{name.text}.parquet"}
+    return name if len(name.id) == len(uuid.UUID(int=0).bytes) and text in again else None
+
+
+def data_name(kind: str, *, covers: int, epoch: int) -> str:
+    """Return the end of a new data file's key: its type's folder, and a name that never comes twice."""
+    return f"{folder_of(kind)}/{Name(covers, epoch, uuid.uuid4().bytes).text}.parquet"
 
 
 def index_name(info: FileInfo, *, epoch: int, id: bytes) -> str:  # noqa: A002 - the word for it

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.local_runs import LocalRuns, core_seconds, gone, task, until
+from benchmarks.process import cpu_seconds
+from fixtures.local_runs import LocalRuns, gone, task, until
 from fixtures.tools import REPOSITORY
 from runabout.client.simulate import played
 from runabout.records import Reason, Status
@@ -33,7 +34,7 @@ def test_the_first_line_comes_before_what_takes_long_is_loaded(here: LocalRuns) 
     process = here.start(EXAMPLES / "hello.yaml")
     read = until(process, "run hello: 4 tasks")
     assert read.count("\n") == 1
-    assert core_seconds(process.pid) < 2  # of a core, however many others want it
+    assert cpu_seconds(process.pid) < 2  # of a core, however many others want it
     assert here.end(process).code == 0
 
 
