@@ -14,6 +14,7 @@ import (
 
 	"runabout.dev/toolbox/internal/files"
 	"runabout.dev/toolbox/internal/install"
+	"runabout.dev/toolbox/internal/probe"
 	"runabout.dev/toolbox/internal/runner"
 	"runabout.dev/toolbox/internal/transfer"
 )
@@ -46,6 +47,8 @@ func command(arguments []string, stdout, stderr io.Writer) int {
 		return run(rest, stderr)
 	case "transfer":
 		return transferStep(rest, stdout, stderr)
+	case "probe":
+		return probe.Run(rest, stderr)
 	case "files":
 		return files.Run(os.Stdin, stdout)
 	case "version":

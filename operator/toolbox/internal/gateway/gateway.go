@@ -5,6 +5,7 @@
 package gateway
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -23,6 +24,7 @@ type Settings struct {
 	URL       string `json:"url"`
 	CA        string `json:"ca"` // PEM, beside what the image trusts; may be empty
 	TokenFile string `json:"tokenFile"`
+	Socket    string `json:"socket"` // of Unix, through which the gateway is reached instead of the URL's host; may be empty
 }
 
 // Check says what is wrong with the settings.
@@ -77,6 +79,7 @@ func New(settings Settings, run, task string, attempt int, patience time.Duratio
 		trusted = x509.NewCertPool() // an image without any
 	}
 	trusted.AppendCertsFromPEM([]byte(settings.CA))
+	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	transport := &http.Transport{
 		// The gateway is in the cluster; the storage may be anywhere.
 		Proxy: func(request *http.Request) (*url.URL, error) {
@@ -85,7 +88,12 @@ func New(settings Settings, run, task string, attempt int, patience time.Duratio
 			}
 			return http.ProxyFromEnvironment(request)
 		},
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			if settings.Socket != "" && address == hostAndPort(base) {
+				return dialer.DialContext(ctx, "unix", settings.Socket)
+			}
+			return dialer.DialContext(ctx, network, address)
+		},
 		TLSClientConfig:       &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:   10 * time.Second,
 		ResponseHeaderTimeout: callTime,
@@ -101,6 +109,15 @@ func New(settings Settings, run, task string, attempt int, patience time.Duratio
 		state: waiting{notice: notice}, patience: patience,
 		firstPause: firstPause, longestPause: longestPause,
 	}, nil
+}
+
+// hostAndPort is what is dialed for an address.
+func hostAndPort(address *url.URL) string {
+	port := address.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[address.Scheme]
+	}
+	return net.JoinHostPort(address.Hostname(), port)
 }
 
 // token is read again for each request: the kubelet renews it.

@@ -9,9 +9,11 @@ import (
 	"io"
 	"log"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -475,6 +477,37 @@ func TestAnOwnCertificateIsTrustedIfThePlanNamesItsAuthority(t *testing.T) {
 		if has, err := c.HasCache(t.Context(), "x"); has != trusted || (err == nil) != trusted {
 			t.Errorf("trusted %v: %v", trusted, err)
 		}
+	}
+}
+
+func TestTheGatewayIsReachedThroughASocketWhereThePlanNamesOne(t *testing.T) {
+	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := ""
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.Host
+		_, _ = io.WriteString(w, "{}")
+	})}
+	t.Cleanup(func() { server.Close() })
+	go func() { _ = server.Serve(listener) }()
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	settings := Settings{URL: "http://gateway.invalid", TokenFile: token, Socket: listener.Addr().String()}
+	c, err := New(settings, "1il7g1c000001", "build", 1, time.Minute, func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := c.http.Get(c.base.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if asked != "gateway.invalid" {
+		t.Errorf("asked for %q", asked)
 	}
 }
 
