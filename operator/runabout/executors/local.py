@@ -14,19 +14,27 @@ import signal
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 import orjson
 
 from runabout.executors.driver import Created, Creation, Done, Invalid, PodRef, Removal, Unavailable
-from runabout.executors.manifest import PLAN_ANNOTATION, PLAN_FILE, PodManifest
+from runabout.executors.localdriver import (
+    NODE,
+    TOOLBOX,
+    Changed,
+    LogFile,
+    plan_of,
+    put_programs,
+    shown_pod,
+    time_text,
+)
+from runabout.executors.localsecrets import LocalSecrets, UnusableError
+from runabout.executors.manifest import PLAN_FILE, TOOLBOX_CONTAINER, PodManifest
+from runabout.executors.podview import items, mapping
 from runabout.records.json import JsonObject
 
-NODE = "local"
-PROGRAMS = ("toolbox", "runabout-clone")
-"""What executes steps; the second one is needed by those that clone, and lies beside the first."""
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "USER", *PROXIES, "SSL_CERT_FILE")
 """Variables of ours that steps have, too; a container would have its image's."""
@@ -36,15 +44,6 @@ STOP_LOOKS = 1000
 """At a process that was told to stop: it does so within microseconds."""
 _AT_REST = frozenset("TtZX")
 """States of a thread that is stopped, traced, or dead."""
-_NO_FOLDER = Path("/nonexistent")
-_NO_TEXT = "a variable can only be text; encode the value, as base64 for example, and decode it in the step"
-
-Changed = Callable[[JsonObject | None, JsonObject | None], None]
-"""Is told of a pod before and after it has changed; None: it is not there."""
-
-
-class _UnusableError(Exception):
-    """What a task asks for is not to be had here; the message says what to do."""
 
 
 @dataclass(slots=True)
@@ -65,14 +64,13 @@ class _Attempt:
 
 
 class ProcessDriver:
-    """Implements :class:`runabout.executors.driver.Driver`; an async context, at whose end nothing runs any more.
+    """Implements :class:`runabout.executors.localdriver.LocalDriver`.
 
-    `work` is a folder for attempts, `toolbox` the program. In `secrets` the values of Secrets and ConfigMaps are files,
-    `<name>/<key>`; None where there are none.
+    `work` is a folder for attempts, `toolbox` the program.
     """
 
     def __init__(
-        self, *, work: Path, toolbox: Path, secrets: Path | None = None, on_change: Changed, now: Callable[[], int]
+        self, *, work: Path, toolbox: Path, secrets: LocalSecrets, on_change: Changed, now: Callable[[], int]
     ) -> None:
         self._work = work
         self._toolbox = toolbox
@@ -103,7 +101,7 @@ class ProcessDriver:
         try:
             environment = await asyncio.to_thread(self._prepare, attempt)
             await self._start(attempt, environment)
-        except _UnusableError as error:
+        except UnusableError as error:
             self._forget(attempt)
             return Invalid(str(error))
         except OSError as error:
@@ -140,30 +138,27 @@ class ProcessDriver:
         return Done(gone=True)
 
     def kill(self) -> None:
-        """End all processes at once."""
+        """See `LocalDriver.kill`."""
         for attempt in self._attempts.values():
             _kill(attempt)
 
     def pod(self, _namespace: str, name: str) -> JsonObject | None:
-        """Return an attempt as the pod that it stands for."""
+        """See `LocalDriver.pod`."""
         attempt = self._attempts.get(name)
         return None if attempt is None or attempt.started is None else _pod(attempt)
 
-    def log(self, pod: str) -> Path | None:
-        """Return the file with an attempt's log, which grows until that is over; None if there is none.
-
-        That of an earlier process, which was killed, is as good.
-        """
+    def log(self, pod: str, container: str) -> LogFile | None:  # noqa: ARG002 - there is one
+        """See `LocalDriver.log`."""
         file = self._work / pod / "log"
-        return file if file.exists() else None
+        return LogFile(file) if file.exists() else None
 
-    def is_over(self, pod: str) -> bool:
-        """Whether nothing of an attempt runs any more."""
+    def is_over(self, pod: str, container: str) -> bool:  # noqa: ARG002 - there is one
+        """See `LocalDriver.is_over`."""
         attempt = self._attempts.get(pod)
         return attempt is None or attempt.over.is_set()
 
     def holder(self, token: str) -> tuple[str, str] | None:
-        """Return namespace and pod to which a token was given, while that runs."""
+        """See `LocalDriver.holder`."""
         for attempt in self._attempts.values():
             if secrets.compare_digest(attempt.token, token) and not attempt.over.is_set():
                 return attempt.manifest.namespace, attempt.manifest.name
@@ -177,14 +172,15 @@ class ProcessDriver:
     def _prepare(self, attempt: _Attempt) -> dict[str, str]:
         """Make the attempt's folder; return the environment of its processes."""
         folder, manifest = attempt.folder, attempt.manifest
-        variables = self._variables(manifest)
+        pod = mapping(manifest.pod["spec"])
+        services = [item for item in items(pod.get("initContainers")) if item.get("name") != TOOLBOX_CONTAINER]
+        if services:
+            raise UnusableError(f"the service {services[0].get('name')} needs a container: give --in containers")
+        [container] = items(pod["containers"])
+        variables = self._secrets.variables(container)
         for part in ("bin", "home", "tmp"):
             (folder / part).mkdir(parents=True, mode=0o700)
-        for name in PROGRAMS:  # copies: a toolbox takes note beside itself that it has begun
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copy2(self._toolbox.with_name(name) if name != PROGRAMS[0] else self._toolbox, folder / "bin")
-        program = folder / "bin" / self._toolbox.name
-        program.rename(folder / "bin" / PROGRAMS[0])
+        put_programs(self._toolbox, folder / "bin")
         (folder / "token").write_text(attempt.token)
         (folder / "token").chmod(0o600)
         (folder / PLAN_FILE).write_bytes(self._plan(attempt))
@@ -193,72 +189,20 @@ class ProcessDriver:
 
     def _plan(self, attempt: _Attempt) -> bytes:
         """Return the plan with places of this machine in it."""
-        plan = orjson.loads(_plan_of(attempt.manifest))
+        plan = orjson.loads(plan_of(attempt.manifest))
         if "gateway" in plan:
             plan["gateway"]["tokenFile"] = str(attempt.folder / "token")
         for step in plan["steps"]:
             credentials = step.get("clone", {}).get("credentials")
             if credentials:
-                folder = self._secret(credentials["secret"])
-                if not folder.is_dir():
-                    raise _UnusableError(
-                        f"what a clone step logs in with comes from the Secret {credentials['secret']}, which only a "
-                        "cluster has: put username and password, or ssh-privatekey, as files into the folder "
-                        f"{self._advised(folder)}"
-                    )
-                credentials["folder"] = str(folder)
+                credentials["folder"] = str(self._secrets.login(credentials["secret"]))
         return orjson.dumps(plan)
-
-    def _variables(self, manifest: PodManifest) -> dict[str, str]:
-        """Return the variables of the first container; the toolbox takes out what is meant for its plan."""
-        [container] = _list(_object(manifest.pod["spec"])["containers"])
-        found: dict[str, str] = {}
-        for variable in map(_object, _list(container.get("env"))):
-            name, value = str(variable["name"]), variable.get("value")
-            if isinstance(value, str):
-                found[name] = value.replace("$$", "$")  # as Kubernetes does
-                continue
-            read = self._referred(name, _object(variable.get("valueFrom")))
-            if read is not None:
-                found[name] = read
-        return found
-
-    def _referred(self, variable: str, source: Mapping[str, object]) -> str | None:
-        [reference] = map(_object, source.values())
-        file = self._secret(str(reference["name"])) / str(reference["key"])
-        try:
-            value = file.read_bytes()
-        except OSError as error:
-            if reference.get("optional") is True:
-                return None
-            raise _UnusableError(
-                f"the variable {variable} comes from a Secret or ConfigMap, which only a cluster has: put its value "
-                f"into the file {self._advised(file)}"
-            ) from error
-        try:
-            text = value.decode()
-        except UnicodeDecodeError as error:
-            raise _UnusableError(
-                f"the variable {variable} comes from {file}, which is not UTF-8: {_NO_TEXT}"
-            ) from error
-        if "\x00" in text:
-            raise _UnusableError(f"the variable {variable} comes from {file}, which has a zero byte: {_NO_TEXT}")
-        return text
-
-    def _advised(self, place: Path) -> str:
-        """Return where in the folder of Secrets something belongs, and what to do to have such a folder."""
-        if self._secrets is not None:
-            return str(place)
-        return f"{place.relative_to(_NO_FOLDER)} and give the folder as --secrets"
-
-    def _secret(self, name: str) -> Path:
-        return (self._secrets or _NO_FOLDER) / name
 
     async def _start(self, attempt: _Attempt, environment: Mapping[str, str]) -> None:
         folder = attempt.folder
         with (folder / "log").open("wb") as log:
             attempt.process = await asyncio.create_subprocess_exec(
-                str(folder / "bin" / PROGRAMS[0]),
+                str(folder / "bin" / TOOLBOX),
                 "run",
                 *("--plan", str(folder / PLAN_FILE)),
                 *("--termination-log", str(folder / "summary")),
@@ -336,14 +280,8 @@ def _descendants(ancestor: int) -> list[int]:
     return found[1:]
 
 
-def _plan_of(manifest: PodManifest) -> str:
-    if manifest.config_map is not None:
-        return str(_object(manifest.config_map["data"])[PLAN_FILE])
-    return str(_object(_object(manifest.pod["metadata"])["annotations"])[PLAN_ANNOTATION])
-
-
 def _pod(attempt: _Attempt) -> JsonObject:
-    state: dict[str, object] = {"running": {"startedAt": _time(attempt.started)}}
+    state: dict[str, object] = {"running": {"startedAt": time_text(attempt.started)}}
     phase = "Running"
     if attempt.ended is not None:
         phase = "Succeeded" if attempt.exit_code == 0 else "Failed"
@@ -352,30 +290,9 @@ def _pod(attempt: _Attempt) -> JsonObject:
                 "exitCode": attempt.exit_code,
                 "reason": "Completed" if attempt.exit_code == 0 else "Error",
                 "message": attempt.summary,
-                "startedAt": _time(attempt.started),
-                "finishedAt": _time(attempt.ended),
+                "startedAt": time_text(attempt.started),
+                "finishedAt": time_text(attempt.ended),
             }
         }
-    metadata = {
-        **_object(attempt.manifest.pod["metadata"]),
-        "uid": attempt.uid,
-        "creationTimestamp": _time(attempt.created),
-    }
-    return {
-        "metadata": metadata,
-        "spec": {"nodeName": NODE},
-        "status": {"phase": phase, "containerStatuses": [{"name": attempt.manifest.container, "state": state}]},
-    }
-
-
-def _time(ms: int | None) -> str | None:
-    """Return milliseconds since 1970 as Kubernetes writes times, but exactly."""
-    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
-
-
-def _object(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: object) -> list[Mapping[str, object]]:
-    return list(map(_object, value)) if isinstance(value, list | tuple) else []
+    status = {"phase": phase, "containerStatuses": [{"name": attempt.manifest.container, "state": state}]}
+    return shown_pod(attempt.manifest, uid=attempt.uid, created=attempt.created, status=status)

@@ -1,13 +1,13 @@
-"""The logs of processes: for the collector as bytes, and on the way, for whoever looks on, as lines of steps."""
+"""The logs of attempts: for the collector as bytes, and on the way, for whoever looks on, as lines of steps."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from runabout.control.logs import LogGoneError
-from runabout.executors.local import ProcessDriver
+from runabout.executors.framedlog import Unframed
+from runabout.executors.localdriver import LocalDriver, LogFile
 from runabout.executors.markers import SETUP
 from runabout.executors.steplog import Chunk, StepLogSplitter
 
@@ -35,10 +35,10 @@ class _Shown:
     """steps whose last line was shown before its end came"""
 
 
-class ProcessLogs:
-    """See :class:`runabout.control.logs.LogSource`; what is read is shown, each byte once."""
+class LocalLogs:
+    """See :class:`runabout.control.logs.LogSource`; what is read of steps is shown, each byte once."""
 
-    def __init__(self, driver: ProcessDriver, *, steps: Steps, show: Lines) -> None:
+    def __init__(self, driver: LocalDriver, *, steps: Steps, show: Lines) -> None:
         self._driver = driver
         self._steps = steps
         self._show = show
@@ -49,34 +49,43 @@ class ProcessLogs:
         self,
         namespace: str,  # noqa: ARG002 - names of pods are enough here
         pod: str,
-        container: str,  # noqa: ARG002 - there is one
+        container: str,
         *,
         follow: bool,
         previous: bool = False,  # noqa: ARG002 - nothing is started again
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open the log at its beginning."""
-        file = self._driver.log(pod)
-        if file is None:
-            raise LogGoneError("the process that executed it is gone, and its log with it")
-        yield self._pieces(pod, file, follow=follow)
+        log = self._driver.log(pod, container)
+        if log is None:
+            raise LogGoneError("what executed it is gone, and its log with it")
+        yield self._pieces(pod, container, log, follow=follow)
 
-    async def _pieces(self, pod: str, path: Path, *, follow: bool) -> AsyncIterator[bytes]:
-        with path.open("rb", buffering=0) as file:
-            self._again(pod)
+    async def _pieces(self, pod: str, container: str, log: LogFile, *, follow: bool) -> AsyncIterator[bytes]:
+        frames = Unframed() if log.framed else None
+        with log.path.open("rb", buffering=0) as file:
+            if not log.of_service:
+                self._again(pod)
             quiet = 0
             while True:
-                over = not follow or self._driver.is_over(pod)  # before the look: nothing comes after its end
-                piece = file.read(PIECE)
+                over = not follow or self._driver.is_over(
+                    pod, container
+                )  # before the look: nothing comes after its end
+                read = file.read(PIECE)
+                piece = read if frames is None else frames.feed(read)
                 if piece:
-                    self._tell(pod, piece)
+                    if not log.of_service:
+                        self._tell(pod, piece)
                     quiet = 0
                     yield piece
+                elif read:
+                    continue
                 elif over:
-                    self._flush(pod, whole=False)
+                    if not log.of_service:
+                        self._flush(pod, whole=False)
                     return
                 else:
                     quiet += 1
-                    if quiet in (1, PATIENCE):
+                    if quiet in (1, PATIENCE) and not log.of_service:
                         self._flush(pod, whole=quiet < PATIENCE)
                     await asyncio.sleep(LOOK_SECONDS)
 

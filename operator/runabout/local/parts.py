@@ -23,9 +23,11 @@ from runabout.control.servicelogs import ServiceLogs
 from runabout.control.strays import Strays
 from runabout.datamanager import Store
 from runabout.executors.gatewayaccess import GatewayAccess
-from runabout.executors.local import NODE, ProcessDriver
+from runabout.executors.local import ProcessDriver
+from runabout.executors.localdriver import NODE, LocalDriver
+from runabout.executors.localsecrets import LocalSecrets
 from runabout.executors.plan import step_names
-from runabout.local.lines import Lines, ProcessLogs
+from runabout.local.lines import Lines, LocalLogs
 from runabout.ost import ObjectStore
 from runabout.records.json import JsonObject
 from runabout.resources import API_VERSION
@@ -79,7 +81,7 @@ class Parts:
     queue: WorkQueue[Uid]
     runs: LocalRuns
     ledger: Ledger
-    driver: ProcessDriver
+    driver: LocalDriver
     logs: LogCollector
     service_logs: ServiceLogs
     reconciler: Reconciler
@@ -104,7 +106,7 @@ def compose(
         ost: Where the logs go.
         folder: For the attempts' folders, and for output that waits to be stored.
         toolbox: The program that executes steps.
-        secrets: See `ProcessDriver`.
+        secrets: The folder of `LocalSecrets`.
         jobs: Tasks at once.
         arch: This machine's.
         gateway: Where tasks reach it; None if no task needs it.
@@ -118,7 +120,7 @@ def compose(
     driver = ProcessDriver(
         work=folder,
         toolbox=toolbox,
-        secrets=secrets,
+        secrets=LocalSecrets(secrets),
         on_change=news.pod_changed,
         now=now_ms,
     )
@@ -130,7 +132,7 @@ def compose(
                     return attempt.task, step_names(live.graph.task(attempt.task))
         return None
 
-    source = ProcessLogs(driver, steps=steps, show=show)
+    source = LocalLogs(driver, steps=steps, show=show)
     logs = LogCollector(
         source=source,
         ost=ost,

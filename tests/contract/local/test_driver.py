@@ -10,6 +10,7 @@ import pytest
 
 from runabout.executors.driver import Created, Done, Invalid, PodRef, Unavailable
 from runabout.executors.local import ProcessDriver
+from runabout.executors.localsecrets import LocalSecrets
 from runabout.executors.manifest import PodManifest, PodSettings, pod_manifest
 from runabout.executors.podview import PodView, pod_view
 from runabout.executors.summary import EndReason, parse_summary
@@ -27,7 +28,11 @@ class Here:
         self.changes: list[JsonObject | None] = []
         self.changed = asyncio.Event()
         self.driver = ProcessDriver(
-            work=folder, toolbox=toolbox, on_change=self._changed, now=lambda: 1_800_000_000_000
+            work=folder,
+            toolbox=toolbox,
+            secrets=LocalSecrets(folder / "secrets"),
+            on_change=self._changed,
+            now=lambda: 1_800_000_000_000,
         )
 
     def _changed(self, _before: JsonObject | None, after: JsonObject | None) -> None:
@@ -36,7 +41,6 @@ class Here:
 
     def secret(self, folder: Path, content: bytes) -> EnvVar:
         """Put a Secret's value into a file; return a variable that has it."""
-        self.driver._secrets = folder / "secrets"
         (folder / "secrets" / "login").mkdir(parents=True)
         (folder / "secrets" / "login" / "password").write_bytes(content)
         return EnvVar("PASSWORD", value_from=EnvVarSource("secretKeyRef", "login", "password"))

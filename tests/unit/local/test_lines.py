@@ -8,7 +8,8 @@ import pytest
 
 from runabout.control.logs import LogGoneError
 from runabout.executors.local import ProcessDriver
-from runabout.local.lines import ProcessLogs
+from runabout.executors.localsecrets import LocalSecrets
+from runabout.local.lines import LocalLogs
 
 POD = "1il7g1c000001-a-1"
 NONCE = "0f" * 16
@@ -29,9 +30,13 @@ class Growing:
         self.file.write_text(HEAD)
         self.seen: list[str] = []
         driver = ProcessDriver(
-            work=folder, toolbox=folder / "none", on_change=lambda _before, _after: None, now=lambda: 0
+            work=folder,
+            toolbox=folder / "none",
+            secrets=LocalSecrets(),
+            on_change=lambda _before, _after: None,
+            now=lambda: 0,
         )
-        self.logs = ProcessLogs(driver, steps=lambda pod: ("a", ("s",)) if pod == POD else None, show=self._show)
+        self.logs = LocalLogs(driver, steps=lambda pod: ("a", ("s",)) if pod == POD else None, show=self._show)
 
     def _show(self, task: str, lines: list[str]) -> None:
         assert task == "a"
