@@ -1,16 +1,35 @@
 """Runs without a cluster, with a toolbox that is built once."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from fixtures import podman_home
 from fixtures.local_runs import LocalRuns, build_toolbox
+from fixtures.podman_home import PodmanHome
 
 
 @pytest.fixture(scope="session")
 def toolbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_toolbox(tmp_path_factory.mktemp("bin"))
+
+
+@pytest.fixture(scope="session")
+def podmans_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodmanHome]:
+    home = podman_home.make(tmp_path_factory.mktemp("podman"))
+    yield home
+    assert home.left() == []
+    shutil.rmtree(home.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def podman(podmans_home: PodmanHome, monkeypatch: pytest.MonkeyPatch) -> PodmanHome:
+    """Podman for this process and those that it starts."""
+    for name, value in podmans_home.environment.items():
+        monkeypatch.setenv(name, value)
+    return podmans_home
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The driver for processes: what every driver promises, each verb safe to repeat."""
+"""The drivers of this machine, for processes and containers: what all of them promise, each verb safe to repeat."""
 
 import asyncio
 import contextlib
@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.podman_home import IMAGE, PodmanHome, program
 from runabout.executors.driver import Created, Done, Invalid, PodRef, Unavailable
 from runabout.executors.local import ProcessDriver
+from runabout.executors.localcontainers import ContainerDriver
+from runabout.executors.localdriver import LocalDriver
 from runabout.executors.localsecrets import LocalSecrets
 from runabout.executors.manifest import PodManifest, PodSettings, pod_manifest
 from runabout.executors.podview import PodView, pod_view
@@ -22,18 +25,78 @@ RUN = RunId("1il7g1c000001")
 
 
 class Here:
-    """A driver, and what it has told."""
+    """A driver, and what it has told; its steps see this machine's `folder`."""
 
-    def __init__(self, folder: Path, toolbox: Path) -> None:
+    def __init__(self, kind: str, folder: Path, toolbox: Path, podman: PodmanHome) -> None:
+        self.kind = kind
+        self.folder = folder
+        self.work = folder / "work"
+        self.work.mkdir()
+        self.podman = podman
         self.changes: list[JsonObject | None] = []
         self.changed = asyncio.Event()
-        self.driver = ProcessDriver(
-            work=folder,
+        self.driver: LocalDriver = self.made(toolbox)
+
+    def made(self, toolbox: Path) -> LocalDriver:
+        secrets = LocalSecrets(self.folder / "secrets")
+
+        def now() -> int:
+            return 1_800_000_000_000
+
+        if self.kind == "processes":
+            return ProcessDriver(work=self.work, toolbox=toolbox, secrets=secrets, on_change=self._changed, now=now)
+        return ContainerDriver(
+            podman=program(),
+            work=self.work,
             toolbox=toolbox,
-            secrets=LocalSecrets(folder / "secrets"),
+            secrets=secrets,
+            gateway=None,
             on_change=self._changed,
-            now=lambda: 1_800_000_000_000,
+            notice=lambda _: None,
+            now=now,
         )
+
+    @contextlib.asynccontextmanager
+    async def using(self, driver: LocalDriver) -> AsyncIterator[LocalDriver]:
+        """Work with another driver for a while."""
+        before, self.driver = self.driver, driver
+        async with driver:
+            yield driver
+        self.driver = before
+
+    def manifest(self, script: str, *variables: EnvVar) -> PodManifest:
+        mounts = [{"name": "here", "mountPath": str(self.folder)}]
+        body = {"containers": [{"image": IMAGE, "volumeMounts": mounts}], "steps": [{"run": script}]}
+        config = RunConfig(
+            id=RUN,
+            namespace="local",
+            name="web",
+            uid="u",
+            group="/local/project/web",
+            cache_group="/local/project/web",
+            created=0,
+            tasks=(TaskConfig("a", body=body),),
+            environment=variables,
+        )
+        return pod_manifest(
+            config,
+            config.tasks[0],
+            attempt=1,
+            counter=1,
+            executor_pod={"volumes": [{"name": "here", "hostPath": {"path": str(self.folder)}}]},
+            settings=PodSettings(toolbox_image="none", grace_seconds=5, allow_privileged=True),
+        )
+
+    def left(self) -> list[object]:
+        """Return what of attempts is still there; what has ended has no environment any more."""
+        if self.kind == "containers":
+            return [*self.podman.left()]
+        found: list[object] = []
+        for file in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if f"HOME={self.work}/".encode() in file.read_bytes():
+                    found.append(int(file.parent.name))
+        return found
 
     def _changed(self, _before: JsonObject | None, after: JsonObject | None) -> None:
         self.changes.append(after)
@@ -55,36 +118,22 @@ class Here:
                 await self.changed.wait()
 
 
-def manifest(script: str, *variables: EnvVar) -> PodManifest:
-    body = {"containers": [{"image": "none"}], "steps": [{"run": script}]}
-    config = RunConfig(
-        id=RUN,
-        namespace="local",
-        name="web",
-        uid="u",
-        group="/local/project/web",
-        cache_group="/local/project/web",
-        created=0,
-        tasks=(TaskConfig("a", body=body),),
-        environment=variables,
-    )
-    settings = PodSettings(toolbox_image="none", grace_seconds=5)
-    return pod_manifest(config, config.tasks[0], attempt=1, counter=1, executor_pod={}, settings=settings)
-
-
 def ref(of: PodManifest) -> PodRef:
     return PodRef(of.namespace, of.name)
 
 
-@pytest.fixture
-async def here(toolbox: Path, tmp_path: Path) -> AsyncIterator[Here]:
-    found = Here(tmp_path, toolbox)
+@pytest.fixture(params=["processes", "containers"])
+async def here(
+    request: pytest.FixtureRequest, toolbox: Path, tmp_path: Path, podman: PodmanHome
+) -> AsyncIterator[Here]:
+    found = Here(request.param, tmp_path, toolbox, podman)
     async with found.driver:
         yield found
+    assert found.left() == []
 
 
 async def test_creating_again_finds_what_is_there_and_starts_nothing(here: Here, tmp_path: Path) -> None:
-    wanted = manifest(f"echo once >> {tmp_path}/times")
+    wanted = here.manifest(f"echo once >> {tmp_path}/times")
     first = await here.driver.create(wanted)
     again = await here.driver.create(wanted)
     assert isinstance(first, Created)
@@ -95,7 +144,7 @@ async def test_creating_again_finds_what_is_there_and_starts_nothing(here: Here,
 
 
 async def test_an_end_is_shown_as_a_pods_with_the_toolboxes_own_summary(here: Here) -> None:
-    wanted = manifest("exit 3")
+    wanted = here.manifest("exit 3")
     await here.driver.create(wanted)
     view = await here.until("Failed", wanted.name)
     summary = parse_summary(view.main.message, nonce=None, exit_code=3, steps=1)
@@ -105,7 +154,7 @@ async def test_an_end_is_shown_as_a_pods_with_the_toolboxes_own_summary(here: He
 
 
 async def test_a_stop_is_graceful_and_may_be_said_again(here: Here, tmp_path: Path) -> None:
-    wanted = manifest(
+    wanted = here.manifest(
         f"trap 'echo told > {tmp_path}/told; exit 0' TERM; touch {tmp_path}/on; while :; do sleep 0.1; done"
     )
     await here.driver.create(wanted)
@@ -119,19 +168,9 @@ async def test_a_stop_is_graceful_and_may_be_said_again(here: Here, tmp_path: Pa
     assert view.main.exit_code == 143
 
 
-def processes_of(folder: Path) -> list[int]:
-    """Return the processes whose home is in a folder; what has ended has no environment any more."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if f"HOME={folder}/".encode() in file.read_bytes():
-                found.append(int(file.parent.name))
-    return found
-
-
 @pytest.mark.parametrize("begun", [False, True], ids=["while it begins", "in its step"])
 async def test_what_is_removed_is_gone_with_all_that_it_started(here: Here, tmp_path: Path, begun: bool) -> None:
-    wanted = manifest(f"trap '' TERM; touch {tmp_path}/on; while :; do sleep 1; done")
+    wanted = here.manifest(f"trap '' TERM; touch {tmp_path}/on; while :; do sleep 1; done")
     for _ in range(5):  # a process that begins is found, or not, by chance
         await here.driver.create(wanted)
         async with asyncio.timeout(WAIT):
@@ -142,9 +181,10 @@ async def test_what_is_removed_is_gone_with_all_that_it_started(here: Here, tmp_
         assert not await here.driver.exists(ref(wanted))
         assert here.changes[-1] is None
         async with asyncio.timeout(WAIT):
-            while processes_of(tmp_path):  # noqa: ASYNC110 - what was killed takes a moment to end
+            while here.left():  # noqa: ASYNC110 - what was killed takes a moment to end
                 await asyncio.sleep(0)
-        shutil.rmtree(tmp_path / wanted.name)
+        shutil.rmtree(here.work / wanted.name)
+        (tmp_path / "on").unlink(missing_ok=True)
     assert await here.driver.remove(ref(wanted)) == Done(gone=True)
 
 
@@ -155,10 +195,10 @@ async def test_what_was_never_there_is_gone(here: Here) -> None:
     assert await here.driver.remove(nobody) == Done(gone=True)
 
 
-async def test_a_token_is_its_attempts_as_long_as_that_runs(here: Here, tmp_path: Path) -> None:
-    wanted = manifest("true")
+async def test_a_token_is_its_attempts_as_long_as_that_runs(here: Here) -> None:
+    wanted = here.manifest("true")
     await here.driver.create(wanted)
-    token = (tmp_path / wanted.name / "token").read_text()
+    [token] = [file.read_text() for file in (here.work / wanted.name).rglob("token") if file.is_file()]
     assert here.driver.holder(f"{token}x") is None
     await here.until("Succeeded", wanted.name)
     assert here.driver.holder(token) is None
@@ -166,7 +206,7 @@ async def test_a_token_is_its_attempts_as_long_as_that_runs(here: Here, tmp_path
 
 async def test_values_arrive_byte_for_byte(here: Here, tmp_path: Path) -> None:
     value = "$HOME $(PATH) $$ 'x' \"y\" ü"
-    wanted = manifest(f'printf %s "$VALUE" > {tmp_path}/value', EnvVar("VALUE", value))
+    wanted = here.manifest(f'printf %s "$VALUE" > {tmp_path}/value', EnvVar("VALUE", value))
     await here.driver.create(wanted)
     await here.until("Succeeded", wanted.name)
     assert (tmp_path / "value").read_text() == value
@@ -178,7 +218,7 @@ async def test_a_step_has_the_proxies_of_this_machine_and_no_other_variables(
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
     monkeypatch.setenv("no_proxy", "localhost")
     monkeypatch.setenv("MY_TOKEN", "sesame")
-    wanted = manifest(f"env > {tmp_path}/env")
+    wanted = here.manifest(f"env > {tmp_path}/env")
     await here.driver.create(wanted)
     await here.until("Succeeded", wanted.name)
     found = (tmp_path / "env").read_text().splitlines()
@@ -191,10 +231,10 @@ async def test_a_secret_that_is_not_here_is_the_tasks_fault_unless_it_may_be_mis
     here: Here, *, optional: bool
 ) -> None:
     variable = EnvVar("PASSWORD", value_from=EnvVarSource("secretKeyRef", "login", "password", optional))
-    answer = await here.driver.create(manifest('test -z "${PASSWORD+set}"', variable))
+    answer = await here.driver.create(here.manifest('test -z "${PASSWORD+set}"', variable))
     if optional:
         assert isinstance(answer, Created)
-        await here.until("Succeeded", manifest("").name)
+        await here.until("Succeeded", here.manifest("").name)
     else:
         assert isinstance(answer, Invalid)
         assert "login/password" in answer.message
@@ -204,21 +244,24 @@ async def test_a_secret_that_is_not_here_is_the_tasks_fault_unless_it_may_be_mis
 async def test_a_secret_that_no_variable_can_hold_is_the_tasks_fault(
     here: Here, tmp_path: Path, content: bytes, word: str
 ) -> None:
-    answer = await here.driver.create(manifest("true", here.secret(tmp_path, content)))
+    answer = await here.driver.create(here.manifest("true", here.secret(tmp_path, content)))
     assert isinstance(answer, Invalid)
     assert all(part in answer.message for part in ("PASSWORD", "login/password", word))
 
 
 async def test_a_secret_keeps_its_line_ends(here: Here, tmp_path: Path) -> None:
-    wanted = manifest(f'printf %s "$PASSWORD" > {tmp_path}/value', here.secret(tmp_path, b"one\r\ntwo\n"))
+    wanted = here.manifest(f'printf %s "$PASSWORD" > {tmp_path}/value', here.secret(tmp_path, b"one\r\ntwo\n"))
     await here.driver.create(wanted)
     await here.until("Succeeded", wanted.name)
     assert (tmp_path / "value").read_bytes() == b"one\r\ntwo\n"
 
 
-async def test_a_program_that_cannot_be_started_is_nobodys_fault_and_tried_again(here: Here, tmp_path: Path) -> None:
-    there, here.driver._toolbox = here.driver._toolbox, tmp_path / "nowhere"
-    assert isinstance(await here.driver.create(manifest("true")), Unavailable)
-    here.driver._toolbox = there
-    assert isinstance(await here.driver.create(manifest("true")), Created)
-    await here.until("Succeeded", manifest("true").name)
+async def test_a_program_that_cannot_be_started_is_nobodys_fault_and_tried_again(
+    here: Here, toolbox: Path, tmp_path: Path
+) -> None:
+    lent = tmp_path / "lent"
+    async with here.using(here.made(lent)) as driver:
+        assert isinstance(await driver.create(here.manifest("true")), Unavailable)
+        lent.symlink_to(toolbox)
+        assert isinstance(await driver.create(here.manifest("true")), Created)
+        await here.until("Succeeded", here.manifest("true").name)
