@@ -1,6 +1,7 @@
 """Listens, with TLS where there is a certificate, and ends well: nothing new begins, what is under way ends."""
 
 import asyncio
+import socket
 import ssl
 from contextlib import suppress
 from pathlib import Path
@@ -72,7 +73,7 @@ class Server:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, handler_cancellation=True)
         self._shutdown_seconds = shutdown_seconds
         self._certificate = certificate
-        self._sites: list[web.TCPSite] = []
+        self._sites: list[web.BaseSite] = []
         self._active = 0
         self._closing = False
         self._idle = asyncio.Event()
@@ -91,6 +92,13 @@ class Server:
         await site.start()
         self._sites.append(site)
         self.port = self._runner.addresses[0][1]
+
+    async def start_on(self, listening: socket.socket) -> None:
+        """Listen on a socket that is bound."""
+        await self._runner.setup()
+        site = web.SockSite(self._runner, listening)
+        await site.start()
+        self._sites.append(site)
 
     async def close(self) -> None:
         """Take nothing new, and return when what was under way has ended, or its time is up.

@@ -12,6 +12,7 @@ from runabout.control.context import merge_names
 from runabout.datamanager import StoreError
 from runabout.etcd import EtcdError
 from runabout.etcd.file import LogInUseError
+from runabout.executors.podman import PodmanError
 from runabout.local.options import EXIT_FAILED, EXIT_STOPPED, EXIT_UNUSABLE, Options
 from runabout.local.parts import now_ms
 from runabout.local.session import RefusedError, Session
@@ -36,7 +37,7 @@ def execute(name: str, spec: Mapping[str, object], options: Options, *, plain: b
         return EXIT_UNUSABLE, refused.errors
     except (Exception, ExceptionGroup) as error:
         leaves = tuple(_leaves(error))
-        if not all(isinstance(each, (StoreError, EtcdError, OstError, OSError)) for each in leaves):
+        if not all(isinstance(each, (StoreError, EtcdError, OstError, OSError, PodmanError)) for each in leaves):
             raise
         return EXIT_UNUSABLE, tuple(_said(each, options) for each in leaves)
     _say_result(view, run, options)
@@ -76,4 +77,6 @@ def _leaves(error: Exception) -> Iterator[Exception]:
 def _said(error: Exception, options: Options) -> str:
     if isinstance(error, LogInUseError):
         return f"{error}: wait for its end, or choose another folder with --store"
+    if isinstance(error, PodmanError):
+        return f"Podman cannot be used: {error}"
     return f"{options.store} cannot be used: {error}"

@@ -1,16 +1,24 @@
-"""The gateway's side of tasks, on the loopback of this machine: archives, caches and results for processes."""
+"""The gateway's side of tasks on this machine: archives, caches and results.
+
+Processes reach it on the loopback, containers through a socket that is mounted: what a container can reach of its host
+differs from one kind of network to the next.
+"""
 
 import asyncio
 import contextlib
 import functools
+import os
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 from aiohttp import web
 
 from runabout.datamanager import follow_store
 from runabout.etcd import Etcd
 from runabout.executors.gatewayaccess import GatewayAccess
+from runabout.executors.localcontainers import SOCKET
 from runabout.gateway.answers import middleware
 from runabout.gateway.archives import Archives
 from runabout.gateway.caches import Caches
@@ -26,6 +34,8 @@ from runabout.kube.reviews import Identity
 from runabout.ost import ObjectStore
 
 HOST = "127.0.0.1"
+SOCKET_URL = "http://gateway.local"
+"""What containers call it; no name is looked up."""
 MOST_BODIES = 16
 """Parts that go through at once, each in bounded memory."""
 SHUTDOWN_SECONDS = 1.0
@@ -52,8 +62,13 @@ class Tokens:
 
 
 @contextlib.asynccontextmanager
-async def serve(etcd: Etcd, ost: ObjectStore, *, holder: Holder) -> AsyncIterator[GatewayAccess]:
-    """Serve tasks while the context lasts; the store is open. Yields where they reach it."""
+async def serve(
+    etcd: Etcd, ost: ObjectStore, *, holder: Holder, folder: Path | None = None
+) -> AsyncIterator[GatewayAccess]:
+    """Serve tasks while the context lasts; the store is open. Yields where they reach it.
+
+    With a `folder`, that is a socket in it, which containers have mounted.
+    """
     metrics = GatewayMetrics()
     records = Records(functools.partial(follow_store, etcd, ost=ost))
     archives = Archives(ost, now=lambda: time.time_ns() // 1_000_000)
@@ -68,11 +83,30 @@ async def serve(etcd: Etcd, ost: ObjectStore, *, holder: Holder) -> AsyncIterato
     app = web.Application(middlewares=[middleware(metrics)], client_max_size=LARGEST_JSON)
     app.add_routes(tasks.routes())
     server = Server(app, shutdown_seconds=SHUTDOWN_SECONDS, certificate=None)
-    await server.start(HOST, 0)
+    if folder is None:
+        await server.start(HOST, 0)
+    else:
+        await server.start_on(await asyncio.to_thread(_listening, folder))
     reading = asyncio.create_task(records.run(), name="records for tasks")
     try:
-        yield GatewayAccess(f"http://{HOST}:{server.port}")
+        yield GatewayAccess(SOCKET_URL if folder is not None else f"http://{HOST}:{server.port}")
     finally:
         await server.close()
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
+
+
+def _listening(folder: Path) -> socket.socket:
+    """Return a socket in a folder that every user of a container may connect to; what comes needs a token."""
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    (folder / SOCKET).unlink(missing_ok=True)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        made.bind(f"/proc/self/fd/{opened}/{SOCKET}")  # a socket's own path is limited to 107 bytes
+    finally:
+        os.close(opened)
+    (folder / SOCKET).chmod(0o666)
+    made.setblocking(False)
+    return made

@@ -25,5 +25,7 @@ class Options:
     """Tasks that are approved beforehand."""
     by: str
     """Who approves."""
+    podman: str | None
+    """The program, where tasks are containers; None: they are processes."""
     keep: bool
     """Whether the attempts' folders stay."""

@@ -24,6 +24,7 @@ from runabout.control.strays import Strays
 from runabout.datamanager import Store
 from runabout.executors.gatewayaccess import GatewayAccess
 from runabout.executors.local import ProcessDriver
+from runabout.executors.localcontainers import ContainerDriver
 from runabout.executors.localdriver import NODE, LocalDriver
 from runabout.executors.localsecrets import LocalSecrets
 from runabout.executors.plan import step_names
@@ -38,6 +39,8 @@ GRACE_SECONDS = 10
 """For a task's processes, between SIGTERM and SIGKILL."""
 STORAGE_LATE_MS = 60_000
 """After which a run ends although the folder does not take its logs."""
+IMAGE_SECONDS = 30
+"""For an image that cannot be had; one that comes may take its time."""
 FOREVER_SECONDS = 10 * 365 * 86_400
 
 
@@ -97,7 +100,10 @@ def compose(
     jobs: int,
     arch: str,
     gateway: GatewayAccess | None,
+    socket: Path | None,
+    podman: str | None,
     show: Lines,
+    notice: Callable[[str], None],
 ) -> Parts:
     """Put the parts together; nothing begins to work by that.
 
@@ -110,20 +116,36 @@ def compose(
         jobs: Tasks at once.
         arch: This machine's.
         gateway: Where tasks reach it; None if no task needs it.
+        socket: The folder of the gateway's socket, for containers; None without a gateway.
+        podman: The program, where tasks are containers; None: they are processes.
         show: Is told the lines of the logs of Runs that this process has.
+        notice: Is told sentences about images.
     """
     objects, queue, metrics = RunObjects(), WorkQueue[Uid](clock=time.monotonic), Metrics()
     executors = Executors(toolbox_image="none", toolbox_pull_policy="Never", gateway=lambda: gateway)
     order = Order(executors=executors, wake=queue.add, now=now_ms)
     ledger, runs = Ledger(store), LocalRuns(objects)
     news = News(objects=objects, queue=queue, executors=executors, order=order)
-    driver = ProcessDriver(
-        work=folder,
-        toolbox=toolbox,
-        secrets=LocalSecrets(secrets),
-        on_change=news.pod_changed,
-        now=now_ms,
-    )
+    driver: LocalDriver
+    if podman is None:
+        driver = ProcessDriver(
+            work=folder,
+            toolbox=toolbox,
+            secrets=LocalSecrets(secrets),
+            on_change=news.pod_changed,
+            now=now_ms,
+        )
+    else:
+        driver = ContainerDriver(
+            podman=podman,
+            work=folder,
+            toolbox=toolbox,
+            secrets=LocalSecrets(secrets),
+            gateway=socket,
+            on_change=news.pod_changed,
+            notice=notice,
+            now=now_ms,
+        )
 
     def steps(pod: str) -> tuple[str, tuple[str, ...]] | None:
         for uid, live in reconciler.lives.items():
@@ -185,5 +207,6 @@ def _executor(*, jobs: int, arch: str) -> JsonObject:
             "maxActiveTasks": jobs,
             "allowPrivileged": True,
             "gracePeriodSeconds": GRACE_SECONDS,
+            "imagePullTimeoutSeconds": IMAGE_SECONDS,
         },
     }

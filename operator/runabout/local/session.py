@@ -74,10 +74,11 @@ class Session:
             )
             stack.push_async_callback(store.close)
             gateway = None
+            socket = options.store / "gateway" if options.podman is not None and _needs_gateway(spec) else None
             if _needs_gateway(spec):
                 from runabout.local.gateway import serve  # noqa: PLC0415 - a web server that few runs need
 
-                gateway = await stack.enter_async_context(serve(etcd, ost, holder=self._holder))
+                gateway = await stack.enter_async_context(serve(etcd, ost, holder=self._holder, folder=socket))
             parts = self._parts = compose(
                 store=store,
                 ost=ost,
@@ -87,7 +88,10 @@ class Session:
                 jobs=options.jobs,
                 arch=options.arch,
                 gateway=gateway,
+                socket=socket,
+                podman=options.podman,
                 show=self._view.lines,
+                notice=self._view.say,
             )
             await stack.enter_async_context(parts.driver)
             await stack.enter_async_context(_signals(self._stop))
@@ -157,7 +161,7 @@ class Session:
             self._parts.runs.set_spec(self._uid, stop=True)
             self._parts.queue.add(self._uid)
         else:
-            self._view.say("ending all processes", "yellow")
+            self._view.say("ending everything", "yellow")
             self._parts.driver.kill()
 
     def _look_for_questions(self, parts: Parts, live: LiveRun) -> None:
