@@ -26,7 +26,12 @@ def nothing_is_left(podman: PodmanHome) -> Iterator[None]:
 
 def test_a_service_is_ready_on_localhost_before_the_steps_and_files_go_on_from_task_to_task(here: LocalRuns) -> None:
     serving = service("trap exit TERM; httpd -f -p 8080 -h /etc & wait", readiness={"tcpSocket": {"port": 8080}})
-    build = task("build", "", containers=[STEPS], steps=[{"run": "echo made > f"}, {"saveToWorkspace": {}}])
+    build = task(
+        "build",
+        "",
+        containers=[STEPS],
+        steps=[{"run": "echo made > f"}, {"saveToWorkspace": {"contents": [{"paths": ["f"]}]}}],
+    )
     use = task(
         "use",
         "",
@@ -80,10 +85,11 @@ def test_what_a_killed_process_has_started_ends_without_it(here: LocalRuns, podm
 def test_without_podman_a_service_is_refused_and_the_way_out_is_said(
     here: LocalRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
     file = here.file(task("a", "true", containers=[STEPS, service("true")]))
-    refused = here.run(file)
+    with monkeypatch.context() as nowhere:
+        nowhere.setenv("PATH", str(tmp_path))
+        refused, wanted = here.run(file), here.run(file, "--in", "containers")
     assert (refused.code, refused.out) == (2, "")
     assert "spec.tasks[0].containers[1]" in refused.err
     assert "install Podman" in refused.err
-    assert "install Podman" in here.run(file, "--in", "containers").err
+    assert "install Podman" in wanted.err
