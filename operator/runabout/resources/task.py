@@ -137,8 +137,8 @@ class TaskSpec(Model):
         ]
         | None
     ) = None
-    """Names with lists of values: one variant of the task for each combination, named <task>-<value>-<value>…, with the
-    values in variables of these names; a key arch is the variant's arch, too."""
+    """Names with lists of values: a variant for each combination, named <task>-<value>-<value>…, with the values in
+    variables of these names; a key arch is its arch, too."""
     pod: PodDefaults | None = None
     """Settings of the pod, over the run's and the executor's."""
 
