@@ -23,6 +23,7 @@ from runabout.resources import (
     ExecutorSpec,
     PodDefaults,
     Problem,
+    RetriesSpec,
     RunSpec,
     TaskSpec,
 )
@@ -58,6 +59,7 @@ def own_rules(spec: RunSpec) -> Iterator[Problem]:
             yield Problem(f"spec.approvals[{place}].task", f'unknown task "{approval.task}"')
     for place, task in enumerate(spec.tasks):
         yield from _task(task, f"spec.tasks[{place}]")
+        yield from _exit_codes(task, f"spec.tasks[{place}]", spec.retries)
         yield from _arch(task, f"spec.tasks[{place}]", spec.pod)
     yield from _environments(spec)
 
@@ -77,6 +79,7 @@ def _kept_by_a_restart(spec: RunSpec) -> Iterator[Problem]:
         ("group", spec.group),
         ("cacheGroup", spec.cache_group),
         ("staticEnvironment", spec.static_environment),
+        ("retries", spec.retries),
         ("pod", spec.pod),
     ):
         if given:
@@ -92,7 +95,6 @@ def _task(task: TaskSpec, where: str) -> Iterator[Problem]:
     yield from _variables(task.environment, f"{where}.environment")
     yield from _containers(task.containers, where)
     yield from _steps(task, where)
-    yield from _exit_codes(task, where)
     if task.pod is not None:
         yield from _pod(task.pod, f"{where}.pod")
     for key in task.matrix or {}:
@@ -168,10 +170,17 @@ def _steps(task: TaskSpec, where: str) -> Iterator[Problem]:
         )
 
 
-def _exit_codes(task: TaskSpec, where: str) -> Iterator[Problem]:
-    """Return the exit codes that would mean both success and another attempt."""
-    retries = task.retries.on_exit_codes if task.retries is not None else ()
-    for place, code in enumerate(retries):
+def _exit_codes(task: TaskSpec, where: str, of_run: RetriesSpec | None) -> Iterator[Problem]:
+    """Return the exit codes that would mean both success and another attempt, by the task's retries or the run's."""
+    if task.retries is None and of_run is not None:
+        for place, code in enumerate(task.skip_rest_on_exit_codes):
+            if code in of_run.on_exit_codes:
+                yield Problem(
+                    f"{where}.skipRestOnExitCodes[{place}]",
+                    f"exit code {code} is also in spec.retries.onExitCodes, with which the task is tried again; leave "
+                    "one of them, or give the task retries of its own",
+                )
+    for place, code in enumerate(task.retries.on_exit_codes if task.retries is not None else ()):
         if code in task.skip_rest_on_exit_codes:
             yield Problem(
                 f"{where}.retries.onExitCodes[{place}]",

@@ -124,7 +124,7 @@ class TaskSpec(Model):
     approvers: ApproversSpec | None = None
     """Whose approvals count, and how many; with needsApproval."""
     retries: RetriesSpec | None = None
-    """How often it is tried again when it fails; lost nodes and the like have a budget of their own."""
+    """How often it is tried again when it fails, instead of the run's; lost nodes have a budget of their own."""
     skip_rest_on_exit_codes: Annotated[tuple[ExitCode, ...], LIST, Field(max_length=64), ListSet()] = ()
     """Exit codes of a step with which the task is done, and successful; the steps after it are skipped."""
     timeout_seconds: Seconds = 0

@@ -37,6 +37,7 @@ def over(run: RunId = OLD, *, name: str = "web-1", namespace: str = "ci", result
         staticEnvironment=[{"name": "S", "value": "kept"}],
         concurrency="replaceQueued",
         maxActiveTasks=2,
+        retries={"limit": 3},
     )
     ends = {"b": Status.SUCCESS, "c": Status.SUCCESS}
     if result is not Result.SUCCESS:
@@ -107,6 +108,7 @@ async def test_the_environment_is_the_restarts_and_the_rest_the_old_runs(tmp_pat
         config, run = new.config, new.run
         assert (config.environment, config.static_environment) == ((EnvVar("N", "new"),), (EnvVar("S", "kept"),))
         assert (config.group, config.cache_group) == ("/ci/project/web/branch/main", "/ci/project/all")
+        assert [task.retries.limit for task in config.tasks] == [3, 3, 3]
         assert (config.concurrency, config.max_active_tasks, config.timeout_seconds) == ("replaceQueued", 2, 60)
         assert config.annotations == {"forge": "old"}
         assert config.labels == {"l": "old", "m": "old"}
@@ -178,6 +180,10 @@ REFUSED: dict[str, tuple[Mapping[str, Any], str]] = {
     "a cache group": (
         {"cacheGroup": "/a/b"},
         "spec.cacheGroup: a restart keeps the old run's: remove it, or create a new run",
+    ),
+    "retries": (
+        {"retries": {"limit": 1}},
+        "spec.retries: a restart keeps the old run's: remove it, or create a new run",
     ),
     "the client's error": ({"setupErrors": ["no file"]}, "no file"),
 }
