@@ -117,6 +117,35 @@ async def test_the_environment_is_the_restarts_and_the_rest_the_old_runs(tmp_pat
         assert await here.ledger.state(OLD) == old  # untouched
 
 
+LARGE = [{"name": "N", "value": "x" * 30_000}]
+SERVICE = {"containers": [{"image": "x"}, {"image": "y"}]}
+
+
+@pytest.mark.parametrize(("failed", "fits"), [("alone", True), ("served", False), ("first", False)])
+async def test_an_environment_for_which_the_tasks_to_be_executed_have_no_room_is_a_setup_error(
+    tmp_path: Path, failed: str, fits: bool
+) -> None:
+    tasks = (
+        task_spec("first"),
+        task_spec("served", depends=[{"task": "first"}], **SERVICE),
+        task_spec("alone", depends=[{"task": "first"}]),
+        *(task_spec(f"x{number}", depends=[{"task": "served"}], **SERVICE) for number in range(3)),
+    )
+    state = created(*tasks, run=OLD, name="web-1", namespace="ci", group="/project/web/branch/main")
+    for task in state.tasks:
+        state = with_task(state, task, status=Status.FAILED if task == failed else Status.SUCCESS, attempt=1)
+    async with scene(tmp_path, finished(state, Result.FAILED)) as here:
+        new = await restarted(here, environment=LARGE)
+        if fits:
+            assert (new.run.phase, new.config.setup_errors) == (Phase.RUNNING, ())
+        else:
+            error = refusal(new)
+            assert error.startswith("spec.environment: with the old run's variables it takes more than the 57344 bytes")
+            assert "served 60" in error
+            assert "and 1 more. Move long values" in error
+            assert (new.tasks, new.run.group) == ({}, "/ci/project/web/branch/main")
+
+
 async def test_a_restart_of_a_restart_names_the_run_that_executed_a_task(tmp_path: Path) -> None:
     async with scene(tmp_path, over()) as here:
         await here.create("second", restartFrom={"run": OLD, "from": "failed"}, suspend=True)
