@@ -177,9 +177,12 @@ class Relay:
         self._talks.add(talk)
         try:
             back, forth = await asyncio.open_connection("127.0.0.1", self._target)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass(reader, forth, counts=True))
-                group.create_task(self._pass(back, writer, counts=False))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._pass(reader, forth, counts=True))
+                    group.create_task(self._pass(back, writer, counts=False))
+            finally:
+                forth.close()
         except* (OSError, asyncio.CancelledError):
             pass  # either side has gone, or the test is over
         finally:
