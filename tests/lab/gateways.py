@@ -97,7 +97,7 @@ class GatewayLab:
         self.records = Records(self._follow)
         following = asyncio.create_task(self.records.run())
         self._stack.callback(following.cancel)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.records.trouble:  # noqa: ASYNC110 -- what is waited for is the gateway's
                 await asyncio.sleep(0.01)
         self._session = session
