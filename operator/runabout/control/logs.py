@@ -167,7 +167,7 @@ class LogCollector:
         """Own the jobs until `stop` is set; what is being read then is read again by the next process."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            for job in self._jobs.values():
+            for job in (*self._jobs.values(), *self._left):
                 self._launch(job)
             await stop.wait()
             self._group = None
@@ -219,12 +219,27 @@ class LogCollector:
     def forget(self, pod: str) -> None:
         """Drop a job: one whose container runs is ended, one that waits for the storage is stored all the same."""
         job = self._jobs.pop(pod, None)
-        if job is None or job.task is None:
+        if job is None:
             return
         if job.ended.is_set() and job.stored is None:
             self._left.append(job)
-        else:
+        elif job.task is not None:
             job.task.cancel()
+
+    @property
+    def uploads(self) -> bool:
+        """Whether toolboxes upload their logs."""
+        return self._uploads
+
+    def holds(self, pod: str) -> bool:
+        """Whether the pod's log is being collected, or waits to be stored."""
+        return pod in self._jobs or any(job.what.pod == pod for job in self._left)
+
+    def salvage(self, what: LogJob, reason: str | None) -> None:
+        """Store what there still is of the log of a pod that is gone, in nobody's way; `reason` as for `ended`."""
+        self.follow(what)
+        self.ended(what.pod, reason, None)
+        self.forget(what.pod)
 
     def _launch(self, job: _Job) -> None:
         if self._group is not None and job.task is None:
