@@ -77,6 +77,30 @@ async def test_a_task_that_pauses_leaves_its_place_to_others(tmp_path: Path) -> 
         assert bench.status("run")["phase"] == "running"
 
 
+async def test_tasks_without_retries_have_the_runs_and_so_have_the_runs_restarts(tmp_path: Path) -> None:
+    codes = {"flaky": [7], "own": [7], "v-a": [7], "v-b": [7, 7, 7]}
+    tasks = [
+        task("flaky"),
+        task("own", retries={"limit": 0}, ignoreFailure=True),
+        task("v", matrix={"X": ["a", "b"]}),
+    ]
+    async with played(tmp_path, exit_codes=codes) as bench:
+        await bench.create("run", {"tasks": tasks, "retries": {"limit": 1, "onExitCodes": [7]}})
+        await until(lambda: bench.status("run").get("phase") == "finished", seconds=SECONDS)
+        assert {name: attempts(bench, name) for name in codes} == {
+            "flaky": [1, 2],
+            "own": [1],
+            "v-a": [1, 2],
+            "v-b": [1, 2],
+        }
+        assert bench.status("run")["result"] == "failed"
+        before = len(bench.fake.created)
+        await bench.create("again", {"restartFrom": {"run": "run", "from": "failed"}})
+        await until(lambda: bench.status("again").get("phase") == "finished", seconds=SECONDS)
+        assert len(bench.fake.created) - before == 3, "one more of own, two of v-b"
+        assert set(bench.fake.created.values()) == {1}
+
+
 FAULTS: dict[str, Sequence[Fault]] = {
     "the pod's creation fails": several("create", "pods", 500, CONFLICT, Kind.RESET_AFTER),
     "the watch of pods breaks": several("watch", "pods", Kind.RESET, 500, EXPIRED, Kind.HALF_LINE),
