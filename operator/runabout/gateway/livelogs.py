@@ -7,7 +7,7 @@ names what is missing. So a byte has one place for life. Services: see `liveserv
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
@@ -25,7 +25,7 @@ from runabout.executors.splitstate import StepProgress
 from runabout.executors.steplog import Chunk, StepLogSplitter
 from runabout.gateway.errors import NotFoundError
 from runabout.gateway.liveservices import service_log
-from runabout.gateway.pacing import paced
+from runabout.gateway.livesplit import split
 from runabout.gateway.records import Plan, Records
 from runabout.kube.errors import KubeError
 from runabout.kube.logs import container_log
@@ -109,7 +109,6 @@ class Logs:
         Errors of reading and of the object storage. That a node does not answer is waited out when following.
         """
         at, idle = first, 0
-        written = self._service if log.step is None else self._live
         while True:
             if await self.stored(log) is not None:
                 async for piece in self._from_storage(log, at):
@@ -118,7 +117,12 @@ class Logs:
             over = await self.over(log)
             ended = False
             if not over:
-                async with aclosing(written(log, at, follow=follow)) as live:
+                written = (
+                    self._service(log, at, follow=follow)
+                    if log.step is None
+                    else self._live(log, at, follow=follow, stay=idle > 0)
+                )
+                async with aclosing(written) as live:
                     async for data, last in live:
                         at += len(data)
                         ended = ended or last
@@ -135,7 +139,7 @@ class Logs:
             async for piece in reader:
                 yield piece
 
-    async def _live(self, log: StepLog, first: int, *, follow: bool) -> AsyncGenerator[tuple[bytes, bool]]:
+    async def _live(self, log: StepLog, first: int, *, follow: bool, stay: bool) -> AsyncGenerator[tuple[bytes, bool]]:
         """Yield what there is of the step from byte `first` on; the last one says that it is all of it."""
         state = await self._records.task(log.asked, log.task.name)
         pod, step, at = _pod(state, log.attempt), log.step, first
@@ -146,7 +150,7 @@ class Logs:
         try:
             main = container_name(containers_of(log.task, where)[0], 0, where)
             async with container_log(self._session, namespace, pod, main, follow=follow) as pieces:
-                async for chunks in self._watched(log, _split(splitter, pieces)):
+                async for chunks in self._watched(log, split(splitter, pieces, follow=follow, stay=stay)):
                     for chunk in (each for each in chunks if each.step == step):
                         async for data in self._bytes(log, at, chunk):
                             at += len(data)
@@ -215,14 +219,6 @@ class Logs:
                     yield data
         except NoObjectError:
             return  # deleted: the log is stored
-
-
-async def _split(splitter: StepLogSplitter, pieces: AsyncIterator[bytes]) -> AsyncGenerator[list[Chunk]]:
-    """Yield what is given out as pieces come, and what is held back when none has come for a moment."""
-    async with aclosing(paced(pieces)) as coming:
-        async for piece in coming:
-            yield splitter.flush() if piece is None else splitter.feed(piece)
-    yield splitter.flush()
 
 
 def _progress(splitter: StepLogSplitter, step: int) -> StepProgress:
