@@ -246,7 +246,11 @@ class TaskApi:
     async def _caller(self, request: web.Request) -> Caller:
         names: Any = request.match_info
         return await self.callers.admit(
-            request.headers.get("Authorization"), run=names["run"], task=names["task"], attempt=names["attempt"]
+            request.headers.get("Authorization"),
+            run=names["run"],
+            task=names["task"],
+            attempt=names["attempt"],
+            source=request.remote or "",
         )
 
     def _part_key(self, caller: Caller, asked: NewPart) -> tuple[str, bool]:
