@@ -20,7 +20,6 @@ from runabout.gateway.results import Results
 from runabout.gateway.server import LARGEST_JSON
 from runabout.gateway.taskapi import TaskApi
 from runabout.gateway.transfer import Transfer
-from runabout.gateway.turns import Turns
 from runabout.kube.session import Session
 from runabout.ost import ObjectStore
 
@@ -38,7 +37,7 @@ def application(
     *, session: Session, records: Records, ost: ObjectStore, metrics: GatewayMetrics, options: Options
 ) -> web.Application:
     """Return what answers requests; it owns nothing that has to be closed."""
-    identities = Identities(session, clock=time.monotonic, now=time.time, turns=Turns(), metrics=metrics)
+    identities = Identities(session, clock=time.monotonic, now=time.time, metrics=metrics)
     archives = Archives(ost, now=lambda: time.time_ns() // 1_000_000)
     transfer = Transfer(ost, presign=options.presign, most=options.max_active, metrics=metrics)
     tasks = TaskApi(

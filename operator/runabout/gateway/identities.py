@@ -28,6 +28,10 @@ MOST = 10_000
 """Identities that are remembered."""
 MOST_BAD = 1_000
 """Refusals that are remembered."""
+AT_ONCE = 16
+"""Questions under way."""
+STRANGERS_AT_ONCE = 8
+"""Of them, those about tokens that were not good before."""
 LONGEST_TOKEN = 16 * 1024
 _SCHEME = "bearer "
 
@@ -51,15 +55,15 @@ class Identities:
         *,
         clock: Callable[[], float],
         now: Callable[[], float],
-        turns: Turns,
         metrics: GatewayMetrics,
+        turns: Turns | None = None,
         most: int = MOST,
     ) -> None:
         self._session = session
         self._most = most
         self._clock = clock
         self._now = now
-        self._turns = turns
+        self._turns = turns or Turns("unknown tokens", at_once=AT_ONCE, strangers=STRANGERS_AT_ONCE)
         self._metrics = metrics
         self._good: OrderedDict[bytes, _Known] = OrderedDict()
         self._bad: OrderedDict[bytes, _Known] = OrderedDict()

@@ -1,8 +1,8 @@
 """Who may ask next, where many want to ask somebody who must not be asked too much at once.
 
-Those whose word was good before go first, and have turns that no stranger takes. Among each, the addresses they come
-from take turns, so a flood from one of them delays the others by one question each. What waits is bounded: where it is
-too much, the address that has most of it loses its latest.
+Those who are known go first, and have turns that no stranger takes. Among each, the places they come from take turns,
+so a flood from one of them delays the others by one question each. What waits is bounded: where it is too much, the
+place that has most of it loses its latest.
 """
 
 import asyncio
@@ -12,8 +12,6 @@ from contextlib import asynccontextmanager
 
 from runabout.gateway.errors import TooManyError
 
-AT_ONCE = 16
-STRANGERS_AT_ONCE = 8
 WAITING = 256
 """Of each kind."""
 SECONDS = 5.0
@@ -23,7 +21,8 @@ SECONDS = 5.0
 class _Line:
     """Who waits, by where they come from, each of them with a future that tells them to go on."""
 
-    def __init__(self, waiting: int) -> None:
+    def __init__(self, what: str, waiting: int) -> None:
+        self._what = what
         self._most = waiting
         self._length = 0
         self._sources: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
@@ -38,8 +37,8 @@ class _Line:
         if self._length >= self._most:
             longest = max(self._sources, key=lambda each: len(self._sources[each]))
             if len(self._sources[longest]) <= len(mine) + 1:
-                raise _too_many()
-            self._take(longest, last=True).set_exception(_too_many())
+                raise too_many(self._what)
+            self._take(longest, last=True).set_exception(too_many(self._what))
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sources.setdefault(source, deque()).append(place)
         self._length += 1
@@ -72,24 +71,29 @@ class _Line:
 
 
 class Turns:
-    """At most `at_once` at a time, of whom `strangers` may be strangers; who waits longer than `seconds` is refused."""
+    """At most `at_once` at a time, of whom `strangers` may be strangers; who waits longer than `seconds` is refused.
+
+    `what` there is too much of then is said to whom is refused.
+    """
 
     def __init__(
         self,
+        what: str,
         *,
-        at_once: int = AT_ONCE,
-        strangers: int = STRANGERS_AT_ONCE,
+        at_once: int,
+        strangers: int = 0,
         waiting: int = WAITING,
         seconds: float = SECONDS,
     ) -> None:
         self._free = at_once
         self._free_for_strangers = strangers
         self._seconds = seconds
-        self._known, self._strangers = _Line(waiting), _Line(waiting)
+        self._what = what
+        self._known, self._strangers = _Line(what, waiting), _Line(what, waiting)
 
     @asynccontextmanager
-    async def turn(self, source: str, *, known: bool) -> AsyncIterator[None]:
-        """Wait for a turn, and have it; `known` is who is no stranger.
+    async def turn(self, source: str, *, known: bool = True) -> AsyncIterator[None]:
+        """Wait for a turn, and have it; `source` is where one comes from, `known` who is no stranger.
 
         Raises:
             TooManyError: too many wait, or it took too long.
@@ -112,7 +116,7 @@ class Turns:
             async with asyncio.timeout(self._seconds):
                 await place
         except TimeoutError as error:
-            raise _too_many() from error
+            raise too_many(self._what) from error
 
     def _go_on(self) -> None:
         while self._free:
@@ -128,5 +132,6 @@ class Turns:
                 place.set_result(None)
 
 
-def _too_many() -> TooManyError:
-    return TooManyError("more tokens are to be looked at than can be at this moment: come again")
+def too_many(what: str) -> TooManyError:
+    """Return what is said to whom has no turn."""
+    return TooManyError(f"too many {what} at once: come again")

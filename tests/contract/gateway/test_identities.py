@@ -11,9 +11,9 @@ import pytest
 from fixtures.fake_kube import API_AUDIENCE, FakeKube, Fault, Kind
 from lab.gateways import GatewayLab, spec_task, web_token
 from runabout.gateway.errors import TooManyError, UnauthorizedError
-from runabout.gateway.identities import BAD_SECONDS, GOOD_SECONDS, TASK_AUDIENCE, Identities
+from runabout.gateway.identities import BAD_SECONDS, GOOD_SECONDS, STRANGERS_AT_ONCE, TASK_AUDIENCE, Identities
 from runabout.gateway.metrics import GatewayMetrics
-from runabout.gateway.turns import STRANGERS_AT_ONCE, WAITING, Turns
+from runabout.gateway.turns import WAITING, Turns
 from runabout.kube.connection import Connection
 from runabout.kube.session import Session
 from runabout.ost import ObjectStore
@@ -25,7 +25,7 @@ SECONDS = 10
 class Desk:
     """Identities before a fake API server, with a clock that stands still."""
 
-    def __init__(self, kube: FakeKube, session: Session, turns: Turns, most: int) -> None:
+    def __init__(self, kube: FakeKube, session: Session, turns: Turns | None, most: int) -> None:
         self.kube = kube
         self.clock = 0.0
         self.metrics = GatewayMetrics()
@@ -58,7 +58,7 @@ async def desk(turns: Turns | None = None, most: int = 100) -> AsyncIterator[Des
         Session(Connection(server=kube.url, ssl=False, authorize=dict)) as session,
         asyncio.timeout(SECONDS),
     ):
-        yield Desk(kube, session, turns or Turns(), most)
+        yield Desk(kube, session, turns, most)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -146,7 +146,7 @@ async def test_what_a_token_says_of_itself_lets_nobody_in() -> None:
 
 
 async def test_a_flood_asks_as_much_at_once_as_it_may_and_who_is_known_goes_on() -> None:
-    async with desk(Turns(at_once=4, strangers=3, waiting=5, seconds=60)) as at:
+    async with desk(Turns("tokens", at_once=4, strangers=3, waiting=5, seconds=60)) as at:
         await at.who("good")
         at.clock = GOOD_SECONDS
         at.hang(3)
@@ -164,7 +164,7 @@ async def test_a_flood_asks_as_much_at_once_as_it_may_and_who_is_known_goes_on()
 
 
 async def test_a_new_token_of_another_address_goes_before_what_a_flood_has_waiting() -> None:
-    async with desk(Turns(at_once=2, strangers=1, waiting=5, seconds=60)) as at:
+    async with desk(Turns("tokens", at_once=2, strangers=1, waiting=5, seconds=60)) as at:
         at.hang(1)
         flood = [asyncio.create_task(at.who(f"bad-{number}")) for number in range(50)]
         await until(lambda: at.asked == 1)

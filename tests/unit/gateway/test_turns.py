@@ -52,7 +52,7 @@ class Room:
 
 
 async def test_only_so_many_have_a_turn_at_once_and_strangers_not_all_of_them() -> None:
-    room = Room(Turns(at_once=3, strangers=2))
+    room = Room(Turns("guests", at_once=3, strangers=2))
     await room.come(*["a"] * 5)
     assert room.inside == {False: 2}
     await room.come(*["b"] * 5, known=True)
@@ -64,7 +64,7 @@ async def test_only_so_many_have_a_turn_at_once_and_strangers_not_all_of_them() 
 
 
 async def test_those_who_are_known_go_before_strangers() -> None:
-    room = Room(Turns(at_once=1, strangers=1))
+    room = Room(Turns("guests", at_once=1, strangers=1))
     await room.come("stranger", "stranger", "stranger")
     await room.come("known", "known", known=True)
     await room.empty()
@@ -72,7 +72,7 @@ async def test_those_who_are_known_go_before_strangers() -> None:
 
 
 async def test_an_address_that_floods_delays_another_by_one_turn() -> None:
-    room = Room(Turns(at_once=1, strangers=1))
+    room = Room(Turns("guests", at_once=1, strangers=1))
     await room.come(*["flood"] * 50, "honest", "other")
     await room.empty()
     assert room.came.index("honest") <= 2
@@ -81,7 +81,7 @@ async def test_an_address_that_floods_delays_another_by_one_turn() -> None:
 
 
 async def test_a_full_line_refuses_the_address_that_has_most_of_it() -> None:
-    room = Room(Turns(at_once=1, strangers=1, waiting=4))
+    room = Room(Turns("guests", at_once=1, strangers=1, waiting=4))
     await room.come("flood", *["flood"] * 4)
     assert room.refused == []
     await room.come("flood")
@@ -95,7 +95,7 @@ async def test_a_full_line_refuses_the_address_that_has_most_of_it() -> None:
 
 
 async def test_who_waits_too_long_is_refused_and_asked_to_come_again() -> None:
-    turns = Turns(at_once=1, strangers=1, seconds=5)
+    turns = Turns("guests", at_once=1, strangers=1, seconds=5)
     room, loop = Room(turns), asyncio.get_running_loop()
     await room.come("first")
     begin = loop.time()
@@ -103,6 +103,7 @@ async def test_who_waits_too_long_is_refused_and_asked_to_come_again() -> None:
         async with turns.turn("second", known=False):
             raise AssertionError("there is no turn to have")
     assert (refused.value.status, loop.time() - begin) == (429, 5)
+    assert str(refused.value) == "too many guests at once: come again"
     assert refused.value.retry_after is not None
     await room.empty()
     async with turns.turn("third", known=False):
@@ -115,7 +116,7 @@ async def test_who_waits_too_long_is_refused_and_asked_to_come_again() -> None:
 )
 def test_a_turn_is_never_lost_nor_had_twice_whoever_gives_up(steps: list[tuple[str, bool, str]], at_once: int) -> None:
     async def play() -> None:
-        turns = Turns(at_once=at_once, strangers=1, waiting=3)
+        turns = Turns("guests", at_once=at_once, strangers=1, waiting=3)
         room = Room(turns)
         for number, (source, known, what) in enumerate(steps):
             match what:
