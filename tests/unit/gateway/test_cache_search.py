@@ -68,7 +68,7 @@ async def test_a_small_group_is_listed_once_however_many_keys_are_asked_for() ->
     shelf = Shelf()
     await shelf.add("go-1", "npm-1")
     assert await shelf.find(*(f"none-{number}" for number in range(31)), "npm-") == "npm-1"
-    assert shelf.asked == {"list": 1, "read": 1}
+    assert shelf.asked == {"list": 1, "stat": 1, "read": 1}
     assert await shelf.find(*(f"none-{number}" for number in range(32))) is None
     assert shelf.asked == {"list": 1}
 
@@ -79,9 +79,9 @@ async def test_a_large_group_is_listed_key_by_key_and_not_beyond_the_first_that_
     shelf.now += 1
     await shelf.add("b-0007-newer", "z")
     assert await shelf.find("a", "z", "b-") == "z"
-    assert shelf.asked == {"list": 2, "read": 1}, "that there is no `a` stands in the first page"
+    assert shelf.asked == {"list": 2, "stat": 1, "read": 1}, "that there is no `a` stands in the first page"
     assert await shelf.find("c-", "b-") == "b-0007-newer"
-    assert shelf.asked == {"list": 3, "read": 1}
+    assert shelf.asked == {"list": 3, "stat": 1, "read": 1}
 
 
 async def test_a_request_lists_only_so_many_pages_whatever_it_asks_for() -> None:
@@ -102,7 +102,7 @@ async def test_a_request_reads_only_so_many_manifests_that_cannot_be_read() -> N
         shelf.now += 1
         await shelf.add_damaged(*(f"k-{number}-{each}" for each in range(30)))
     assert await shelf.find("k", "k-", "k") is None
-    assert shelf.asked == {"list": 1, "read": MOST_READ}
+    assert shelf.asked == {"list": 1, "stat": MOST_READ, "read": MOST_READ}
 
 
 async def test_among_those_of_one_moment_their_writers_clock_decides() -> None:
