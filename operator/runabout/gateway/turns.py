@@ -38,7 +38,9 @@ class _Line:
             longest = max(self._sources, key=lambda each: len(self._sources[each]))
             if len(self._sources[longest]) <= len(mine) + 1:
                 raise too_many(self._what)
-            self._take(longest, last=True).set_exception(too_many(self._what))
+            latest = self._take(longest, last=True)
+            if not latest.done():  # else they have given up, and are only not gone yet
+                latest.set_exception(too_many(self._what))
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sources.setdefault(source, deque()).append(place)
         self._length += 1

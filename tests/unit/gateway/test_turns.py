@@ -94,6 +94,17 @@ async def test_a_full_line_refuses_the_address_that_has_most_of_it() -> None:
     assert sorted(room.came) == ["flood", "flood", "flood", "honest", "other"]
 
 
+async def test_who_has_just_given_up_makes_room_in_a_full_line() -> None:
+    room = Room(Turns("guests", at_once=1, strangers=1, waiting=2))
+    await room.come("first", "flood", "flood")
+    room.open.set()
+    room.tasks[-1].cancel()  # which it learns only after this task has waited
+    async with room.turns.turn("honest", known=False):
+        assert room.refused == []
+    await room.empty()
+    assert (room.came, room.refused) == (["first", "flood"], [])
+
+
 async def test_who_waits_too_long_is_refused_and_asked_to_come_again() -> None:
     turns = Turns("guests", at_once=1, strangers=1, seconds=5)
     room, loop = Room(turns), asyncio.get_running_loop()
