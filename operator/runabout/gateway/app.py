@@ -12,6 +12,7 @@ from runabout.gateway.callers import Callers
 from runabout.gateway.decisions import Decisions
 from runabout.gateway.identities import Identities
 from runabout.gateway.livelogs import Logs
+from runabout.gateway.logparts import LogParts
 from runabout.gateway.metrics import GatewayMetrics
 from runabout.gateway.people import People
 from runabout.gateway.peopleapi import PeopleApi
@@ -37,7 +38,7 @@ def application(
     *, session: Session, records: Records, ost: ObjectStore, metrics: GatewayMetrics, options: Options
 ) -> web.Application:
     """Return what answers requests; it owns nothing that has to be closed."""
-    identities = Identities(session, clock=time.monotonic)
+    identities = Identities(session, clock=time.monotonic, now=time.time, metrics=metrics)
     archives = Archives(ost, now=lambda: time.time_ns() // 1_000_000)
     transfer = Transfer(ost, presign=options.presign, most=options.max_active, metrics=metrics)
     tasks = TaskApi(
@@ -47,6 +48,7 @@ def application(
         caches=Caches(ost, archives),
         results=Results(ost),
         transfer=transfer,
+        log_parts=LogParts(ost),
     )
     callers = People(identities, session, groups=options.groups)
     people = PeopleApi(

@@ -17,6 +17,7 @@ from runabout.control.archivemanifests import LARGEST_PART, MOST_PARTS, Count, M
 from runabout.control.logchunks import LARGEST_CHUNK, LARGEST_OFFSET, chunk_key
 from runabout.control.status import rfc3339
 from runabout.executors.markers import SETUP
+from runabout.executors.names import pod_name
 from runabout.executors.plan import step_names
 from runabout.gateway.ancestors import executed, executed_one, saving_steps
 from runabout.gateway.answers import json_answer, json_body, whole_number
@@ -24,6 +25,7 @@ from runabout.gateway.archives import Archives, Place, some_parts, workspace_pla
 from runabout.gateway.caches import Caches
 from runabout.gateway.callers import Caller, Callers
 from runabout.gateway.errors import BadRequestError, ConflictError, NotFoundError
+from runabout.gateway.logparts import LogParts
 from runabout.gateway.records import Records
 from runabout.gateway.results import Results
 from runabout.gateway.transfer import Address, Transfer
@@ -112,6 +114,7 @@ class TaskApi:
     caches: Caches
     results: Results
     transfer: Transfer
+    log_parts: LogParts
 
     def routes(self) -> list[web.RouteDef]:
         """Return what to serve."""
@@ -139,14 +142,22 @@ class TaskApi:
         key, _ = self._part_key(caller, asked)
         if await self.archives.has_part(key, asked.size):
             return json_answer({"stored": True})
+        if asked.target.log is not None:
+            await self.log_parts.demand_room(caller.key)
         own = _own(request, caller, "parts", _announcement(asked))
-        return json_answer(_shown(await self.transfer.to_put(key, asked.part, own=own)))
+        address = await self.transfer.to_put(key, asked.part, own=own)
+        if asked.target.log is not None and address.url != own:
+            self.log_parts.add(caller.key)
+        return json_answer(_shown(address))
 
     async def put_part(self, request: web.Request) -> web.StreamResponse:
         """Take a part."""
         caller = await self._caller(request)
         asked = _announced(request.match_info["announced"])
         key, persist = self._part_key(caller, asked)
+        if asked.target.log is not None:
+            await self.log_parts.demand_room(caller.key)
+            self.log_parts.add(caller.key)
         await self.transfer.take(request, key, asked.part, persist=persist)
         return web.Response(status=204)
 
@@ -199,7 +210,7 @@ class TaskApi:
         """Say which cache is to be restored."""
         caller = await self._caller(request)
         asked = await json_body(request, Keys)
-        found = await self.caches.find(caller.plan.config.cache_group, asked.keys)
+        found = await self.caches.find(caller.plan.config.cache_group, asked.keys, source=pod_name(caller.key))
         if found is None:
             return json_answer({"key": None})
         answer = {"key": found.key, "id": found.id, "created": rfc3339(found.created), **_sizes(found.manifest)}
@@ -246,7 +257,11 @@ class TaskApi:
     async def _caller(self, request: web.Request) -> Caller:
         names: Any = request.match_info
         return await self.callers.admit(
-            request.headers.get("Authorization"), run=names["run"], task=names["task"], attempt=names["attempt"]
+            request.headers.get("Authorization"),
+            run=names["run"],
+            task=names["task"],
+            attempt=names["attempt"],
+            source=request.remote or "",
         )
 
     def _part_key(self, caller: Caller, asked: NewPart) -> tuple[str, bool]:

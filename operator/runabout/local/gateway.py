@@ -24,6 +24,7 @@ from runabout.gateway.archives import Archives
 from runabout.gateway.caches import Caches
 from runabout.gateway.callers import POD_NAME, Callers
 from runabout.gateway.errors import UnauthorizedError
+from runabout.gateway.logparts import LogParts
 from runabout.gateway.metrics import GatewayMetrics
 from runabout.gateway.records import Records
 from runabout.gateway.results import Results
@@ -51,7 +52,13 @@ class Tokens:
     def __init__(self, holder: Holder) -> None:
         self._holder = holder
 
-    async def of(self, authorization: str | None, *, audience: str = "") -> Identity:  # noqa: ARG002 - there is one
+    async def of(
+        self,
+        authorization: str | None,
+        *,
+        audience: str = "",  # noqa: ARG002 - there is one
+        source: str = "",  # noqa: ARG002 - all are on this machine
+    ) -> Identity:
         """Return who sends this header."""
         given = (authorization or "").removeprefix(_SCHEME)
         found = self._holder(given) if given.isascii() and given != authorization else None
@@ -79,6 +86,7 @@ async def serve(
         caches=Caches(ost, archives),
         results=Results(ost),
         transfer=Transfer(ost, presign=False, most=MOST_BODIES, metrics=metrics),
+        log_parts=LogParts(ost),
     )
     app = web.Application(middlewares=[middleware(metrics)], client_max_size=LARGEST_JSON)
     app.add_routes(tasks.routes())
