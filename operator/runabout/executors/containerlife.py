@@ -127,7 +127,7 @@ class Life:
             async with asyncio.TaskGroup() as group:
                 try:
                     await self._course(group)
-                except PodmanError as error:
+                except (PodmanError, OSError, ValueError) as error:
                     log.warning("an attempt is given up", pod=self.attempt.manifest.name, why=str(error))
                     before = self.pod()
                     self._broken = str(error)

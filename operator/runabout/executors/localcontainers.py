@@ -111,6 +111,9 @@ class ContainerDriver:
             except OSError as error:
                 shutil.rmtree(folder, ignore_errors=True)
                 return Unavailable(f"the attempt cannot be started: {error}")
+            except Exception as error:  # noqa: BLE001 - or it would be taken for begun when it is asked for again
+                shutil.rmtree(folder, ignore_errors=True)
+                return Invalid(f"the attempt cannot be started: {type(error).__name__}: {error}")
             life = Life(attempt, self._podman, self._machine, self._images, self._on_change, self._now)
             task = self._group.create_task(life.run(), name=f"containers of {manifest.name}")
             task.add_done_callback(lambda _: life.over.set())  # it may be cancelled before it begins
@@ -199,6 +202,8 @@ class ContainerDriver:
         containers = containers_in(pod)
         names = [text(container.get("name")) for container in containers]
         variables = {name: self._secrets.variables(each) for name, each in zip(names, containers, strict=True)}
+        if any("\x00" in value for values in variables.values() for value in values.values()):
+            raise ValueError("embedded null byte")
         plan = self._plan(manifest)
         for part in ("bin", "plan", "token", "logs"):
             (folder / part).mkdir(parents=True)
