@@ -38,7 +38,7 @@ def application(
     *, session: Session, records: Records, ost: ObjectStore, metrics: GatewayMetrics, options: Options
 ) -> web.Application:
     """Return what answers requests; it owns nothing that has to be closed."""
-    identities = Identities(session, clock=time.monotonic)
+    identities = Identities(session, clock=time.monotonic, now=time.time, metrics=metrics)
     archives = Archives(ost, now=lambda: time.time_ns() // 1_000_000)
     transfer = Transfer(ost, presign=options.presign, most=options.max_active, metrics=metrics)
     tasks = TaskApi(

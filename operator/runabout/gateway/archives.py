@@ -12,8 +12,9 @@ from typing import Literal, TypeVar
 import structlog
 
 from runabout.control.archivekeys import manifest_key, parse_part_name, part_name
-from runabout.control.archivemanifests import Manifest, Part, decode_manifest, encode_manifest
+from runabout.control.archivemanifests import Manifest, Part, Parts, encode_manifest
 from runabout.gateway.errors import ConflictError, NotFoundError
+from runabout.gateway.manifests import Manifests
 from runabout.ost import AlreadyExistsError, ObjectStore, OstError, iterate
 from runabout.ost import NotFoundError as NoObjectError
 
@@ -55,6 +56,7 @@ class Archives:
     def __init__(self, ost: ObjectStore, *, now: Callable[[], int]) -> None:
         self._ost = ost
         self._now = now
+        self._manifests = Manifests(ost)
 
     async def has_part(self, key: str, size: int) -> bool:
         """Whether a part of `size` bytes is stored. Errors of the object storage."""
@@ -72,14 +74,14 @@ class Archives:
         Raises:
             ConflictError: parts are missing; it names them. Errors of the object storage.
         """
-        made = Manifest(place.folder, tuple(parts), files, size, created=self._now(), name=place.name)
-        found = await self.manifest(place.manifest)
+        made = Manifest(place.folder, Parts.of(parts), files, size, created=self._now(), name=place.name)
+        found = await self._manifests.read(place.manifest)
         if found is None:
             await self._demand(place, parts)
             try:
                 await self._ost.write(place.manifest, encode_manifest(made), persist=place.persist, create_only=True)
             except AlreadyExistsError:
-                found = await self.manifest(place.manifest)
+                found = await self._manifests.read(place.manifest)
             else:
                 return "stored"
         if found is not None and found.folder != place.folder:
@@ -92,10 +94,7 @@ class Archives:
         Raises:
             DamagedManifestError. Errors of the object storage.
         """
-        try:
-            return decode_manifest(await self._ost.read(key), key=key)
-        except NoObjectError:
-            return None
+        return await self._manifests.get(key)
 
     async def of_manifests(self, keys: Sequence[str], take: Callable[[Manifest], T]) -> list[T | None]:
         """Return what `take` makes of the manifests under keys; errors as for one.

@@ -2,7 +2,9 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import structlog
@@ -12,13 +14,18 @@ from runabout.control.archivemanifests import DamagedManifestError, Manifest
 from runabout.executors.names import PodKey
 from runabout.gateway.archives import Archives, Place
 from runabout.gateway.errors import BadRequestError, NotFoundError
+from runabout.gateway.turns import Turns
 from runabout.ost import MAX_PAGE, ObjectInfo, ObjectStore
 from runabout.ost import NotFoundError as NoObjectError
 
 log = structlog.get_logger(__name__)
 
-MOST_PAGES = 20
-"""Of a listing, for one key: 20,000 caches that begin alike. Beyond them only those are compared."""
+MOST_PAGES = 40
+"""Of listings, for all keys of a request: 40,000 caches. What would come after them is not looked at."""
+MOST_READ = 100
+"""Manifests that are read for a request, where the newest ones are of one moment or cannot be read."""
+AT_ONCE = 8
+"""Requests that are searched for at once."""
 LONGEST_KEY = 1024
 """Characters that are looked at at all."""
 _ID = "."
@@ -35,11 +42,16 @@ class Found:
 
 
 class Caches:
-    """Finds caches and says where they go; groups are effective ones, which begin with the namespace."""
+    """Finds caches and says where they go; groups are effective ones, which begin with the namespace.
 
-    def __init__(self, ost: ObjectStore, archives: Archives) -> None:
+    `page` is how many objects one listing has.
+    """
+
+    def __init__(self, ost: ObjectStore, archives: Archives, *, page: int = MAX_PAGE) -> None:
+        self._page = page
         self._ost = ost
         self._archives = archives
+        self._turns = Turns("searches for caches", at_once=AT_ONCE)
 
     def place(self, group: str, name: str, by: PodKey) -> Place:
         """Return where one attempt puts a cache.
@@ -58,17 +70,27 @@ class Caches:
             return False
         return True
 
-    async def find(self, group: str, keys: Sequence[str]) -> Found | None:
+    async def find(self, group: str, keys: Sequence[str], *, source: str) -> Found | None:
         """Return the newest cache whose key begins with the first of `keys` for which there is one.
 
         Newest is by the object storage's clock; among those of one moment, by the clocks of those who wrote them. One
-        that cannot be read is passed over. Errors of the object storage; as `place`.
+        that cannot be read is passed over. `source` is who asks: they take turns.
+
+        Raises:
+            TooManyError. Errors of the object storage; as `place`, for any of the keys.
         """
-        for key in keys:
-            for group_of_equals in _newest_first(await self._beginning_with(_manifest(group, key))):
-                found = await self._latest(group_of_equals)
-                if found is not None:
-                    return found
+        prefixes = [_manifest(group, key) for key in keys]
+        left = MOST_READ
+        async with self._turns.turn(source), aclosing(self._beginning_with(prefixes)) as listings:
+            async for listing in listings:
+                for equals in _newest_first(listing):
+                    found = await self._latest(equals[:left])
+                    left -= len(equals)
+                    if found is not None:
+                        return found
+                    if left <= 0:
+                        log.warning("too many caches cannot be read", prefix=prefixes[0], read=MOST_READ)
+                        return None
         return None
 
     async def by_id(self, group: str, id: str) -> Manifest:  # noqa: A002 - the protocol's word
@@ -91,17 +113,25 @@ class Caches:
         """
         return cache_parts(group, _parse_id(id)[1])
 
-    async def _beginning_with(self, prefix: str) -> list[ObjectInfo]:
-        found: list[ObjectInfo] = []
-        after = ""
-        for _ in range(MOST_PAGES):
-            page = await self._ost.list(prefix, start_after=after)
-            found += page
-            if len(page) < MAX_PAGE:
-                return found
-            after = page[-1].key
-        log.warning("a key of a cache has more caches than are compared", prefix=prefix, compared=len(found))
-        return found
+    async def _beginning_with(self, prefixes: Sequence[str]) -> AsyncGenerator[list[ObjectInfo]]:
+        """Yield the objects of each prefix.
+
+        Most groups have few caches, and one page of what all prefixes begin with has those of every one of them.
+        """
+        first = await self._ost.list(os.path.commonprefix(prefixes), limit=self._page)  # noqa: RUF071 - of characters it is
+        is_all, last, pages = len(first) < self._page, first[-1].key if first else "", MOST_PAGES - 1
+        for prefix in prefixes:
+            found = [item for item in first if item.key.startswith(prefix)]
+            after = last if last.startswith(prefix) else ""
+            ended = is_all or (last > prefix and not after)
+            while not ended and pages > 0:
+                page = await self._ost.list(prefix, start_after=after, limit=self._page)
+                pages -= 1
+                found += page
+                ended, after = len(page) < self._page, page[-1].key if page else ""
+            if not ended:
+                log.warning("a group has more caches than are compared", prefix=prefix, compared=len(found))
+            yield found
 
     async def _latest(self, equals: Sequence[ObjectInfo]) -> Found | None:
         found: list[Found] = []

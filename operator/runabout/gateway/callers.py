@@ -33,7 +33,7 @@ class Caller:
 class Identifier(Protocol):
     """Knows whose a token is."""
 
-    async def of(self, authorization: str | None, *, audience: str = "") -> Identity:
+    async def of(self, authorization: str | None, *, audience: str = "", source: str = "") -> Identity:
         """See :class:`runabout.gateway.identities.Identities`; for a task its pod is in `extra`."""
         ...
 
@@ -45,17 +45,17 @@ class Callers:
         self._identities = identities
         self._records = records
 
-    async def admit(self, authorization: str | None, *, run: str, task: str, attempt: str) -> Caller:
-        """Return who asks, which is the attempt that the address names.
+    async def admit(self, authorization: str | None, *, run: str, task: str, attempt: str, source: str = "") -> Caller:
+        """Return who asks, which is the attempt that the address names; `source` is where on the network they are.
 
         A pod begins right after its assignment was committed, so what the view here does not know yet is waited for.
 
         Raises:
-            UnauthorizedError: no token, or none that is good here. ForbiddenError: another's. ConflictError: the
-            attempt is not running. BadRequestError: the address names no attempt. Errors of reading and of the API
-            server.
+            UnauthorizedError: no token, or none that is good here. TooManyError: nobody looks at it now.
+            ForbiddenError: another's. ConflictError: the attempt is not running. BadRequestError: the address names no
+            attempt. Errors of reading and of the API server.
         """
-        identity = await self._identities.of(authorization, audience=TASK_AUDIENCE)
+        identity = await self._identities.of(authorization, audience=TASK_AUDIENCE, source=source)
         key = _key(run, task, attempt)
         namespace = _namespace(identity, key)
         plan = await self._records.plan(key.run)

@@ -52,6 +52,12 @@ class TooLargeError(ApiError):
     status, code = 413, "TooLarge"
 
 
+class TooManyError(ApiError):
+    """More is asked for at once than can be looked at."""
+
+    status, code, retry_after = 429, "TooManyRequests", 1
+
+
 class BusyError(ApiError):
     """As many bodies as are allowed at once are under way."""
 

@@ -29,3 +29,9 @@ class GatewayMetrics:
         )
         self.bytes = Counter("runabout_gateway_bytes", "Bytes of them.", ["direction"], registry=registry)
         self.active = Gauge("runabout_gateway_active_bodies", "Bodies that go through now.", registry=registry)
+        self.reviews = Counter(
+            "runabout_gateway_token_reviews",
+            "Questions to the API server whose a token is, by outcome (valid, invalid, unanswered, turned away).",
+            ["outcome"],
+            registry=registry,
+        )

@@ -25,13 +25,13 @@ class People:
         self._session = session
         self._groups = groups
 
-    async def who(self, authorization: str | None) -> Identity:
-        """Return who sends this header.
+    async def who(self, authorization: str | None, source: str) -> Identity:
+        """Return who sends this header from the network address `source`.
 
         Raises:
-            UnauthorizedError. KubeError.
+            UnauthorizedError. TooManyError. KubeError.
         """
-        return await self._identities.of(authorization)
+        return await self._identities.of(authorization, source=source)
 
     async def demand(self, who: Identity, *actions: Action) -> None:
         """Return if somebody may do all of this.

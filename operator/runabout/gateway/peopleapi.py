@@ -17,7 +17,7 @@ from runabout.gateway.records import Plan, Records
 from runabout.gateway.runview import run_view
 from runabout.gateway.transfer import Transfer, breaking_off
 from runabout.kube.objects import PODS, RUNS
-from runabout.kube.reviews import Action
+from runabout.kube.reviews import Action, Identity
 from runabout.ost import ByteRange
 from runabout.records import RestartFrom, Run, RunId, Verdict, parse_run_id
 
@@ -78,7 +78,7 @@ class PeopleApi:
 
     async def run(self, request: web.Request) -> web.StreamResponse:
         """Return the record of a run, by its id or by the name of its Run."""
-        who = await self.people.who(request.headers.get("Authorization"))
+        who = await self._who(request)
         namespace, name = request.match_info["namespace"], request.match_info["run"]
         await self.people.demand(who, Action("get", RUNS, namespace))
         found = await self._state(_id(name))
@@ -91,7 +91,7 @@ class PeopleApi:
 
     async def log(self, request: web.Request) -> web.StreamResponse:
         """Send the log of a step: a range of it, or from a byte on; with `follow` until it has ended."""
-        who = await self.people.who(request.headers.get("Authorization"))
+        who = await self._who(request)
         run = await self._run(request)
         await self.people.demand_of(who, run, Action("get", RUNS, run.namespace, run.name))
         await self.people.demand(who, Action("get", PODS, run.namespace, subresource="log"))
@@ -128,22 +128,25 @@ class PeopleApi:
 
     async def stop(self, request: web.Request) -> web.StreamResponse:
         """Stop a run."""
-        who = await self.people.who(request.headers.get("Authorization"))
+        who = await self._who(request)
         await json_body(request, NoBody)
         await self.decisions.stop(who, await self._run(request))
         return web.Response(status=204)
 
     async def restart(self, request: web.Request) -> web.StreamResponse:
         """Create a run that restarts one."""
-        who = await self.people.who(request.headers.get("Authorization"))
+        who = await self._who(request)
         asked = await json_body(request, Restart)
         environment = [{"name": each.name, "value": each.value} for each in asked.environment]
         run = await self._run(request)
         made = await self.decisions.restart(who, run, RestartFrom(asked.start_from), environment)
         return json_answer({"namespace": made.namespace, "name": made.name}, status=201)
 
+    async def _who(self, request: web.Request) -> Identity:
+        return await self.people.who(request.headers.get("Authorization"), request.remote or "")
+
     async def _judge(self, request: web.Request, verdict: Verdict) -> web.StreamResponse:
-        who = await self.people.who(request.headers.get("Authorization"))
+        who = await self._who(request)
         await json_body(request, NoBody)
         await self.decisions.judge(who, await self._run(request), request.match_info["task"], verdict)
         return web.Response(status=204)

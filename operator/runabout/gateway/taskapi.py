@@ -17,6 +17,7 @@ from runabout.control.archivemanifests import LARGEST_PART, MOST_PARTS, Count, M
 from runabout.control.logchunks import LARGEST_CHUNK, LARGEST_OFFSET, chunk_key
 from runabout.control.status import rfc3339
 from runabout.executors.markers import SETUP
+from runabout.executors.names import pod_name
 from runabout.executors.plan import step_names
 from runabout.gateway.ancestors import executed, executed_one, saving_steps
 from runabout.gateway.answers import json_answer, json_body, whole_number
@@ -209,7 +210,7 @@ class TaskApi:
         """Say which cache is to be restored."""
         caller = await self._caller(request)
         asked = await json_body(request, Keys)
-        found = await self.caches.find(caller.plan.config.cache_group, asked.keys)
+        found = await self.caches.find(caller.plan.config.cache_group, asked.keys, source=pod_name(caller.key))
         if found is None:
             return json_answer({"key": None})
         answer = {"key": found.key, "id": found.id, "created": rfc3339(found.created), **_sizes(found.manifest)}
@@ -256,7 +257,11 @@ class TaskApi:
     async def _caller(self, request: web.Request) -> Caller:
         names: Any = request.match_info
         return await self.callers.admit(
-            request.headers.get("Authorization"), run=names["run"], task=names["task"], attempt=names["attempt"]
+            request.headers.get("Authorization"),
+            run=names["run"],
+            task=names["task"],
+            attempt=names["attempt"],
+            source=request.remote or "",
         )
 
     def _part_key(self, caller: Caller, asked: NewPart) -> tuple[str, bool]:

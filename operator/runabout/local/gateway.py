@@ -42,7 +42,13 @@ class Tokens:
     def __init__(self, holder: Holder) -> None:
         self._holder = holder
 
-    async def of(self, authorization: str | None, *, audience: str = "") -> Identity:  # noqa: ARG002 - there is one
+    async def of(
+        self,
+        authorization: str | None,
+        *,
+        audience: str = "",  # noqa: ARG002 - there is one
+        source: str = "",  # noqa: ARG002 - all are on this machine
+    ) -> Identity:
         """Return who sends this header."""
         given = (authorization or "").removeprefix(_SCHEME)
         found = self._holder(given) if given.isascii() and given != authorization else None

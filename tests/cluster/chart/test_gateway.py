@@ -130,7 +130,7 @@ def test_a_later_run_finds_the_cache_of_an_earlier_one(installation: Installatio
 
 def test_only_the_pod_of_a_running_attempt_gets_anything(installation: Installation) -> None:
     installation.run("held", task("build", {"run": "sleep 300"}, SAVE))
-    installation("wait", "run/held", "--for=jsonpath={.status.tasks.running}=1", "--timeout=60s")
+    installation("wait", "run/held", "--for=jsonpath={.status.tasks.running}=1", "--timeout=120s")
     run = installation("get", "run", "held", "-o", "jsonpath={.status.id}")
     path = f"/task/v1/{run}/build/1/workspace"
     stranger = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "stranger"}}

@@ -8,7 +8,7 @@ import pytest
 
 from lab.gateways import RESTORES, SAVES, GatewayLab, archive, described, spec_task
 from runabout.gateway.app import Options
-from runabout.ost import ObjectStore, iterate
+from runabout.ost import MemoryObjectStore, ObjectStore, iterate
 from runabout.records import RunConfig, RunId, Status
 
 STEP_0 = {"workspace": 0}
@@ -48,6 +48,28 @@ async def test_what_a_task_saves_its_child_restores(lab: GatewayLab) -> None:
         "archives": [{"task": "build", "step": 0, "parts": 5, "size": size, "bytes": 1000, "files": 3}]
     }
     assert await child.fetch("workspace/build/0") == parts
+
+
+async def test_a_manifest_is_read_once_however_many_pages_of_parts_are_asked_for() -> None:
+    read: list[str] = []
+
+    def note(operation: str, key: str, _done: bool) -> None:
+        if operation == "read" and key.endswith("/manifest"):
+            read.append(key)
+
+    async with GatewayLab(MemoryObjectStore(fault=note)) as lab:
+        config = await chain(lab, "build", "test")
+        parts = [b"%d" % number for number in range(7)]
+        assert (await lab.attempt(config, "build").save(STEP_0, *parts)).status == 201
+        await lab.set_task(config, "build", Status.SUCCESS)
+        await lab.set_task(config, "test")
+        child = lab.attempt(config, "test")
+        read.clear()
+        assert (await child.ask("GET", "workspace")).content["archives"][0]["parts"] == len(parts)
+        assert await child.fetch("workspace/build/0") == parts
+        assert len(read) == 1
+        await lab.ost.delete(read[0])
+        assert (await child.ask("GET", "workspace/build/0")).status == 404
 
 
 async def test_archives_are_listed_in_the_order_in_which_they_are_unpacked(lab: GatewayLab) -> None:

@@ -2,12 +2,8 @@
 
 import pytest
 
-from fixtures.fake_kube import API_AUDIENCE, FakeKube, Fault
+from fixtures.fake_kube import API_AUDIENCE, Fault
 from lab.gateways import RESTORES, SAVES, GatewayLab, described, spec_task
-from runabout.gateway.errors import UnauthorizedError
-from runabout.gateway.identities import Identities
-from runabout.kube.connection import Connection
-from runabout.kube.session import Session
 from runabout.ost import ObjectStore
 from runabout.records import RunConfig, Status
 
@@ -118,17 +114,6 @@ async def test_the_api_server_is_asked_about_a_token_once_a_minute(streaming: Ga
     for _ in range(5):
         assert (await attempt.ask("GET", "workspace")).status == 200
     assert lab.kube.requests["create", "tokenreviews"] == before + 1
-
-
-async def test_nonsense_does_not_drive_out_what_is_known_of_those_who_work() -> None:
-    async with FakeKube() as kube, Session(Connection(server=kube.url, ssl=False, authorize=dict)) as session:
-        kube.tokens["good"] = {"user": {"username": "ann"}, "audiences": [API_AUDIENCE]}
-        identities = Identities(session, clock=lambda: 0.0, most=3)
-        for number in range(9):
-            assert (await identities.of("Bearer good")).user == "ann"
-            with pytest.raises(UnauthorizedError):
-                await identities.of(f"Bearer nonsense-{number}")
-        assert kube.requests["create", "tokenreviews"] == 1 + 9
 
 
 async def test_an_api_server_that_does_not_answer_is_said_to_be_away(streaming: GatewayLab) -> None:

@@ -11,9 +11,9 @@ from lab.kube_suite import until
 from lab.played import CONFLICT, EXPIRED, OUTPUT, Bench, played, several, task
 from runabout.executors.names import parse_labels
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
-SECONDS = 60
+SECONDS = 120
 PAUSE = 3
 """Seconds before the second attempt; twice that before the third."""
 
