@@ -17,6 +17,7 @@ from runabout.control.settings import ost_settings
 from runabout.control.variables import read_settings
 from runabout.datamanager import follow_store
 from runabout.gateway.app import Options, application
+from runabout.gateway.memory import keep_memory
 from runabout.gateway.metrics import GatewayMetrics
 from runabout.gateway.records import Records
 from runabout.gateway.server import Certificate, CertificateError, Server, renew
@@ -37,6 +38,7 @@ def gateway() -> None:
         sys.stderr.writelines(f"{sentence}\n" for sentence in settings)
         sys.exit(EXIT_SETTINGS)
     configure_logging(settings)
+    keep_memory()
     try:
         uvloop.run(_main(settings))
     except (NoClusterError, OstError, EtcdSettingsError, CertificateError, OSError) as error:
