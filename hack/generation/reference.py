@@ -63,7 +63,7 @@ def _tables(path: str, schema: Schema, seen: dict[str, str], kind: Kind) -> Iter
         where = f"{path}.{name}{'[]' if child.get('type') == 'array' else ''}"
         link = ""
         if inner is not None:
-            shape = repr(sorted(cast("Schema", inner["properties"])))
+            shape = repr((inner["properties"], inner.get("required")))  # what its table would say, not its names alone
             if shape in seen:
                 link = f" See [{seen[shape]}](#{_anchor(seen[shape])})."
             else:
@@ -74,6 +74,8 @@ def _tables(path: str, schema: Schema, seen: dict[str, str], kind: Kind) -> Iter
         mutable = path == "spec" and kind.kind == "Run" and name not in IMMUTABLE
         note = " **Can be changed.**" if mutable else ""
         yield f"| `{name}` | {_type(child)} | {_default(child, required=name in required)} | {text}{note}{link} |"
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        yield "| … |  |  | Whatever else the pod API has here; passed through. |"
     yield ""
     for where, inner in below:
         yield from _tables(where, inner, seen, kind)

@@ -131,7 +131,7 @@ def definitions(
     folder: Path = REPOSITORY / "crds"
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(folder))
     kubectl(
-        "wait", "--for=condition=Established", "crd/runs.runabout.dev", "crd/executors.runabout.dev", "--timeout=30s"
+        "wait", "--for=condition=Established", "crd/runs.runabout.dev", "crd/executors.runabout.dev", "--timeout=90s"
     )
     probe = {
         "apiVersion": "runabout.dev/v1alpha1",

@@ -11,7 +11,7 @@ from runabout.ost import OstSettings, open_ost
 from runabout.records import Task
 from runabout.records.encoding import decode
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 def recorded_tasks(etcd: str, ost: Path, runs: Collection[str]) -> dict[str, dict[str, Task]]:

@@ -100,10 +100,10 @@ class GatewayLab:
         self.records = Records(self._follow)
         following = asyncio.create_task(self.records.run())
         self._stack.callback(following.cancel)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.records.trouble:  # noqa: ASYNC110 -- what is waited for is the gateway's
                 await asyncio.sleep(0.01)
-        self._session = session
+        self.session = session
         self.server = await self._serve(0)
         self._stack.push_async_callback(self._stop)
         self._http = await self._stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)))
@@ -120,7 +120,7 @@ class GatewayLab:
 
     async def _serve(self, port: int) -> Server:
         app = application(
-            session=self._session, records=self.records, ost=self.ost, metrics=self.metrics, options=self.options
+            session=self.session, records=self.records, ost=self.ost, metrics=self.metrics, options=self.options
         )
         server = Server(app, shutdown_seconds=1, certificate=None)
         await server.start("127.0.0.1", port)

@@ -14,7 +14,7 @@ from runabout.kube.objects import CONFIG_MAPS, RUNS, JsonObject, metadata, text
 from runabout.kube.reviews import Action, Identity, may, review_token
 from runabout.kube.session import Impersonation, Session
 
-SECONDS = 20
+SECONDS = 60
 QUICK = (0.01, 0.02, 0.05)
 """Seconds between tries where what counts is not how long they are."""
 EMPTY_RUN: JsonObject = {"apiVersion": "runabout.dev/v1alpha1", "kind": "Run", "spec": {"tasks": []}}

@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from fixtures.logs import Collecting, Container, ServiceContainers, collecting
+from fixtures.logs import Collecting, Container, Reading, ServiceContainers, collecting
 from fixtures.states import NOW, RUN, created, live, running, task_spec, with_task
 from models.container_log import toolbox_log
 from runabout.control.attempts import Attempt, Creation
 from runabout.control.executors import Executors, executor_object
 from runabout.control.live import LiveRun
+from runabout.control.logs import LogGoneError
 from runabout.control.observer import (
     Observation,
     Observer,
@@ -117,11 +118,13 @@ async def scene(
     failed: int = 0,
     ost: MemoryObjectStore | None = None,
     log: bytes = LOG,
+    vanished: bool = False,
     services: Mapping[str, Sequence[bytes | None]] = MappingProxyType({}),
     **task: object,
 ) -> AsyncIterator[Scene]:
     """Set it up; `services` has what each service writes, the last of its containers first.
 
+    What has `vanished` has no log any more, and toolboxes upload theirs.
     The machinery has `lost` attempts of the task, and so many more have `failed` by themselves.
     """
     steps = [{"name": "compile", "run": "go build"}, {"name": "test", "run": "go test"}]
@@ -137,7 +140,9 @@ async def scene(
     what.attempts["build"] = Attempt(POD, "build", number, creation, NOW)
     executors = Executors(toolbox_image="toolbox", toolbox_pull_policy="Never")
     executors.put(executor_object({"metadata": {"name": "linux"}, "spec": {"archs": ["amd64"]}}))
-    async with collecting(Container(log), ost) as work:
+    gone = Reading(stop=0, ends=LogGoneError("the pod is gone"))
+    container = Container(log, (gone,) if vanished else (Reading(),))
+    async with collecting(container, ost, uploads=vanished) as work:
         pods: dict[str, dict[str, Any]] = {}
         beside = ServiceLogs(source=ServiceContainers(services), ost=work.ost, on_change=work.changed)
         stop = asyncio.Event()

@@ -12,20 +12,37 @@ from runabout.control.config import further_errors, setup_errors
 from runabout.control.rules import executor_rules
 from runabout.resources import CheckedRun, check
 
+SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+"""Names of the files that kubectl applies of a directory, which are those that are checked of one."""
+
 
 @dataclass(slots=True)
 class Report:
-    """What was found: lines for people, each with file, line, column, document and field; and what is sound."""
+    """What was found: lines for people, each with file, line, column, document and field; and what is sound.
+
+    `listed` says of each file of a directory what is in it.
+    """
 
     errors: list[str] = field(default_factory=list)
     broken: int = 0
     runs: int = 0
     executors: int = 0
+    listed: list[str] = field(default_factory=list)
+
+    def sound(self, *, runs: int = 0, executors: int = 0) -> str:
+        """Return in words what is sound beyond these numbers; empty if nothing is."""
+        numbers = ((self.runs - runs, "Run"), (self.executors - executors, "Executor"))
+        return " and ".join(_count(number, word) for number, word in numbers if number)
 
 
 def check_command(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE…", help="YAML or JSON files, several documents in each; - is stdin.")
+        list[str],
+        typer.Argument(
+            metavar="FILE…",
+            help="YAML or JSON files, several documents in each; - is stdin; a directory means all *.yaml, *.yml and "
+            "*.json in it.",
+        ),
     ],
 ) -> None:
     """Check files with Runs and Executors: schema, graph, and all other rules.
@@ -40,21 +57,47 @@ def check_command(
         errors = _count(len(report.errors), "error")
         typer.echo(f"{errors} in {_count(report.broken, 'document')}: correct them and check again.", err=True)
         raise typer.Exit(1)
-    parts = [_count(number, word) for number, word in ((report.runs, "Run"), (report.executors, "Executor")) if number]
-    if not parts:
+    sound = report.sound()
+    if not sound:
         typer.echo(f"{', '.join(files)}: there is no Run and no Executor", err=True)
         raise typer.Exit(1)
-    typer.echo(
-        f"{' and '.join(parts)}: no errors found. Next: kubectl apply {' '.join(f'-f {file}' for file in files)}"
-    )
+    for line in report.listed:
+        typer.echo(line)
+    typer.echo(f"{sound}: no errors found. Next: kubectl apply {' '.join(f'-f {file}' for file in files)}")
 
 
 def check_files(files: Iterable[str]) -> Report:
-    """Return what is wrong in all documents of all files; a file that cannot be read is an error, too."""
+    """Return what is wrong in all documents of all files; a file that cannot be read is an error, too.
+
+    A directory stands for the files in it that `kubectl apply -f` takes, in the order of their names; what is in
+    directories below it is not looked at.
+    """
     report = Report()
     for file in files:
-        _check_file(file, report)
+        if Path(file) != STDIN and Path(file).is_dir():
+            _check_directory(Path(file), report)
+        else:
+            _check_file(file, report)
     return report
+
+
+def _check_directory(directory: Path, report: Report) -> None:
+    try:
+        found = sorted(each for each in directory.iterdir() if each.suffix in SUFFIXES and not each.is_dir())
+    except OSError as error:
+        report.errors.append(_one_line(f"{directory}: cannot be read: {error.strerror}"))
+        report.broken += 1
+        return
+    if not found:
+        report.errors.append(
+            _one_line(f"{directory}: no *.yaml, *.yml or *.json in it, and what is below is not looked at; name files")
+        )
+        report.broken += 1
+    for file in found:
+        runs, executors = report.runs, report.executors
+        _check_file(str(file), report)
+        sound = report.sound(runs=runs, executors=executors) or "no Run and no Executor"
+        report.listed.append(_one_line(f"{file}: {sound}"))
 
 
 def _check_file(file: str, report: Report) -> None:

@@ -30,7 +30,7 @@ from runabout.records import (
     parse_run_id,
 )
 from runabout.records.encoding import encode
-from runabout.resources import CheckedRun, EnvironmentVariable, PodDefaults, Problem, RunSpec, TaskSpec
+from runabout.resources import CheckedRun, EnvironmentVariable, PodDefaults, Problem, RetriesSpec, RunSpec, TaskSpec
 from runabout.resources.check import run_spec
 from runabout.resources.salvage import sound_part
 
@@ -141,8 +141,13 @@ def refused_config(config: RunConfig, problem: str) -> RunConfig:
 
 def templates(spec: RunSpec) -> tuple[Template, ...]:
     """Return the tasks of a spec, not expanded, in its order."""
-    of_all = _needs_node(spec.pod)
-    return tuple(Template(_task(task, needs_node=of_all), task.matrix or {}) for task in spec.tasks)
+    of_all, retries = _needs_node(spec.pod), spec.retries
+    return tuple(
+        Template(
+            _task(task, needs_node=of_all, retries=retries if task.retries is None else task.retries), task.matrix or {}
+        )
+        for task in spec.tasks
+    )
 
 
 def setup_errors(run: CheckedRun) -> tuple[str, ...]:
@@ -236,8 +241,8 @@ def _needs_node(pod: PodDefaults | None) -> bool:
     return pod is not None and any(node_access(pod.model_dump(mode="json", by_alias=True, exclude_unset=True)))
 
 
-def _task(task: TaskSpec, *, needs_node: bool) -> TaskConfig:
-    selector, approvers, retries = task.executor_selector, task.approvers, task.retries
+def _task(task: TaskSpec, *, needs_node: bool, retries: RetriesSpec | None) -> TaskConfig:
+    selector, approvers = task.executor_selector, task.approvers
     return TaskConfig(
         name=task.name,
         depends=tuple(

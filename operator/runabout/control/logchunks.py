@@ -72,6 +72,16 @@ async def attempt_chunks(ost: ObjectStore, run: RunId, task: str, attempt: int) 
     return sorted([chunk async for chunk in _listed(ost, folder, folder, "")])
 
 
+async def count_chunks(ost: ObjectStore, run: RunId, task: str, attempt: int, *, most: int) -> int:
+    """Return how many objects lie where an attempt's chunks do, at most `most`. Errors of the object storage."""
+    found = 0
+    async for _ in iterate(ost, chunks_folder(run, task, attempt)):
+        found += 1
+        if found >= most:
+            break
+    return found
+
+
 async def step_chunks(
     ost: ObjectStore, run: RunId, task: str, attempt: int, step: int, *, first: int
 ) -> list[LogChunk]:

@@ -19,6 +19,7 @@ from typing import Protocol
 
 import structlog
 
+from runabout.control.logending import Ending
 from runabout.control.logfill import ChunkLostError, LogFill, Piece, remove_chunks, size_of
 from runabout.control.metrics import Metrics
 from runabout.control.spool import Budget, Spool
@@ -31,13 +32,6 @@ log = structlog.get_logger(__name__)
 
 RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Delays before a log that broke off is read again; the last one repeats."""
-TRIES_AFTER_END = 3
-PATIENCE_SECONDS = 15.0
-"""The log of a container that has ended is given up when the API server has said so often, and for so long, that it
-cannot be had, or has sent it without its end. An API server that does not answer says nothing: it is asked again for
-as long as it takes."""
-SILENT_SECONDS = 600.0
-"""The same for a log that does not come, or not whole, from an API server that is there: its node may hang."""
 END_SECONDS = 60.0
 """How long a log that ended may wait for the news that its container has."""
 QUIET_SECONDS = 15.0
@@ -130,44 +124,6 @@ class _Job:
     task: asyncio.Task[None] | None = None
 
 
-class _Ending:
-    """Judges whether the log of a container that has ended will ever be more than it is.
-
-    An answer that ends well is no proof: an API server whose kubelet breaks off sends the rest of nothing and ends it
-    as if it were whole.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._tries = 0
-        self._since = 0.0
-        self._silences = 0
-        self._silent_since = 0.0
-        self._size = 0
-
-    def refused(self) -> bool:
-        """Take note that the log cannot be had; return whether that was said often enough."""
-        self._since = self._since if self._tries else self._clock()
-        self._tries += 1
-        return self._tries >= TRIES_AFTER_END and self._clock() - self._since >= PATIENCE_SECONDS
-
-    def silent(self) -> bool:
-        """Take note that the log does not come from an API server that is there; return whether that went on."""
-        self._silent_since = self._silent_since if self._silences else self._clock()
-        self._silences += 1
-        return self._silences >= TRIES_AFTER_END and self._clock() - self._silent_since >= SILENT_SECONDS
-
-    def came(self, size: int, *, over: bool, ends: bool) -> bool:
-        """Take note of an answer of `size` bytes without the log's last line; return whether there is no more.
-
-        `over`: it was asked for when the container had ended; `ends`: the log has such a line. One that has none was
-        ended with its container: two answers of one size are it, if they say anything.
-        """
-        agreed = size == self._size > 0
-        self._size = size
-        return over and (self.refused() if ends or not size else agreed)
-
-
 class LogCollector:
     """Owns all jobs; `on_change` is called with a job when it is stored or when the storage does not take it.
 
@@ -211,7 +167,7 @@ class LogCollector:
         """Own the jobs until `stop` is set; what is being read then is read again by the next process."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            for job in self._jobs.values():
+            for job in (*self._jobs.values(), *self._left):
                 self._launch(job)
             await stop.wait()
             self._group = None
@@ -263,12 +219,27 @@ class LogCollector:
     def forget(self, pod: str) -> None:
         """Drop a job: one whose container runs is ended, one that waits for the storage is stored all the same."""
         job = self._jobs.pop(pod, None)
-        if job is None or job.task is None:
+        if job is None:
             return
         if job.ended.is_set() and job.stored is None:
             self._left.append(job)
-        else:
+        elif job.task is not None:
             job.task.cancel()
+
+    @property
+    def uploads(self) -> bool:
+        """Whether toolboxes upload their logs."""
+        return self._uploads
+
+    def holds(self, pod: str) -> bool:
+        """Whether the pod's log is being collected, or waits to be stored."""
+        return pod in self._jobs or any(job.what.pod == pod for job in self._left)
+
+    def salvage(self, what: LogJob, reason: str | None) -> None:
+        """Store what there still is of the log of a pod that is gone, in nobody's way; `reason` as for `ended`."""
+        self.follow(what)
+        self.ended(what.pod, reason, None)
+        self.forget(what.pod)
 
     def _launch(self, job: _Job) -> None:
         if self._group is not None and job.task is None:
@@ -311,7 +282,7 @@ class LogCollector:
     async def _read(self, job: _Job, splitter: StepLogSplitter, spool: Spool) -> str | None:
         """Read until nothing more can come; return why the log breaks off, None if it is complete."""
         connections = failures = 0
-        ending = _Ending(asyncio.get_running_loop().time)
+        ending = Ending(asyncio.get_running_loop().time)
         while True:
             over = job.ended.is_set()
             if connections:
@@ -493,7 +464,11 @@ async def _limited_once_ended(job: _Job, seconds: float) -> AsyncIterator[asynci
             ending.cancel()
 
 
-def _lost(error: Exception) -> bytes:
-    """Return the line that stands for what is lost by an error that nobody thought of."""
+def lost_words(error: Exception) -> str:
+    """Return the words of the line that stands for what is lost by an error that nobody thought of."""
     why = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"[runabout: the rest of the log is lost: {why[:LOST_CHARACTERS]}]\n".encode(errors="replace")
+    return f"the rest of the log is lost: {why[:LOST_CHARACTERS]}"
+
+
+def _lost(error: Exception) -> bytes:
+    return f"[runabout: {lost_words(error)}]\n".encode(errors="replace")

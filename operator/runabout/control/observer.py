@@ -188,6 +188,9 @@ class Observer:
             found.ended[task.name] = TaskEnd(Status.STOPPED, reason=Reason.STOPPED, ended=now)
         elif attempt.creation is Creation.FOREIGN:
             message = f"pod {attempt.pod} is not there"
+            # It may have run while no operator worked: what was uploaded of its log is stored behind the next attempt.
+            self._logs.follow(self._job(live, task, attempt))
+            self._logs.ended(attempt.pod, f"{Reason.POD_LOST.value}: {message}", None)
             self._lost(live, task, found, Reason.POD_LOST, message, now=now, attempt=attempt)
         elif attempt.refused:
             since = attempt.refused_since or now

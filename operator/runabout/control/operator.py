@@ -171,6 +171,7 @@ class Operator:
                         parts.upkeep.keep_deadlines(),
                         parts.retention.run(),
                         parts.cache_retention.run(),
+                        parts.chunk_sweep.run(),
                     )
                 ]
                 await self._work(parts, group, stop)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from runabout.control.actions import Actions
 from runabout.control.cacheretention import CacheRetention
+from runabout.control.chunksweep import ChunkSweep
 from runabout.control.executors import Executors
 from runabout.control.gatewaysettings import KnownGateway
 from runabout.control.ledger import Ledger
@@ -60,6 +61,7 @@ class Parts:
     upkeep: Upkeep
     retention: Retention
     cache_retention: CacheRetention
+    chunk_sweep: ChunkSweep
 
 
 def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectStore, metrics: Metrics) -> Parts:
@@ -144,6 +146,7 @@ def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectSt
         reconciler=reconciler,
         strays=strays,
         upkeep=Upkeep(api=api, objects=objects, executors=executors, order=order, reporter=reporter, now=now_ms),
+        chunk_sweep=ChunkSweep(ledger=ledger, ost=ost, logs=logs, in_hand=reconciler.in_hand, now=now_ms),
         cache_retention=CacheRetention(
             ost=ost, metrics=metrics, days=settings.cache_days, most=settings.caches_per_group, now=now_ms
         ),

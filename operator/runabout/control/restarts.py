@@ -7,13 +7,14 @@ group of the old run's output, so that a restart whose old run is removed meanwh
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from runabout.control.environments import crowded, no_room
 from runabout.control.ledger import Ledger
 from runabout.control.objects import RunObject, RunObjects
 from runabout.datamanager import Sequence
 from runabout.engine.create import create_run
 from runabout.engine.facts import Decision
 from runabout.engine.graph import Graph
-from runabout.engine.restart import check_restart, restart_config, restart_run
+from runabout.engine.restart import check_restart, recreated, restart_config, restart_run
 from runabout.engine.state import State
 from runabout.records import RestartFrom, RunConfig, RunId, parse_run_id
 
@@ -88,25 +89,37 @@ def restarted(config: RunConfig, restart: Restart) -> RunConfig:
     """Return the configuration of a restart.
 
     The old run's environment is replaced; its concurrency and limits are, where the restart gives others; the
-    restart's labels and annotations come to the old ones. One that is not legal, or has other errors, has no tasks, and
-    is in the old run's group, where its author looks for it.
+    restart's labels and annotations come to the old ones. One that is not legal, or has other errors (such as an
+    environment for which the old run's tasks have no room), has no tasks, and is in the old run's group, where its
+    author looks for it.
 
     Args:
         config: what the Run alone says, with its setup errors.
         restart: what it restarts.
     """
-    old, known = restart.old, restart.known
-    errors = (*config.setup_errors, *((restart.error,) if restart.error else ()))
-    if errors or old is None:
-        return replace(
-            config,
-            group=known.group if known is not None else config.group,
-            cache_group=known.cache_group if known is not None else config.cache_group,
-            restarted_from=known.id if known is not None else None,
-            restart_from=restart.start_from,
-            setup_errors=errors,
-            setup_error_count=config.setup_error_count + bool(restart.error),
-        )
+    old, error = restart.old, restart.error
+    if old is not None and not config.setup_errors:
+        made = _restarted(config, restart, old)
+        tasks = crowded(made)
+        if tasks:
+            again = recreated(Graph(old.config.tasks), old, restart.start_from)
+            tasks = {name: size for name, size in tasks.items() if name in again}
+        if not tasks:
+            return made
+        error = no_room(tasks)
+    known = restart.known
+    return replace(
+        config,
+        group=known.group if known is not None else config.group,
+        cache_group=known.cache_group if known is not None else config.cache_group,
+        restarted_from=known.id if known is not None else None,
+        restart_from=restart.start_from,
+        setup_errors=(*config.setup_errors, *((error,) if error else ())),
+        setup_error_count=config.setup_error_count + bool(error),
+    )
+
+
+def _restarted(config: RunConfig, restart: Restart, old: State) -> RunConfig:
     made = restart_config(
         old.config,
         id=config.id,

@@ -12,9 +12,10 @@ from pydantic import BaseModel
 
 from runabout.control.archiverules import archive_rules
 from runabout.control.clonerules import clone_rules
+from runabout.control.environments import environment_rules
 from runabout.executors.containers import MOUNT, OWN_PREFIX, default_name, is_our_place
-from runabout.executors.environment import RESERVED_PREFIX, literal
-from runabout.executors.manifest import ENVIRONMENT_ADVICE, MAX_PLAN, MAX_POD
+from runabout.executors.environment import RESERVED_PREFIX
+from runabout.executors.manifest import MAX_PLAN
 from runabout.executors.security import container_user
 from runabout.records import ARCH_KEY
 from runabout.resources import (
@@ -23,6 +24,7 @@ from runabout.resources import (
     ExecutorSpec,
     PodDefaults,
     Problem,
+    RetriesSpec,
     RunSpec,
     TaskSpec,
 )
@@ -36,9 +38,6 @@ OWN_ANNOTATIONS = frozenset(
 )
 PLAN_ROOM = 16 * 1024
 """Bytes of a plan besides its steps."""
-MAX_ENVIRONMENTS = MAX_POD - 7 * 1024
-"""Bytes of all variables of a pod: what a pod may have, without room for all else."""
-_Sizes = dict[str, int]
 
 
 def own_rules(spec: RunSpec) -> Iterator[Problem]:
@@ -58,8 +57,9 @@ def own_rules(spec: RunSpec) -> Iterator[Problem]:
             yield Problem(f"spec.approvals[{place}].task", f'unknown task "{approval.task}"')
     for place, task in enumerate(spec.tasks):
         yield from _task(task, f"spec.tasks[{place}]")
+        yield from _exit_codes(task, f"spec.tasks[{place}]", spec.retries)
         yield from _arch(task, f"spec.tasks[{place}]", spec.pod)
-    yield from _environments(spec)
+    yield from environment_rules(spec)
 
 
 def executor_rules(spec: ExecutorSpec) -> Iterator[Problem]:
@@ -77,6 +77,7 @@ def _kept_by_a_restart(spec: RunSpec) -> Iterator[Problem]:
         ("group", spec.group),
         ("cacheGroup", spec.cache_group),
         ("staticEnvironment", spec.static_environment),
+        ("retries", spec.retries),
         ("pod", spec.pod),
     ):
         if given:
@@ -92,7 +93,6 @@ def _task(task: TaskSpec, where: str) -> Iterator[Problem]:
     yield from _variables(task.environment, f"{where}.environment")
     yield from _containers(task.containers, where)
     yield from _steps(task, where)
-    yield from _exit_codes(task, where)
     if task.pod is not None:
         yield from _pod(task.pod, f"{where}.pod")
     for key in task.matrix or {}:
@@ -168,10 +168,17 @@ def _steps(task: TaskSpec, where: str) -> Iterator[Problem]:
         )
 
 
-def _exit_codes(task: TaskSpec, where: str) -> Iterator[Problem]:
-    """Return the exit codes that would mean both success and another attempt."""
-    retries = task.retries.on_exit_codes if task.retries is not None else ()
-    for place, code in enumerate(retries):
+def _exit_codes(task: TaskSpec, where: str, of_run: RetriesSpec | None) -> Iterator[Problem]:
+    """Return the exit codes that would mean both success and another attempt, by the task's retries or the run's."""
+    if task.retries is None and of_run is not None:
+        for place, code in enumerate(task.skip_rest_on_exit_codes):
+            if code in of_run.on_exit_codes:
+                yield Problem(
+                    f"{where}.skipRestOnExitCodes[{place}]",
+                    f"exit code {code} is also in spec.retries.onExitCodes, with which the task is tried again; leave "
+                    "one of them, or give the task retries of its own",
+                )
+    for place, code in enumerate(task.retries.on_exit_codes if task.retries is not None else ()):
         if code in task.skip_rest_on_exit_codes:
             yield Problem(
                 f"{where}.retries.onExitCodes[{place}]",
@@ -213,47 +220,6 @@ def _arch(task: TaskSpec, where: str, of_run: PodDefaults | None) -> Iterator[Pr
 def _variables(variables: Sequence[EnvironmentVariable], where: str) -> Iterator[Problem]:
     for place, variable in enumerate(variables):
         yield from _variable_name(variable.name, f"{where}[{place}].name")
-
-
-def _environments(spec: RunSpec) -> Iterator[Problem]:
-    """Return the tasks whose variables no pod can have: each container gets those of the run, and its own."""
-    of_all = {**_sizes(spec.static_environment), **_sizes(spec.environment)}
-    size = sum(of_all.values())
-    if size > MAX_ENVIRONMENTS:
-        yield Problem(
-            "spec.environment",
-            f"with staticEnvironment it takes {size} bytes of every pod, at most {MAX_ENVIRONMENTS}. "
-            f"{ENVIRONMENT_ADVICE}",
-        )
-        return
-    for place, task in enumerate(spec.tasks):
-        chosen = {key: max(map(len, values)) + len(key) for key, values in (task.matrix or {}).items()}
-        total = sum(sum(_sizes(step.environment, references=True).values()) for step in task.steps)
-        for number, container in enumerate(task.containers):
-            own = {**_sizes(task.environment), **chosen} if number == 0 else {}
-            total += sum({**_sizes(container.environment), **own, **of_all}.values())
-        if total > MAX_ENVIRONMENTS:
-            yield Problem(
-                f"spec.tasks[{place}]",
-                f"the variables of its {len(task.containers)} container(s), each of which has the run's, take {total} "
-                f"bytes of its pod, at most {MAX_ENVIRONMENTS}. {ENVIRONMENT_ADVICE}",
-            )
-
-
-def _sizes(variables: Sequence[EnvironmentVariable], *, references: bool = False) -> _Sizes:
-    """Return how many bytes of a pod each variable takes, by name; with `references` only of those that are some."""
-    return {
-        variable.name: len(
-            orjson.dumps(
-                {"name": variable.name, "value": literal(variable.value)}
-                if variable.value is not None
-                else variable.model_dump(mode="json", by_alias=True, exclude_unset=True)
-            )
-        )
-        + 1
-        for variable in variables
-        if not references or variable.value is None
-    }
 
 
 def _variable_name(name: str, path: str) -> Iterator[Problem]:

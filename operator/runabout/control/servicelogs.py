@@ -1,8 +1,9 @@
 """Logs of services: read when their task needs them no more, and stored beside those of its steps.
 
-Best effort, with a deadline: one read of what the kubelet still has, the last part of it kept in memory, one object for
-each service, `logs/<run>/<task>/<attempt>/service-<name>`, created once. What always holds: an attempt is done within
-`DEADLINE_SECONDS` whatever the API server and the object storage do; what is missing is said in a line of the log.
+Best effort, with a deadline: one read of what the kubelet still has, its first and its last part kept in memory, one
+object for each service, `logs/<run>/<task>/<attempt>/service-<name>`, created once. What always holds: an attempt is
+done within `DEADLINE_SECONDS` whatever the API server and the object storage do; what is missing is said in a line of
+the log; the first `HEAD_BYTES` of what the kubelet has are the first of the log (docs/decisions/0103).
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from typing import Protocol
 
 import structlog
 
-from runabout.control.logs import LogGoneError, LogUnavailableError
+from runabout.control.logs import LogGoneError, LogUnavailableError, lost_words
 from runabout.executors.podview import last_lines
 from runabout.ost import AlreadyExistsError, ObjectStore, OstError
 from runabout.records import RunId
@@ -27,8 +28,12 @@ DEADLINE_SECONDS = 20.0
 """For all services of one attempt, reading and storing: nobody waits longer for them."""
 AGAIN_SECONDS = 1.0
 """Between tries of an object storage that does not take a log."""
-MAX_BYTES = 1024 * 1024
-"""Kept of each service's log, the end of it."""
+HEAD_BYTES = 1024 * 1024
+"""Kept of the beginning of each service's log: what is shown of it while it runs."""
+END_BYTES = 1024 * 1024
+"""Kept of its end."""
+SLACK_BYTES = 256 * 1024
+"""By which the end in memory may be longer for a moment."""
 AT_ONCE = 32
 """Services whose logs are in memory at the same time."""
 
@@ -43,6 +48,11 @@ class ServiceJob:
     namespace: str
     pod: str
     services: tuple[tuple[str, bool], ...]
+
+    @property
+    def names(self) -> dict[str, str | int]:
+        """What our own log says of it."""
+        return {"run": self.run, "task": self.task, "attempt": self.attempt, "pod": self.pod}
 
 
 class ServiceLogSource(Protocol):
@@ -72,38 +82,48 @@ class _Job:
     task: asyncio.Task[None] | None = None
 
 
-class _End:
-    """The last `MAX_BYTES` of what is added."""
+class _Kept:
+    """The first `HEAD_BYTES` and the last `END_BYTES` of what is added."""
 
     def __init__(self) -> None:
-        self._kept = bytearray()
+        self._head = bytearray()
+        self._end = bytearray()
         self._cut = 0
+        self._open = False
+        """whether the last byte is none of a newline"""
 
     def add(self, data: bytes) -> None:
-        self._kept += data
-        if len(self._kept) > 2 * MAX_BYTES:
+        self._open = not data.endswith(b"\n") if data else self._open
+        room = HEAD_BYTES - len(self._head)  # never less than none
+        self._head += data[:room]
+        self._end += data[room:]
+        if len(self._end) > END_BYTES + SLACK_BYTES:
             self._trim()
 
     def note(self, words: str) -> None:
         """Add a line about the log, on a line of its own."""
-        begin = b"" if not self._kept or self._kept.endswith(b"\n") else b"\n"
-        self.add(begin + f"[runabout: {words}]\n".encode(errors="replace"))
+        self.add((b"\n" if self._open else b"") + _line(words))
 
     def _trim(self) -> None:
-        over = max(0, len(self._kept) - MAX_BYTES)
-        del self._kept[:over]
+        over = max(0, len(self._end) - END_BYTES)
+        del self._end[:over]
         self._cut += over
 
     def whole(self) -> bytes:
         """Return what is kept, with a line that says what is not."""
         self._trim()
         if not self._cut:
-            return bytes(self._kept)
-        words = f"[runabout: {self._cut} bytes before this are not kept: the limit is {MAX_BYTES} for a service]\n"
-        return words.encode() + bytes(self._kept)
+            return bytes(self._head + self._end)
+        words = f"{self._cut} bytes are not kept here: of a service the first {HEAD_BYTES} and the last {END_BYTES} are"
+        begin = b"" if self._head.endswith(b"\n") else b"\n"
+        return bytes(self._head) + begin + _line(words) + bytes(self._end)
 
     def last_lines(self) -> str:
-        return last_lines(self._kept[-4096:].decode(errors="replace"))
+        return last_lines((self._head[-4096:] + self._end[-4096:])[-4096:].decode(errors="replace"))
+
+
+def _line(words: str) -> bytes:
+    return f"[runabout: {words}]\n".encode(errors="replace")
 
 
 class ServiceLogs:
@@ -161,38 +181,53 @@ class ServiceLogs:
                 for service, again in job.what.services:
                     group.create_task(self._one(job, service, again=again))
         except TimeoutError:
-            log.warning("logs of services are lost: no time is left", run=job.what.run, task=job.what.task)
+            log.warning("logs of services are lost: no time is left", **job.what.names)
         job.done = True
         self._on_change(job.what)
 
     async def _one(self, job: _Job, service: str, *, again: bool) -> None:
-        """Read and store one log; what nobody thought of costs this log alone."""
-        try:
-            async with self._slots:
-                end = _End()
+        """Read and store one log; what nobody thought of costs its rest, and a line says so."""
+        async with self._slots:
+            kept = _Kept()
+            try:
                 if again:
-                    await self._read(job.what, service, end, previous=True)
-                    job.last[service] = end.last_lines()
-                    end.note(f"service {service} ended here and was started again")
-                await self._read(job.what, service, end, previous=False)
+                    await self._read(job.what, service, kept, previous=True)
+                    job.last[service] = kept.last_lines()
+                    kept.note(f"service {service} ended here and was started again")
+                await self._read(job.what, service, kept, previous=False)
                 if not again:
-                    job.last[service] = end.last_lines()
-                await self._store(job.what, service, end.whole())
-        except Exception:
-            log.exception("the log of a service is lost", run=job.what.run, task=job.what.task, service=service)
+                    job.last[service] = kept.last_lines()
+            except Exception as error:
+                log.exception("the rest of the log of a service is lost", **job.what.names, service=service)
+                kept.note(lost_words(error))
+            await self._store_or_lose(job.what, service, kept)
 
-    async def _read(self, what: ServiceJob, service: str, end: _End, *, previous: bool) -> None:
+    async def _read(self, what: ServiceJob, service: str, kept: _Kept, *, previous: bool) -> None:
         try:
             async with (
                 asyncio.timeout(READ_SECONDS),
                 self._source.read(what.namespace, what.pod, service, follow=not previous, previous=previous) as pieces,
             ):
                 async for piece in pieces:
-                    end.add(piece)
+                    kept.add(piece)
         except TimeoutError:
-            end.note(f"service {service} did not end in time; what it wrote from here on is not kept")
+            kept.note(f"service {service} did not end in time; what it wrote from here on is not kept")
         except (LogGoneError, LogUnavailableError) as error:
-            end.note(f"the log of service {service} cannot be had: {error}")
+            kept.note(f"the log of service {service} cannot be had: {error}")
+
+    async def _store_or_lose(self, what: ServiceJob, service: str, kept: _Kept) -> None:
+        """Store a log, or the line that says why it cannot be."""
+        try:
+            await self._store(what, service, kept.whole())
+        except Exception as error:
+            log.exception("the log of a service is lost", **what.names, service=service)
+            lost = _line(lost_words(error))
+        else:
+            return
+        try:
+            await self._store(what, service, lost)
+        except Exception:
+            log.exception("the log of a service is lost, and nothing says so there", **what.names, service=service)
 
     async def _store(self, what: ServiceJob, service: str, data: bytes) -> None:
         key = service_log_key(what.run, what.task, what.attempt, service)

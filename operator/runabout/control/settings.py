@@ -86,7 +86,7 @@ class Settings(BaseSettings):
         default=16, ge=1, description="Runs reconciled at once; more of them make a busy API server slower."
     )
     log_streams: int = Field(
-        default=256,
+        default=1000,
         ge=1,
         description="Pod logs followed at once; others are read when their containers end, as far as they are there.",
     )

@@ -109,6 +109,9 @@ class ProcessDriver:
         except OSError as error:
             self._forget(attempt)
             return Unavailable(f"the attempt cannot be started: {error}")
+        except Exception as error:  # noqa: BLE001 - or it would be taken for begun when it is asked for again
+            self._forget(attempt)
+            return Invalid(f"the attempt cannot be started: {type(error).__name__}: {error}")
         self._on_change(None, _pod(attempt))
         return Created(attempt.uid, NODE)
 
@@ -171,6 +174,7 @@ class ProcessDriver:
 
     def _forget(self, attempt: _Attempt) -> None:
         """Let an attempt that did not begin be tried again."""
+        _kill(attempt)
         del self._attempts[attempt.manifest.name]
         shutil.rmtree(attempt.folder, ignore_errors=True)
 

@@ -12,6 +12,7 @@ from runabout.gateway.callers import Callers
 from runabout.gateway.decisions import Decisions
 from runabout.gateway.identities import Identities
 from runabout.gateway.livelogs import Logs
+from runabout.gateway.logparts import LogParts
 from runabout.gateway.metrics import GatewayMetrics
 from runabout.gateway.people import People
 from runabout.gateway.peopleapi import PeopleApi
@@ -47,6 +48,7 @@ def application(
         caches=Caches(ost, archives),
         results=Results(ost),
         transfer=transfer,
+        log_parts=LogParts(ost),
     )
     callers = People(identities, session, groups=options.groups)
     people = PeopleApi(

@@ -43,10 +43,11 @@ class Decisions:
         """Add what somebody says of a task that waits for it; the same again has no effect.
 
         Raises:
-            ForbiddenError: they may not, or are not among those who are asked. NotFoundError: there is no such task.
-            ConflictError: the task does not wait, or they have said otherwise. Errors of reading and of the API server.
+            ForbiddenError: they may not, or are not among those who are asked. NotFoundError: there is no such task, or
+            they may not see the run. ConflictError: the task does not wait, or they have said otherwise. Errors of
+            reading and of the API server.
         """
-        await self._people.demand(who, Action("patch", RUNS, run.namespace, run.name))
+        await self._people.demand_of(who, run, Action("patch", RUNS, run.namespace, run.name))
         acting = self._people.acting(who)
         await self._records.catch_up()
         plan, state = await self._records.plan(run.id), await self._records.task(run.id, task)
@@ -77,9 +78,10 @@ class Decisions:
         """Stop a run, for good; one that is over ignores it.
 
         Raises:
-            ForbiddenError: they may not. ConflictError: its Run is gone. Errors of the API server.
+            ForbiddenError: they may not. NotFoundError: they may not even see it. ConflictError: its Run is gone.
+            Errors of the API server.
         """
-        await self._people.demand(who, Action("patch", RUNS, run.namespace, run.name))
+        await self._people.demand_of(who, run, Action("patch", RUNS, run.namespace, run.name))
         acting = self._people.acting(who)
         await self._object(run)
         change = {"spec": {"stop": True}}
@@ -91,10 +93,10 @@ class Decisions:
         """Create a run that restarts this one.
 
         Raises:
-            ForbiddenError: they may not. ConflictError: it cannot be restarted so; the message says why. Errors of
-            reading and of the API server.
+            ForbiddenError: they may not. NotFoundError: they may not even see it. ConflictError: it cannot be restarted
+            so; the message says why. Errors of reading and of the API server.
         """
-        await self._people.demand(who, Action("create", RUNS, run.namespace))
+        await self._people.demand_of(who, run, Action("create", RUNS, run.namespace))
         acting = self._people.acting(who)
         await self._records.catch_up()
         now = await self._records.state(run.id)

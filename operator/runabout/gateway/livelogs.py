@@ -3,17 +3,18 @@
 What is stored is sent as it is. Before that the container's log is read from its node and split as the operator splits
 it, and what it has lost comes from what the toolbox uploaded. What always holds: sent are the step's own bytes in their
 order, none left out. Where the next one is nowhere to be had, the reader waits: for it, or for the stored log, which
-names what is missing. So a byte has one place for life.
+names what is missing. So a byte has one place for life. Services: see `liveservices.py`.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import TypeVar
 
 from runabout.control.logchunks import Hole, cover, step_chunks
 from runabout.control.logs import log_key
-from runabout.control.servicelogs import service_log_key
+from runabout.control.servicelogs import HEAD_BYTES, service_log_key
 from runabout.datamanager import Unavailable
 from runabout.executors.containers import container_name, containers_of
 from runabout.executors.errors import InvalidPodError
@@ -23,6 +24,8 @@ from runabout.executors.services import services_of
 from runabout.executors.splitstate import StepProgress
 from runabout.executors.steplog import Chunk, StepLogSplitter
 from runabout.gateway.errors import NotFoundError
+from runabout.gateway.liveservices import service_log
+from runabout.gateway.livesplit import split
 from runabout.gateway.records import Plan, Records
 from runabout.kube.errors import KubeError
 from runabout.kube.logs import container_log
@@ -31,8 +34,6 @@ from runabout.ost import ByteRange, ObjectInfo, ObjectStore
 from runabout.ost import NotFoundError as NoObjectError
 from runabout.records import RunId, Status, Task, TaskConfig
 
-QUIET_SECONDS = 0.3
-"""After which what has come of a line is shown."""
 SETUP_NAME = "setup"
 SERVICE = "service-"
 POLL_SECONDS = (0.5, 1.0, 2.0)
@@ -40,12 +41,14 @@ POLL_SECONDS = (0.5, 1.0, 2.0)
 CHECK_SECONDS = 15.0
 """How long a log that is followed may say nothing until it is asked whether it is over: its node may have died."""
 
+Batch = TypeVar("Batch", bytes, list[Chunk])
+
 
 @dataclass(frozen=True, slots=True)
 class StepLog:
     """Which log: `run` is the one that executed the task; `step` is -1 for the setup, None for a service's.
 
-    `key` is the object in which it is or will be stored.
+    `key` is the object in which it is or will be stored; `service` is the name of the service.
     """
 
     plan: Plan
@@ -55,6 +58,7 @@ class StepLog:
     attempt: int
     step: int | None
     key: str
+    service: str = ""
 
 
 class Logs:
@@ -85,7 +89,7 @@ class Logs:
         config, by = plan.graph.task(task), state.executed_by or run
         number, service = _named(config, step)
         key = service_log_key(by, task, attempt, service) if number is None else log_key(by, task, attempt, number)
-        return StepLog(plan, run, by, config, attempt, number, key)
+        return StepLog(plan, run, by, config, attempt, number, key, service)
 
     async def stored(self, log: StepLog) -> ObjectInfo | None:
         """Return the stored log, None if it is not stored (yet). Errors of the object storage."""
@@ -113,7 +117,12 @@ class Logs:
             over = await self.over(log)
             ended = False
             if not over:
-                async with aclosing(self._live(log, at, follow=follow)) as live:
+                written = (
+                    self._service(log, at, follow=follow)
+                    if log.step is None
+                    else self._live(log, at, follow=follow, stay=idle > 0)
+                )
+                async with aclosing(written) as live:
                     async for data, last in live:
                         at += len(data)
                         ended = ended or last
@@ -130,7 +139,7 @@ class Logs:
             async for piece in reader:
                 yield piece
 
-    async def _live(self, log: StepLog, first: int, *, follow: bool) -> AsyncGenerator[tuple[bytes, bool]]:
+    async def _live(self, log: StepLog, first: int, *, follow: bool, stay: bool) -> AsyncGenerator[tuple[bytes, bool]]:
         """Yield what there is of the step from byte `first` on; the last one says that it is all of it."""
         state = await self._records.task(log.asked, log.task.name)
         pod, step, at = _pod(state, log.attempt), log.step, first
@@ -141,7 +150,7 @@ class Logs:
         try:
             main = container_name(containers_of(log.task, where)[0], 0, where)
             async with container_log(self._session, namespace, pod, main, follow=follow) as pieces:
-                async for chunks in self._watched(log, _split(splitter, pieces)):
+                async for chunks in self._watched(log, split(splitter, pieces, follow=follow, stay=stay)):
                     for chunk in (each for each in chunks if each.step == step):
                         async for data in self._bytes(log, at, chunk):
                             at += len(data)
@@ -155,6 +164,19 @@ class Logs:
             async for data in self._uploaded(log, at, None):
                 yield data, False
 
+    async def _service(self, log: StepLog, first: int, *, follow: bool) -> AsyncGenerator[tuple[bytes, bool]]:
+        """Yield what a service has written from byte `first` on; whether it is all of it the stored log says."""
+        pod = _pod(await self._records.task(log.asked, log.task.name), log.attempt)
+        if not pod or first >= HEAD_BYTES:
+            return
+        namespace = log.plan.config.namespace
+        try:
+            async with service_log(self._session, namespace, pod, log.service, first, follow=follow) as pieces:
+                async for data in self._watched(log, pieces):
+                    yield data, False
+        except KubeError:
+            return  # no container yet, or out of reach: the storage has it in the end
+
     async def _bytes(self, log: StepLog, at: int, chunk: Chunk) -> AsyncGenerator[bytes]:
         """Yield output of a step from byte `at` on: what a chunk has of it, or what fills a gap."""
         if chunk.gap is None:
@@ -163,7 +185,7 @@ class Logs:
             async for data in self._uploaded(log, at, chunk.gap.end):
                 yield data
 
-    async def _watched(self, log: StepLog, batches: AsyncGenerator[list[Chunk]]) -> AsyncGenerator[list[Chunk]]:
+    async def _watched(self, log: StepLog, batches: AsyncGenerator[Batch]) -> AsyncGenerator[Batch]:
         """Yield what comes, and end when nothing does and the log is stored, or will never be."""
         clock = asyncio.get_running_loop().time
         since = clock()
@@ -197,29 +219,6 @@ class Logs:
                     yield data
         except NoObjectError:
             return  # deleted: the log is stored
-
-
-async def _split(splitter: StepLogSplitter, pieces: AsyncIterator[bytes]) -> AsyncGenerator[list[Chunk]]:
-    """Yield what is given out as pieces come, and what is held back when none has come for a moment."""
-    coming: asyncio.Future[bytes] | None = None
-    try:
-        while True:
-            coming = coming or asyncio.ensure_future(anext(pieces))
-            done, _ = await asyncio.wait((coming,), timeout=QUIET_SECONDS)
-            if not done:
-                yield splitter.flush()
-                continue
-            try:
-                piece = coming.result()
-            except StopAsyncIteration:
-                yield splitter.flush()
-                return
-            finally:
-                coming = None
-            yield splitter.feed(piece)
-    finally:
-        if coming is not None:
-            coming.cancel()
 
 
 def _progress(splitter: StepLogSplitter, step: int) -> StepProgress:

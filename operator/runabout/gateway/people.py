@@ -1,13 +1,20 @@
 """Who a person is, what they may do, and how it is done in their name. All of it is the API server's to say."""
 
-from runabout.gateway.errors import ForbiddenError
+from runabout.gateway.errors import ForbiddenError, NotFoundError
 from runabout.gateway.identities import Identities
+from runabout.kube.objects import RUNS
 from runabout.kube.reviews import Action, Identity, may
 from runabout.kube.session import Impersonation, Session
+from runabout.records import Run
 
 SYSTEM = "system:"
 ACCOUNT = "system:serviceaccount:"
 MASTERS = "system:masters"
+
+
+def unknown_run(run: str) -> NotFoundError:
+    """Return what is said of a run that does not exist, or not for whoever asks; `run` is the id they named."""
+    return NotFoundError(f"there is no run {run!r}")
 
 
 class People:
@@ -38,6 +45,20 @@ class People:
                     f"{action.resource.plural}/{action.subresource}" if action.subresource else action.resource.plural
                 )
                 raise ForbiddenError(f"{who.user} may not {action.verb} {what} in the namespace {action.namespace}")
+
+    async def demand_of(self, who: Identity, run: Run, *actions: Action) -> None:
+        """Return if somebody may do all of this with a run that they have named by its id alone.
+
+        Raises:
+            ForbiddenError: they may see the run; it says what they may not. NotFoundError: they may not even see it,
+            and are told what they would be told if it did not exist. KubeError.
+        """
+        try:
+            await self.demand(who, *actions)
+        except ForbiddenError:
+            if not await may(self._session, who, Action("get", RUNS, run.namespace, run.name)):
+                raise unknown_run(run.id) from None
+            raise
 
     def acting(self, who: Identity) -> Impersonation:
         """Return in whose name to act.

@@ -12,7 +12,7 @@ from runabout.gateway.answers import json_answer, json_body, whole_number
 from runabout.gateway.decisions import Decisions
 from runabout.gateway.errors import ApiError, BadRequestError, NotFoundError
 from runabout.gateway.livelogs import Logs, StepLog
-from runabout.gateway.people import People
+from runabout.gateway.people import People, unknown_run
 from runabout.gateway.records import Plan, Records
 from runabout.gateway.runview import run_view
 from runabout.gateway.transfer import Transfer, breaking_off
@@ -93,9 +93,8 @@ class PeopleApi:
         """Send the log of a step: a range of it, or from a byte on; with `follow` until it has ended."""
         who = await self._who(request)
         run = await self._run(request)
-        await self.people.demand(
-            who, Action("get", RUNS, run.namespace, run.name), Action("get", PODS, run.namespace, subresource="log")
-        )
+        await self.people.demand_of(who, run, Action("get", RUNS, run.namespace, run.name))
+        await self.people.demand(who, Action("get", PODS, run.namespace, subresource="log"))
         attempt = request.match_info["attempt"]
         if not attempt.isascii() or not attempt.isdecimal():
             raise BadRequestError(f"{attempt[:40]!r} is no number of an attempt")
@@ -190,7 +189,7 @@ class PeopleApi:
         name = request.match_info["run"]
         found = await self._state(_id(name))
         if found is None:
-            raise NotFoundError(f"there is no run {name!r}")
+            raise unknown_run(name)
         return found
 
     async def _state(self, run: RunId | None) -> Run | None:
@@ -206,7 +205,7 @@ class PeopleApi:
     async def _plan(self, run: RunId) -> Plan:
         plan = await self.records.plan(run)
         if plan is None:
-            raise NotFoundError(f"there is no run {run!r}")
+            raise unknown_run(run)
         return plan
 
 

@@ -12,6 +12,7 @@ import uvloop
 
 from runabout.control.etcdaccess import EtcdSettingsError, connect_etcd
 from runabout.control.health import BEAT_SECONDS, HealthServer, Pulse
+from runabout.control.openfiles import allow_open_files
 from runabout.control.ownlog import configure_logging
 from runabout.control.settings import ost_settings
 from runabout.control.variables import read_settings
@@ -39,6 +40,7 @@ def gateway() -> None:
         sys.exit(EXIT_SETTINGS)
     configure_logging(settings)
     keep_memory()
+    allow_open_files()
     try:
         uvloop.run(_main(settings))
     except (NoClusterError, OstError, EtcdSettingsError, CertificateError, OSError) as error:

@@ -25,6 +25,7 @@ from runabout.gateway.archives import Archives, Place, some_parts, workspace_pla
 from runabout.gateway.caches import Caches
 from runabout.gateway.callers import Caller, Callers
 from runabout.gateway.errors import BadRequestError, ConflictError, NotFoundError
+from runabout.gateway.logparts import LogParts
 from runabout.gateway.records import Records
 from runabout.gateway.results import Results
 from runabout.gateway.transfer import Address, Transfer
@@ -113,6 +114,7 @@ class TaskApi:
     caches: Caches
     results: Results
     transfer: Transfer
+    log_parts: LogParts
 
     def routes(self) -> list[web.RouteDef]:
         """Return what to serve."""
@@ -140,14 +142,22 @@ class TaskApi:
         key, _ = self._part_key(caller, asked)
         if await self.archives.has_part(key, asked.size):
             return json_answer({"stored": True})
+        if asked.target.log is not None:
+            await self.log_parts.demand_room(caller.key)
         own = _own(request, caller, "parts", _announcement(asked))
-        return json_answer(_shown(await self.transfer.to_put(key, asked.part, own=own)))
+        address = await self.transfer.to_put(key, asked.part, own=own)
+        if asked.target.log is not None and address.url != own:
+            self.log_parts.add(caller.key)
+        return json_answer(_shown(address))
 
     async def put_part(self, request: web.Request) -> web.StreamResponse:
         """Take a part."""
         caller = await self._caller(request)
         asked = _announced(request.match_info["announced"])
         key, persist = self._part_key(caller, asked)
+        if asked.target.log is not None:
+            await self.log_parts.demand_room(caller.key)
+            self.log_parts.add(caller.key)
         await self.transfer.take(request, key, asked.part, persist=persist)
         return web.Response(status=204)
 

@@ -14,6 +14,7 @@ from runabout.control.etcdaccess import EtcdSettingsError, connect_etcd
 from runabout.control.gatewaysettings import GatewaySettingsError, gateway_access
 from runabout.control.lease import LeaseLostError
 from runabout.control.metrics import Metrics
+from runabout.control.openfiles import allow_open_files
 from runabout.control.operator import Operator
 from runabout.control.ownlog import configure_logging
 from runabout.control.settings import Settings, ost_settings
@@ -59,6 +60,7 @@ def run_operator() -> int:
         sys.stderr.writelines(f"{sentence}\n" for sentence in settings)
         return EXIT_SETTINGS
     configure_logging(settings)
+    allow_open_files()
     sys.setrecursionlimit(NESTING)
     gc.freeze()  # modules stay
     gc.set_threshold(GARBAGE, 20, 20)

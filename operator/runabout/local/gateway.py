@@ -16,6 +16,7 @@ from runabout.gateway.archives import Archives
 from runabout.gateway.caches import Caches
 from runabout.gateway.callers import POD_NAME, Callers
 from runabout.gateway.errors import UnauthorizedError
+from runabout.gateway.logparts import LogParts
 from runabout.gateway.metrics import GatewayMetrics
 from runabout.gateway.records import Records
 from runabout.gateway.results import Results
@@ -70,6 +71,7 @@ async def serve(etcd: Etcd, ost: ObjectStore, *, holder: Holder) -> AsyncIterato
         caches=Caches(ost, archives),
         results=Results(ost),
         transfer=Transfer(ost, presign=False, most=MOST_BODIES, metrics=metrics),
+        log_parts=LogParts(ost),
     )
     app = web.Application(middlewares=[middleware(metrics)], client_max_size=LARGEST_JSON)
     app.add_routes(tasks.routes())

@@ -13,11 +13,11 @@ class KeyRef(Model):
     """One key of a Secret or ConfigMap."""
 
     name: DnsName
-    """Name of the Secret or ConfigMap in the Run's namespace."""
+    """Its name, in the Run's namespace."""
     key: DataKey
     """Which of its keys."""
     optional: bool = False
-    """If true, the variable is left out where object or key do not exist; otherwise the task waits, then fails."""
+    """Whether it may be missing; otherwise the task waits, then fails."""
 
 
 class ValueSource(Model):
@@ -26,9 +26,7 @@ class ValueSource(Model):
     schema_extra: ClassVar[Mapping[str, object]] = {"minProperties": 1, "maxProperties": 1}
 
     secret_key_ref: KeyRef | None = None
-    """A key of a Secret. Kubernetes puts its value into the container: it is in no record and no argument, and
-    what a step prints of it is masked in logs (4 bytes or more).
-    """
+    """A key of a Secret; in no record, masked in logs (from 4 bytes on)."""
     config_map_key_ref: KeyRef | None = None
     """A key of a ConfigMap."""
 

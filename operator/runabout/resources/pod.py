@@ -42,9 +42,9 @@ class PodDefaults(Model):
     affinity: PassedOn | None = None
     """Which nodes and neighbours are wanted; passed through."""
     service_account_name: DnsName | None = None
-    """Service account of the pod; its token is mounted only where automountServiceAccountToken says so."""
+    """Service account of the pod; its token only with automountServiceAccountToken."""
     automount_service_account_token: bool | None = None
-    """Whether the containers get a token of the service account, and with it its rights; default: false."""
+    """Whether containers get the service account's token, and its rights; default: false."""
     image_pull_secrets: Annotated[tuple[PullSecret, ...], LIST, Field(max_length=16), ListMap(("name",))] = ()
     """Secrets for pulling images."""
     priority_class_name: DnsName | None = None

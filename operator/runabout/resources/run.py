@@ -22,7 +22,7 @@ from runabout.resources.fields import (
 )
 from runabout.resources.model import Found, Model, Rule
 from runabout.resources.pod import PodDefaults
-from runabout.resources.task import TaskSpec
+from runabout.resources.task import RetriesSpec, TaskSpec
 
 IMMUTABLE = (
     "group",
@@ -35,6 +35,7 @@ IMMUTABLE = (
     "concurrency",
     "maxActiveTasks",
     "timeoutSeconds",
+    "retries",
     "pod",
 )
 """Fields that cannot be changed, added or removed once a Run exists."""
@@ -120,6 +121,8 @@ class RunSpec(Model):
     """How many of its tasks may run at once; 0 for no limit."""
     timeout_seconds: Seconds = 0
     """The run is ended, and failed, after this time from its start; 0 for no limit."""
+    retries: RetriesSpec | None = None
+    """How often its tasks are tried again when they fail; a task's own retries replace this as a whole."""
     pod: PodDefaults | None = None
     """Settings of all its pods, over the executor's."""
     suspend: bool = False

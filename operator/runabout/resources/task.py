@@ -124,7 +124,7 @@ class TaskSpec(Model):
     approvers: ApproversSpec | None = None
     """Whose approvals count, and how many; with needsApproval."""
     retries: RetriesSpec | None = None
-    """How often it is tried again when it fails; lost nodes and the like have a budget of their own."""
+    """How often it is tried again when it fails, instead of the run's; lost nodes have a budget of their own."""
     skip_rest_on_exit_codes: Annotated[tuple[ExitCode, ...], LIST, Field(max_length=64), ListSet()] = ()
     """Exit codes of a step with which the task is done, and successful; the steps after it are skipped."""
     timeout_seconds: Seconds = 0
@@ -137,8 +137,8 @@ class TaskSpec(Model):
         ]
         | None
     ) = None
-    """Names with lists of values: one variant of the task for each combination, named <task>-<value>-<value>…, with the
-    values in variables of these names; a key arch is the variant's arch, too."""
+    """Names with lists of values: a variant for each combination, named <task>-<value>-<value>…, with the values in
+    variables of these names; a key arch is its arch, too."""
     pod: PodDefaults | None = None
     """Settings of the pod, over the run's and the executor's."""
 

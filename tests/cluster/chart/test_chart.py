@@ -167,11 +167,11 @@ def test_an_uninstallation_frees_the_runs_and_keeps_the_data(kubectl: "Kubectl",
     }
     kubectl("apply", "-f", "-", stdin=json.dumps(run))
     where = ("--namespace", release.namespace)
-    kubectl("wait", *where, "run/long", "--for=jsonpath={.status.phase}=running", "--timeout=60s")
+    kubectl("wait", *where, "run/long", "--for=jsonpath={.status.phase}=running", "--timeout=120s")
     assert kubectl("get", *where, "run", "long", "-o", "jsonpath={.metadata.finalizers}").stdout != ""
     release.helm("uninstall", RELEASE, "--wait", "--timeout", "3m")
     assert kubectl("get", *where, "run", "long", "-o", "jsonpath={.metadata.finalizers}").stdout == ""
-    kubectl("delete", *where, "run", "long", "--timeout=30s")
+    kubectl("delete", *where, "run", "long", "--timeout=90s")
     claims = kubectl("get", *where, "persistentvolumeclaims", "-o", "name").stdout.split()
     assert claims == ["persistentvolumeclaim/data-runabout-etcd-0", "persistentvolumeclaim/runabout-ost"]
     mine = ("-l", f"app.kubernetes.io/instance={RELEASE}", "-o", "name")

@@ -30,6 +30,12 @@ try:
 except urllib.error.HTTPError as error:
     print(error.code)
 """
+READ = """
+import ssl, sys, urllib.request
+trusting = ssl.create_default_context(cafile="/etc/runabout/gateway/ca.crt")
+request = urllib.request.Request(sys.argv[1], headers={"Authorization": "Bearer " + sys.argv[2]})
+print(urllib.request.urlopen(request, context=trusting, timeout=30).read().decode())
+"""
 IMAGE = {"image": "runabout/steps:dev", "imagePullPolicy": "IfNotPresent"}
 SAVE = {"saveToWorkspace": {"contents": [{"paths": ["**"]}]}}
 
@@ -62,6 +68,10 @@ class Installation:
     def status(self, path: str, token: str) -> int:
         """Return with what status the gateway answers."""
         return int(self.inside("-c", ASK, f"https://localhost:8443{path}", token))
+
+    def read(self, path: str, token: str) -> str:
+        """Return what the gateway answers, without blanks around it."""
+        return self.inside("-c", READ, f"https://localhost:8443{path}", token)
 
 
 def task(name: str, *steps: Mapping[str, Any], after: str = "") -> dict[str, Any]:
@@ -120,7 +130,7 @@ def test_a_later_run_finds_the_cache_of_an_earlier_one(installation: Installatio
 
 def test_only_the_pod_of_a_running_attempt_gets_anything(installation: Installation) -> None:
     installation.run("held", task("build", {"run": "sleep 300"}, SAVE))
-    installation("wait", "run/held", "--for=jsonpath={.status.tasks.running}=1", "--timeout=60s")
+    installation("wait", "run/held", "--for=jsonpath={.status.tasks.running}=1", "--timeout=120s")
     run = installation("get", "run", "held", "-o", "jsonpath={.status.id}")
     path = f"/task/v1/{run}/build/1/workspace"
     stranger = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "stranger"}}
@@ -142,6 +152,24 @@ def test_only_the_pod_of_a_running_attempt_gets_anything(installation: Installat
     installation("patch", "run", "held", "--type=merge", "-p", '{"spec": {"stop": true}}')
     assert installation.ended("held") == "finished/stopped"
     assert installation.status(path, own) in (401, 409)  # the pod may be gone, and its token with it
+
+
+def test_the_log_of_a_service_is_shown_while_it_runs_and_followed_to_its_end(installation: Installation) -> None:
+    installation("create", "serviceaccount", "reader")
+    account = f"--serviceaccount={installation.namespace}:reader"
+    installation("create", "rolebinding", "reader", "--clusterrole=view", account)
+    token = installation("create", "token", "reader").strip()
+    script = "trap 'echo bye; exit 0' TERM; echo ready; sleep 300 & wait"
+    build = task("build", {"run": "until [ -e /tmp/end ]; do sleep 0.2; done"})
+    service = {**IMAGE, "name": "db", "command": ["sh", "-c", script]}
+    installation.run("service", {**build, "containers": [IMAGE, service]})
+    installation("wait", "run/service", "--for=jsonpath={.status.tasks.running}=1", "--timeout=60s")
+    run = installation("get", "run", "service", "-o", "jsonpath={.status.id}")
+    log = f"/v1/runs/{run}/tasks/build/attempts/1/logs/service-db"
+    eventually(lambda: installation.read(log, token), "ready".__eq__)
+    installation("exec", f"{run}-build-1", "-c", "main", "--", "touch", "/tmp/end")
+    assert installation.read(f"{log}?follow=1", token) == "ready\nbye"
+    assert installation.read(log, token) == "ready\nbye"
 
 
 def test_a_gateway_that_is_killed_in_the_middle_of_an_upload_costs_time_only(installation: Installation) -> None:

@@ -317,7 +317,7 @@ async def test_a_stopped_task_gets_its_signal_and_keeps_its_log(lab: Lab) -> Non
     assert [step.status for step in state.steps] == [Status.STOPPED, Status.NOTSTARTED]
     assert state.ended is not None
     assert attempt.stopped_at is not None
-    assert state.ended - attempt.stopped_at < 5_000
+    assert state.ended - attempt.stopped_at < 20_000
     assert (await attempt.log())[0].startswith(b"ready\nbye\n")
     assert await lab.driver.exists(attempt.ref)
 

@@ -89,7 +89,7 @@ def test_pods_have_their_network_again_when_the_bridge_was_lost(kubectl: "Kubect
     }
     where = ("--namespace", namespace)
     kubectl("create", "-f", "-", stdin=json.dumps(body))
-    kubectl("wait", *where, "pod/talker", "--for=condition=Ready", "--timeout=60s")
+    kubectl("wait", *where, "pod/talker", "--for=condition=Ready", "--timeout=90s")
     connect = ("exec", *where, "talker", "--", "sh", "-c", "nc -w 2 kubernetes.default 443 </dev/null")
     assert kubectl(*connect).returncode == 0
     subprocess.run(["ip", "link", "delete", "runabout0"], check=True, timeout=10)

@@ -69,11 +69,12 @@ def test_what_needs_a_gateway_where_there_is_none_is_a_setup_error_that_says_so(
 
 
 def test_runs_of_one_group_take_turns_in_order_and_say_whom_they_wait_for(runs: Runs) -> None:
-    first = runs.create(task("a", "sleep 3"), name="first", group="/project/web/branch/main")
+    first = runs.create(task("a", needsApproval=True), name="first", group="/project/web/branch/main")
     second = runs.create(task("a"), name="second", group="/project/web/branch/main")
     other = runs.create(task("a"), name="other", group="/project/web/branch/topic")
     first_id = str(runs.until(first, lambda status: "id" in status)["id"])
-    assert first_id in runs.waiting(second, "QueuedBehind", seconds=10)
+    assert first_id in runs.waiting(second, "QueuedBehind")
+    runs.answer(first, "a", "approved")
     assert runs.end(other) == ("finished", "success")
     assert runs.end(second) == ("finished", "success")
     begin, end = runs.status(second)["startTime"], runs.status(first)["completionTime"]
@@ -83,7 +84,7 @@ def test_runs_of_one_group_take_turns_in_order_and_say_whom_they_wait_for(runs: 
 
 def test_a_suspended_run_waits_and_holds_no_place_in_its_group(runs: Runs) -> None:
     held = runs.create(task("a"), name="held", group="/project/held", suspend=True)
-    assert "suspend" in runs.waiting(held, "Suspended", seconds=10)
+    assert "suspend" in runs.waiting(held, "Suspended")
     after = runs.create(task("a"), name="after", group="/project/held")
     assert runs.end(after) == ("finished", "success")
     assert runs.status(held)["phase"] == "queued"
@@ -129,7 +130,7 @@ def is_at_work(pod: Json) -> bool:
 def test_a_task_that_fits_nowhere_says_why_within_seconds_and_blocks_nobody(runs: Runs) -> None:
     stuck = runs.create(task("a", arch="riscv64"))
     free = runs.create(task("a"))
-    message = runs.waiting(stuck, "NoExecutor", seconds=10)
+    message = runs.waiting(stuck, "NoExecutor", seconds=25)
     assert "no ready executor serves arch riscv64" in message
     assert runs.end(free) == ("finished", "success")
     runs.patch(stuck, stop=True)
@@ -140,7 +141,7 @@ def test_a_quota_is_a_wait_in_the_api_servers_words_until_there_is_room(runs: Ru
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
     runs.kubectl("-n", runs.namespace, "apply", "-f", "-", stdin=json.dumps(quota))
     name = runs.create(task("a"))
-    message = runs.waiting(name, "CreationRefused", seconds=15)
+    message = runs.waiting(name, "CreationRefused")
     assert "exceeded quota" in message
     runs.kubectl("-n", runs.namespace, "delete", "resourcequota", "none")
     assert runs.end(name) == ("finished", "success")
@@ -149,7 +150,7 @@ def test_a_quota_is_a_wait_in_the_api_servers_words_until_there_is_room(runs: Ru
 def test_an_image_that_cannot_be_pulled_is_visible_at_once_and_fails_at_its_limit(runs: Runs) -> None:
     runs.executor("default", archs=["amd64"], imagePullTimeoutSeconds=40)
     name = runs.create(task("a", image="runabout/no-such-image:1"))
-    runs.waiting(name, "ImagePull", seconds=30)  # where no name server answers, the kubelet says so after 10 s or more
+    runs.waiting(name, "ImagePull")  # where no name server answers, the kubelet says so after 10 s or more
     assert runs.end(name) == ("finished", "failed")
     notable = runs.status(name)["notable"]
     assert isinstance(notable, list)
@@ -159,7 +160,7 @@ def test_an_image_that_cannot_be_pulled_is_visible_at_once_and_fails_at_its_limi
 def test_a_pod_that_no_node_takes_is_visible_at_once_and_fails_at_its_limit(runs: Runs) -> None:
     runs.executor("default", archs=["amd64"], pendingTimeoutSeconds=30)
     name = runs.create(task("a", pod={"nodeSelector": {"runabout.dev/test": "no-such-node"}}))
-    runs.waiting(name, "Unschedulable", seconds=15)
+    runs.waiting(name, "Unschedulable")
     assert runs.end(name) == ("finished", "failed")
     notable = runs.status(name)["notable"]
     assert isinstance(notable, list)

@@ -61,12 +61,12 @@ def test_a_service_that_never_gets_ready_fails_its_task_before_any_step(runs: Ru
 def test_a_stop_ends_a_task_that_waits_for_its_service_within_seconds(runs: Runs) -> None:
     readiness = {"tcpSocket": {"port": 9}, "failureThreshold": 600}
     name = runs.create(beside("a", "echo never", WAITS, readiness=readiness))
-    assert "service db is not ready yet" in runs.waiting(name, "ServiceNotReady", seconds=20)
+    assert "service db is not ready yet" in runs.waiting(name, "ServiceNotReady")
     runs.patch(name, stop=True)
-    assert runs.end(name, seconds=15) == ("finished", "stopped")
+    assert runs.end(name, seconds=25) == ("finished", "stopped")
     assert runs.counts(name) == {"stopped": 1}
 
 
 def test_a_service_that_ignores_its_signal_does_not_hold_up_the_end(runs: Runs) -> None:
     name = runs.create(beside("a", "true", "trap '' TERM; while true; do sleep 1; done"))
-    assert runs.end(name, seconds=20) == ("finished", "success")
+    assert runs.end(name, seconds=45) == ("finished", "success")

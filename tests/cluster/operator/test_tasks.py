@@ -46,6 +46,15 @@ def test_only_the_exit_codes_that_are_named_are_tried_again(runs: Runs) -> None:
     assert rows[0]["message"].endswith("ended with exit code 8 (attempt 2, the last one)")
 
 
+def test_a_task_without_retries_has_the_runs(runs: Runs) -> None:
+    flaky = task("flaky", AGAIN + "[ $RUNABOUT_ATTEMPT = 2 ] || exit 7")
+    own = task("own", AGAIN + "exit 7", retries={"limit": 0}, ignoreFailure=True)
+    name = runs.create(flaky, own, retries={"limit": 1})
+    assert runs.end(name) == SUCCESS
+    assert runs.counts(name) == {"success": 1, "failed": 1}
+    assert attempts(runs, name) == ["1", "1", "2"]
+
+
 def test_an_exit_code_that_skips_the_rest_ends_the_task_well(runs: Runs) -> None:
     steps = [{"run": "echo nothing to do; exit 78"}, {"run": "echo never"}]
     name = runs.create(task("a", steps=steps, skipRestOnExitCodes=[78]), task("after", after=["a"]))

@@ -23,6 +23,7 @@ OTHER: dict[str, Any] = {
     "concurrency": "queue",
     "maxActiveTasks": 4,
     "timeoutSeconds": 1,
+    "retries": {"limit": 9},
     "pod": {"serviceAccountName": "other"},
 }
 

@@ -19,6 +19,7 @@ NAMESPACE, NAME = "runabout", "runabout-operator-0"
 BEGIN_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z"""
 LOOK_SECONDS = 0.01
+WAIT = 60.0
 FAULTS = {
     "409": Fault("", "", code=409, reason="Conflict"),
     "410": Fault("", "", code=410, reason="Gone"),
@@ -111,7 +112,7 @@ async def test_a_free_lease_is_taken_in_the_end(
     if there:
         await here.held_by("")
     here.refuse(verb, fault)
-    assert await asyncio.wait_for(here.replica("a").acquire(stop), 10)
+    assert await asyncio.wait_for(here.replica("a").acquire(stop), WAIT)
     assert here.holder() == "a"
     assert here.fake.created["leases", NAME] == (not there)
 
@@ -140,7 +141,7 @@ async def test_whoever_has_lost_the_lease_ends_as_soon_as_it_can_be_told(here: S
         here.refuse(verb, fault)
         await here.held_by("b")
         with pytest.raises(LeaseLostError, match="held by b"):
-            await asyncio.wait_for(task, 10)
+            await asyncio.wait_for(task, WAIT)
     assert here.holder() == "b"
 
 
@@ -159,7 +160,7 @@ async def test_time_in_which_a_lease_could_not_be_read_does_not_make_it_expire(
     await until(lambda: standby.done() or here.looks() > looks + 2)
     assert here.holder() == "a"
     here.time += DURATION_SECONDS + 1
-    assert await asyncio.wait_for(standby, 10)
+    assert await asyncio.wait_for(standby, WAIT)
     assert here.holder() == "b"
 
 
@@ -170,7 +171,7 @@ async def test_letting_go_fails_quietly_and_soon_and_a_standby_waits_for_the_lea
 ) -> None:
     await here.held_by("a")
     here.refuse(verb, fault)
-    await asyncio.wait_for(here.replica("a").release(), RELEASE_SECONDS + 5)
+    await asyncio.wait_for(here.replica("a").release(), RELEASE_SECONDS + WAIT / 2)
     here.fake.faults.clear()
     standby = asyncio.create_task(here.replica("b").acquire(stop))
     if here.holder() == "a":
@@ -178,7 +179,7 @@ async def test_letting_go_fails_quietly_and_soon_and_a_standby_waits_for_the_lea
         await until(lambda: here.looks() > looks + 2)
         assert here.holder() == "a"
         here.time += DURATION_SECONDS + 1
-    assert await asyncio.wait_for(standby, 10)
+    assert await asyncio.wait_for(standby, WAIT)
     assert here.holder() == "b"
 
 
@@ -191,7 +192,7 @@ async def test_of_replicas_that_want_a_free_lease_at_once_one_gets_it(
         await here.held_by("")
     here.refuse(verb, fault)
     replicas = {asyncio.create_task(here.replica(name).acquire(stop)): name for name in "abc"}
-    done, rest = await asyncio.wait(replicas, return_when=asyncio.FIRST_COMPLETED, timeout=10)
+    done, rest = await asyncio.wait(replicas, return_when=asyncio.FIRST_COMPLETED, timeout=WAIT)
     looks = here.looks()
     await until(lambda: here.looks() > looks + 4 * len(replicas))
     assert [replicas[task] for task in done] == [here.holder()]

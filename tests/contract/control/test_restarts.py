@@ -37,6 +37,7 @@ def over(run: RunId = OLD, *, name: str = "web-1", namespace: str = "ci", result
         staticEnvironment=[{"name": "S", "value": "kept"}],
         concurrency="replaceQueued",
         maxActiveTasks=2,
+        retries={"limit": 3},
     )
     ends = {"b": Status.SUCCESS, "c": Status.SUCCESS}
     if result is not Result.SUCCESS:
@@ -107,12 +108,42 @@ async def test_the_environment_is_the_restarts_and_the_rest_the_old_runs(tmp_pat
         config, run = new.config, new.run
         assert (config.environment, config.static_environment) == ((EnvVar("N", "new"),), (EnvVar("S", "kept"),))
         assert (config.group, config.cache_group) == ("/ci/project/web/branch/main", "/ci/project/all")
+        assert [task.retries.limit for task in config.tasks] == [3, 3, 3]
         assert (config.concurrency, config.max_active_tasks, config.timeout_seconds) == ("replaceQueued", 2, 60)
         assert config.annotations == {"forge": "old"}
         assert config.labels == {"l": "old", "m": "old"}
         assert (run.name, run.counter, run.restarted_from) == ("again", 119, OLD)
         assert (await restarted(here, "empty")).config.environment == ()
         assert await here.ledger.state(OLD) == old  # untouched
+
+
+LARGE = [{"name": "N", "value": "x" * 30_000}]
+SERVICE = {"containers": [{"image": "x"}, {"image": "y"}]}
+
+
+@pytest.mark.parametrize(("failed", "fits"), [("alone", True), ("served", False), ("first", False)])
+async def test_an_environment_for_which_the_tasks_to_be_executed_have_no_room_is_a_setup_error(
+    tmp_path: Path, failed: str, fits: bool
+) -> None:
+    tasks = (
+        task_spec("first"),
+        task_spec("served", depends=[{"task": "first"}], **SERVICE),
+        task_spec("alone", depends=[{"task": "first"}]),
+        *(task_spec(f"x{number}", depends=[{"task": "served"}], **SERVICE) for number in range(3)),
+    )
+    state = created(*tasks, run=OLD, name="web-1", namespace="ci", group="/project/web/branch/main")
+    for task in state.tasks:
+        state = with_task(state, task, status=Status.FAILED if task == failed else Status.SUCCESS, attempt=1)
+    async with scene(tmp_path, finished(state, Result.FAILED)) as here:
+        new = await restarted(here, environment=LARGE)
+        if fits:
+            assert (new.run.phase, new.config.setup_errors) == (Phase.RUNNING, ())
+        else:
+            error = refusal(new)
+            assert error.startswith("spec.environment: with the old run's variables it takes more than the 57344 bytes")
+            assert "served 60" in error
+            assert "and 1 more. Move long values" in error
+            assert (new.tasks, new.run.group) == ({}, "/ci/project/web/branch/main")
 
 
 async def test_a_restart_of_a_restart_names_the_run_that_executed_a_task(tmp_path: Path) -> None:
@@ -178,6 +209,10 @@ REFUSED: dict[str, tuple[Mapping[str, Any], str]] = {
     "a cache group": (
         {"cacheGroup": "/a/b"},
         "spec.cacheGroup: a restart keeps the old run's: remove it, or create a new run",
+    ),
+    "retries": (
+        {"retries": {"limit": 1}},
+        "spec.retries: a restart keeps the old run's: remove it, or create a new run",
     ),
     "the client's error": ({"setupErrors": ["no file"]}, "no file"),
 }

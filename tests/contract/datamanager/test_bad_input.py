@@ -34,6 +34,8 @@ from runabout.etcd import Put as EtcdPut
 from runabout.ost import DeniedError, MemoryObjectStore, ObjectInfo, OstError, UnsuitableError
 
 DEADLINE = 2.0
+"""Seconds for a call that nobody answers."""
+WAIT = 30.0
 KEYS = Keys(0)
 
 
@@ -44,8 +46,8 @@ def server(tmp_path: Path) -> Iterator[EtcdServer]:
 
 
 @asynccontextmanager
-async def client(endpoint: str, login: Login | None = None) -> AsyncIterator[GrpcEtcd]:
-    made = connect(endpoint, login=login, deadline=DEADLINE)
+async def client(endpoint: str, login: Login | None = None, *, deadline: float = WAIT) -> AsyncIterator[GrpcEtcd]:
+    made = connect(endpoint, login=login, deadline=deadline)
     yield made
     await made.close()
 
@@ -74,10 +76,10 @@ async def has_nothing(etcd: GrpcEtcd) -> bool:
 
 async def test_a_wrong_endpoint_is_named(server: EtcdServer) -> None:
     wrong = f"http://127.0.0.1:{free_port()}"
-    async with client(wrong) as etcd:
+    async with client(wrong, deadline=DEADLINE) as etcd:
         said = await refused(etcd, MemoryObjectStore(), Unavailable)
     assert said == f"etcd: no connection to {wrong} within 2 s"
-    async with client(server.endpoint.replace("http:", "https:")) as etcd:
+    async with client(server.endpoint.replace("http:", "https:"), deadline=DEADLINE) as etcd:
         assert "no connection to https" in await refused(etcd, MemoryObjectStore(), Unavailable)
 
 

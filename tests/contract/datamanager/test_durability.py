@@ -85,7 +85,7 @@ async def test_those_who_come_while_something_is_sealed_share_the_next_object(se
 
 async def test_what_the_object_storage_does_not_take_in_time_is_unknown_and_settles_later(sealing: Sealing) -> None:
     stores = sealed_first(sealing)
-    store = await stores.open(deadline=0.2)
+    store = await stores.open(deadline=1.0)
     away = True
 
     async def fault(call: str, _when: str) -> None:

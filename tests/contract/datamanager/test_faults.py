@@ -31,7 +31,7 @@ from runabout.datamanager import (
 )
 from runabout.datamanager.batch import DELETE
 
-WAIT = 30.0
+WAIT = 90.0
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from runabout.datamanager.head import Head
 from runabout.etcd import CompactedError, Etcd, UnavailableError
 from runabout.etcd import Put as EtcdPut
 
-WAIT = 20.0
+WAIT = 60.0
 NEVER = 3600.0
 """An interval in which only the watch brings news."""
 OFTEN = 0.02

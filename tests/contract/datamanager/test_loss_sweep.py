@@ -4,6 +4,8 @@ Under the durability `etcd` what was not sealed may be lost, and an opening has 
 shows it, since etcd is back just where the object storage ends; under `object`
 nothing that was acknowledged is lost, whenever that happens. At every other call (set back: every fifth), before it or
 after it; with RUNABOUT_EXPLORE=1 at all of them.
+
+All time is virtual here (`virtual`): a sleep takes none, and lets the store do what falls into it.
 """
 
 import asyncio
@@ -126,6 +128,7 @@ async def _set_back_and_written(stores: Stores, ledger: Ledger) -> None:
 
 
 async def _written(stores: Stores, ledger: Ledger) -> Store:
+    """Write what a checkpoint covers and what it does not, in virtual time."""
     store = await stores.open(etcd=stores.lab.etcd)
     await ledger.commit(store, "covered", Put(DOC, "a", b"1" * 900), Put(DOC, "b", b"1"))
     await asyncio.sleep(CHECKPOINTS.interval + 10)  # a checkpoint has been made
@@ -142,7 +145,7 @@ STATES: dict[str, Callable[[Stores, Ledger], Awaitable[None]]] = {
 
 
 async def recovers(stores: Stores, ledger: Ledger, name: str) -> None:
-    """A process that finds etcd lost, and works for a short while."""
+    """A process that finds etcd lost, and works for a short while of virtual time."""
     store = await opened(stores)
     if store is not None:
         await ledger.commit(store, f"{name} after the loss", Put(DOC, "after", b"1"))

@@ -13,7 +13,7 @@ from lab.stores import NOTE, Stores, note
 from runabout.datamanager import BrokenLog, Delete, Follower, Gone, Store, Transaction, follow_store
 from runabout.ost import MemoryObjectStore
 
-WAIT = 20.0
+WAIT = 60.0
 OFTEN = 0.02
 READERS = ("the writer", "a reader that was there before", "a reader that comes after")
 COVERED = (0, 2, 4, 6)

@@ -152,7 +152,6 @@ async def test_a_writer_that_is_stopped_while_another_one_works_ends_and_changes
     async with place.writer() as first:
         await place.some(first)
         first.send(signal.SIGSTOP)
-        told = dict(first.told)
         async with place.writer() as second:
             await place.some(second)
             await place.some(second)  # long enough for seals, checkpoints and collections
@@ -161,8 +160,8 @@ async def test_a_writer_that_is_stopped_while_another_one_works_ends_and_changes
             await place.some(second)
             assert second.ended == ""
         assert first.ended == "Fenced"
-        # What had been answered already when it was stopped may have been told after it.
-        assert len(first.told.keys() - told) < 2 * SOME
+        # What had been answered already when it was stopped may have been told after it; nothing that came later.
+        assert max(first.told.values()) < min(second.told.values())
         assert set(first.failed.values()) <= {"Fenced", "Unavailable", "Unknown"}
     await place.check()
 

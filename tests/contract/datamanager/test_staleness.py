@@ -1,4 +1,7 @@
-"""How old a reader says its view is: what it says is true, small while etcd answers, and grows while it does not."""
+"""How old a reader says its view is: what it says is true, small while etcd answers, and grows while it does not.
+
+Where a test is marked as `virtual` a sleep takes no time: the clock that the view's age is read from is moved on.
+"""
 
 import asyncio
 from pathlib import Path

@@ -25,9 +25,9 @@ from runabout.etcd import (
     connect,
 )
 
-DEADLINE = 2.0
+DEADLINE = 4.0
 SHORT = 0.5
-WAIT = 20.0
+WAIT = 60.0
 
 
 # TLS
@@ -132,10 +132,9 @@ async def test_a_token_that_is_forgotten_or_outdated_is_renewed_and_nobody_notic
 async def test_of_several_members_by_any_name_one_that_answers_is_enough(tmp_path: Path, host: str) -> None:
     with EtcdServer(tmp_path, fsync=False) as server:
         dead = f"http://{host}:{free_port()}"
-        client = connect(f"{dead},{server.endpoint.replace('127.0.0.1', host)}, {dead}")
-        begin = asyncio.get_running_loop().time()
-        assert await _answer(client) == b"1"
-        assert asyncio.get_running_loop().time() - begin < DEADLINE
+        client = connect(f"{dead},{server.endpoint.replace('127.0.0.1', host)}, {dead}", deadline=WAIT)
+        async with asyncio.timeout(WAIT / 2):  # nobody is waited for until the deadline
+            assert await _answer(client) == b"1"
 
 
 async def test_a_member_that_falls_silent_costs_one_call(tmp_path: Path) -> None:

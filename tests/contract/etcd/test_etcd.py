@@ -17,7 +17,7 @@ from runabout.etcd import (
     WatchEvent,
 )
 
-WAIT = 10.0
+WAIT = 60.0
 """Seconds after which something that should happen has not."""
 
 

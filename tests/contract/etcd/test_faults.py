@@ -11,9 +11,9 @@ from fixtures.etcd_server import EtcdServer
 from fixtures.ports import free_port
 from runabout.etcd import Compare, GrpcEtcd, Put, RetryableEtcdError, UnknownOutcomeError, connect
 
-DEADLINE = 1.0
+DEADLINE = 3.0
 """Seconds for one call in these tests."""
-WAIT = 20.0
+WAIT = 60.0
 
 
 @pytest.fixture

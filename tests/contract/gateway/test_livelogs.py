@@ -16,7 +16,7 @@ from runabout.control.servicelogs import service_log_key
 from runabout.ost import MemoryObjectStore, NotFoundError, ObjectStore, OstError
 from runabout.records import RunConfig, RunId, Status, StepState
 
-SECONDS = 20
+SECONDS = 60
 
 
 @pytest.fixture

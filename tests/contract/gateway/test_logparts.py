@@ -1,5 +1,8 @@
 """A running attempt hands in its log, a part at a time, and nobody else's."""
 
+import base64
+import json
+
 import pytest
 
 from lab.gateways import GatewayLab, described, spec_task
@@ -50,6 +53,49 @@ async def test_what_is_no_part_of_the_attempts_log_is_refused(lab: GatewayLab, c
     assert (await build.ask("POST", "parts", {"for": both, **part})).status == 400
     whole = {"for": {"log": {"step": 0, "offset": 0}}, "parts": [described(b"one\n")], "files": 0, "bytes": 4}
     assert (await build.ask("POST", "archives", whole)).status == 400
+
+
+async def test_an_attempt_hands_in_so_many_parts_and_no_more_also_at_another_gateway(
+    lab: GatewayLab, config: RunConfig, ost: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runabout.gateway.logparts.MOST_CHUNKS", 4)
+    build = lab.attempt(config, "build")
+
+    async def refused(offset: int) -> bool:
+        asked = {"for": {"log": {"step": 0, "offset": offset}}, "part": 0, **described(b"%d" % offset)}
+        answer = await build.ask("POST", "parts", asked)
+        if answer.status == 200:
+            return False
+        assert (answer.status, answer.code) == (413, "TooLarge")
+        assert "has uploaded 4 parts of its log" in answer.message
+        return True
+
+    for offset in range(2):
+        await build.send({"log": {"step": 0, "offset": offset}}, 0, b"%d" % offset)
+    async with lab.away():  # the next one counts what is there
+        pass
+    for offset in range(2, 4):
+        await build.send({"log": {"step": 0, "offset": offset}}, 0, b"%d" % offset)
+    assert await refused(4)
+    assert not await refused(3)  # it is there
+    assert len(await attempt_chunks(ost, config.id, "build", 1)) == 4
+    await lab.set_task(config, "other")
+    await lab.attempt(config, "other").send({"log": {"step": 0, "offset": 0}}, 0, b"one")
+
+
+async def test_a_part_that_was_not_asked_for_counts_as_well(
+    streaming: GatewayLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runabout.gateway.logparts.MOST_CHUNKS", 4)
+    config = await streaming.run(spec_task("build", {"run": "make"}))
+    await streaming.set_task(config, "build")
+    build = streaming.attempt(config, "build")
+    for offset in range(6):
+        body = b"%d" % offset
+        asked = {"for": {"log": {"step": 0, "offset": offset}}, "part": 0, **described(body)}
+        name = base64.urlsafe_b64encode(json.dumps(asked).encode()).decode().rstrip("=")
+        assert (await build.ask("PUT", f"parts/{name}", data=body)).status == (204 if offset < 4 else 413)
+    assert len(await attempt_chunks(streaming.ost, config.id, "build", 1)) == 4
 
 
 async def test_an_attempt_that_is_over_hands_in_nothing(lab: GatewayLab, config: RunConfig) -> None:

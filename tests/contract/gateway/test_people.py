@@ -81,6 +81,32 @@ async def test_nobody_gets_more_than_the_cluster_lets_them(
     assert not [each for each in lab.kube.writers if each[1] == "runs"]
 
 
+UNKNOWN = "0se5v87q00009"
+
+
+@pytest.mark.parametrize(("method", "path", "body"), [request[:3] for request in REQUESTS])
+@pytest.mark.parametrize("rights", [(), ("get pods/log",)], ids=["nothing", "logs alone"])
+async def test_who_may_not_see_a_run_is_not_told_whether_it_exists(
+    streaming: GatewayLab, method: str, path: str, body: object, rights: tuple[str, ...]
+) -> None:
+    lab, config = streaming, await waiting(streaming)
+    allow(lab, "ann" if rights else "somebody else", *rights)
+    said = {
+        (answer.status, answer.code, answer.message.replace(run, "ID"))
+        for run in (config.id, UNKNOWN)
+        for answer in [await lab.ask(method, path.format(run=run), json=body, token=lab.person("ann"))]
+    }
+    assert len(said) == 1, said
+    assert {each[:2] for each in said} <= {(404, "NotFound"), (403, "Forbidden")}
+
+
+@pytest.mark.parametrize("path", [path for _, path, _, right in REQUESTS if right == "patch runs"])
+async def test_who_may_decide_need_not_see(streaming: GatewayLab, path: str) -> None:
+    lab, config = streaming, await waiting(streaming)
+    allow(lab, "ann", "patch runs")
+    assert (await lab.ask("POST", path.format(run=config.id), token=lab.person("ann"))).status == 204
+
+
 async def test_a_record_is_found_by_its_id_and_by_the_name_of_its_run(streaming: GatewayLab) -> None:
     lab, config = streaming, await waiting(streaming)
     allow(lab, "ann")

@@ -24,7 +24,7 @@ from runabout.gateway.server import Certificate, Server
 from runabout.ost import OstSettings, open_ost
 
 ROOT = Path(__file__).resolve().parents[3]
-SECONDS = 30
+SECONDS = 60
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:

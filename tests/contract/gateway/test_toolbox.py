@@ -5,11 +5,13 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
+from yarl import URL
 
 from fixtures.certificates import certificates
 from fixtures.etcd_server import EtcdServer
@@ -146,6 +148,60 @@ async def test_a_pod_of_another_attempt_saves_nothing(lab: GatewayLab, tasks: Ta
     assert "no task before this one has saved anything" in await tasks.execute(config, "test")
 
 
+class Relay:
+    """Passes on what goes to a port and what comes from it; after so many bytes to it, it waits until it may go on."""
+
+    def __init__(self, port: int, *, hold_after: int) -> None:
+        self.held, self.go_on = asyncio.Event(), asyncio.Event()
+        self.port = 0
+        self._target = port
+        self._left = hold_after
+        self._server: asyncio.Server | None = None
+        self._talks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._met, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for talk in self._talks:
+            talk.cancel()
+        await asyncio.gather(*self._talks, return_exceptions=True)
+
+    async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talk = asyncio.current_task()
+        assert talk is not None
+        self._talks.add(talk)
+        try:
+            back, forth = await asyncio.open_connection("127.0.0.1", self._target)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._pass(reader, forth, counts=True))
+                    group.create_task(self._pass(back, writer, counts=False))
+            finally:
+                forth.close()
+        except* (OSError, asyncio.CancelledError):
+            pass  # either side has gone, or the test is over
+        finally:
+            writer.close()
+
+    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, counts: bool) -> None:
+        try:
+            while data := await source.read(65_536):
+                if counts:
+                    self._left -= len(data)
+                    if self._left < 0:
+                        self.held.set()
+                        await self.go_on.wait()
+                target.write(data)
+                await target.drain()
+        finally:
+            target.close()
+
+
 async def test_a_gateway_that_is_killed_while_a_task_saves_costs_nothing_but_time(
     directory: ObjectStore, toolbox: Path, tmp_path: Path
 ) -> None:
@@ -154,7 +210,7 @@ async def test_a_gateway_that_is_killed_while_a_task_saves_costs_nothing_but_tim
     tls = certificates(tmp_path / "tls", name="gateway", address="127.0.0.1")
     with EtcdServer(tmp_path / "etcd", fsync=False) as server:
         client = connect(server.endpoint)
-        async with GatewayLab(directory, etcd=client) as lab:
+        async with AsyncExitStack() as stack, GatewayLab(directory, etcd=client) as lab:
             config_file.write_text(json.dumps(kubeconfig(lab.kube.url)))
             gateway = GatewayProcess(
                 workdir=tmp_path / "gateway",
@@ -164,10 +220,14 @@ async def test_a_gateway_that_is_killed_while_a_task_saves_costs_nothing_but_tim
                 address="127.0.0.1",
                 tls=tls,
             )
-            plan_of_it = {"url": gateway.for_tasks["RUNABOUT_GATEWAY_URL"], "ca": tls.ca.read_text()}
-            tasks = replace(Tasks(lab, toolbox, tmp_path), gateway=plan_of_it)
+            behind = URL(gateway.for_tasks["RUNABOUT_GATEWAY_URL"])
+            assert behind.port is not None
+            relay = Relay(behind.port, hold_after=9 * PART // 2)  # three parts are under way at once: one is stored
             try:
                 await asyncio.to_thread(gateway.start)
+                await stack.enter_async_context(relay)
+                plan_of_it = {"url": str(behind.with_port(relay.port)), "ca": tls.ca.read_text()}
+                tasks = replace(Tasks(lab, toolbox, tmp_path), gateway=plan_of_it)
                 config = await lab.run(
                     spec_task("build", run(f"head -c {8 * PART} /dev/urandom > big"), save("big")),
                     spec_task("last", RESTORE, after=["build"]),
@@ -178,9 +238,12 @@ async def test_a_gateway_that_is_killed_while_a_task_saves_costs_nothing_but_tim
 
                 async with asyncio.TaskGroup() as group:
                     saving = group.create_task(tasks.execute(config, "build"))
-                    await until(lambda: parts() > 1 or saving.done())
+                    held = asyncio.create_task(relay.held.wait())
+                    await asyncio.wait((saving, held), return_when=asyncio.FIRST_COMPLETED)
+                    await until(lambda: parts() > 0 or saving.done())
                     gateway.kill()
                     assert parts() < 8, "it is not the middle any more"
+                    relay.go_on.set()
                     await asyncio.to_thread(gateway.start)
                 assert "waiting for the object storage: " in saving.result()
                 assert "restored what task build saved: 1 files, 67.1 MB" in await tasks.execute(config, "last")
@@ -206,7 +269,7 @@ async def test_what_the_container_lost_of_a_log_comes_from_what_its_toolbox_uplo
         work.collector.ended("pod", None, None)
         await work.stored(what)
         assert {step: await ost.read(what.key(step)) for step in outputs} == outputs
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await attempt_chunks(ost, config.id, "build", 1):  # noqa: ASYNC110 -- the collector does it unasked
                 await asyncio.sleep(0.01)
 

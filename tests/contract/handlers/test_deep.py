@@ -129,7 +129,7 @@ async def test_a_deep_run_does_not_end_the_watch_of_all_runs(server: str) -> Non
     seen, stop = Seen("listed", "watched", "ordinary"), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(watch(seen, stop=stop, connection=kopf.ConnectionInfo(server=server)))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await seen.all.wait()
         stop.set()
     assert seen.errors["ordinary"] == ()

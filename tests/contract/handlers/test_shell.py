@@ -148,7 +148,7 @@ async def test_the_shell_takes_no_longer_than_a_moment_to_end(fake: FakeKube) ->
         await fake.put("runs", run("a"))
         await until(lambda: "a" in view.runs)
         begin = loop.time()
-    assert loop.time() - begin < 5
+    assert loop.time() - begin < 20  # two, but for what else the machine does; a watch would last for minutes
 
 
 async def test_a_login_that_is_refused_for_good_is_said_and_not_repeated() -> None:
@@ -156,7 +156,7 @@ async def test_a_login_that_is_refused_for_good_is_said_and_not_repeated() -> No
     async with ScriptedKube(GET=[refusal], list=[refusal]) as server:
         connection = kopf.ConnectionInfo(server=server.url)
         with pytest.raises(WatchError, match="cannot be watched"):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 await watch(View(), stop=asyncio.Event(), connection=connection)
     assert len(server.asked) <= 10
 

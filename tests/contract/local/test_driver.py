@@ -100,6 +100,18 @@ async def test_an_end_is_shown_as_a_pods_with_the_toolboxes_own_summary(here: He
     assert summary.reason is EndReason.STEP_FAILED
 
 
+async def test_an_attempt_that_fails_to_start_in_an_unforeseen_way_is_never_taken_for_begun(
+    here: Here, tmp_path: Path
+) -> None:
+    wanted = manifest("true", EnvVar("A", "x\0"))  # of which no process can be made
+    for _ in range(2):
+        answer = await here.driver.create(wanted)
+        assert answer == Invalid("the attempt cannot be started: ValueError: embedded null byte")
+        assert not await here.driver.exists(ref(wanted))
+    assert here.changes == []
+    assert not (tmp_path / wanted.name).exists()
+
+
 async def test_a_stop_is_graceful_and_may_be_said_again(here: Here, tmp_path: Path) -> None:
     wanted = manifest(
         f"trap 'echo told > {tmp_path}/told; exit 0' TERM; touch {tmp_path}/on; while :; do sleep 0.1; done"

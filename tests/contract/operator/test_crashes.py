@@ -17,12 +17,12 @@ from lab.played import OUTPUT, Obj, played, task
 from runabout.executors.names import PodKey, parse_labels
 from runabout.handlers.process import EXIT_STORE
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 SLOTS = 3
 RUNS = 8
 KILLS = 4
-SECONDS = 60
+SECONDS = 200
 
 
 def key_of(pod: Obj) -> PodKey:
@@ -67,8 +67,11 @@ async def test_there_are_never_more_tasks_on_an_executor_than_it_may_have_whatev
         tasks = [task("a"), task("b"), task("c", "a"), task("d", "b", "c")]
         for name in names:
             await bench.create(name, {"group": f"/test/{name}", "tasks": tasks})
-        for _ in range(KILLS):
-            await asyncio.sleep(dice.uniform(0.0, 0.8))  # the random moment is the point
+        for number in range(KILLS):
+            if number == 0:
+                await until(lambda: bool(active(bench.fake)), seconds=SECONDS)
+            else:
+                await asyncio.sleep(dice.uniform(0.0, 0.8))  # the random moment is the point
             kills_at_work += bool(active(bench.fake))
             await asyncio.to_thread(bench.operator.kill)
             await asyncio.to_thread(bench.operator.start)
@@ -117,7 +120,7 @@ async def test_the_operator_ends_within_five_seconds_whatever_it_waits_for(tmp_p
 
 
 async def test_after_a_commit_of_unknown_outcome_the_process_ends_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    async with played(tmp_path, environment={"RUNABOUT_STORE_DEADLINE_SECONDS": "2"}) as bench:
+    async with played(tmp_path, environment={"RUNABOUT_STORE_DEADLINE_SECONDS": "5"}) as bench:
         bench.etcd.pause()
         try:
             await bench.create("unknown", {"tasks": [task("a"), task("b", "a")]})

@@ -10,9 +10,9 @@ from fixtures.fake_kube import Fault, Kind
 from lab.kube_suite import until
 from lab.played import LASTS, OUTPUT, Bench, Obj, several, task
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
-SECONDS = 40
+SECONDS = 120
 
 
 async def killed(bench: Bench, *, until_time: float = 0) -> None:
@@ -126,25 +126,25 @@ async def test_a_run_whose_time_is_up_is_ended_and_failed_and_its_handlers_do_no
     bench: Bench, name: str
 ) -> None:
     tasks = [task(LASTS), task("after", depends=[{"task": LASTS, "conditions": ["on_failure"]}])]
-    await running(bench, name, {"group": f"/test/{name}", "timeoutSeconds": 3, "tasks": tasks})
+    await running(bench, name, {"group": f"/test/{name}", "timeoutSeconds": 5, "tasks": tasks})
     status = await reached(bench, name, "finished")
     assert status["result"] == "failed"
-    message = "took longer than its timeoutSeconds (3 s); 2 tasks: 1 stopped, 1 skipped"
+    message = "took longer than its timeoutSeconds (5 s); 2 tasks: 1 stopped, 1 skipped"
     assert succeeded(status) == ("False", "Timeout", message)
     assert bench.log(status["id"], LASTS, 1).startswith(OUTPUT)
 
 
 async def test_a_run_whose_time_is_up_while_nobody_works_is_ended_when_somebody_does(bench: Bench, name: str) -> None:
-    await running(bench, name, {"group": f"/test/{name}", "timeoutSeconds": 3, "tasks": [task(LASTS)]})
-    await killed(bench, until_time=time.time() + 3)
+    await running(bench, name, {"group": f"/test/{name}", "timeoutSeconds": 5, "tasks": [task(LASTS)]})
+    await killed(bench, until_time=time.time() + 5)
     status = await reached(bench, name, "finished")
     assert (status["result"], succeeded(status)[1]) == ("failed", "Timeout")
 
 
 async def test_a_queued_run_has_all_of_its_time(bench: Bench, name: str) -> None:
     group = {"group": f"/test/{name}"}
-    await running(bench, f"{name}-1", {**group, "timeoutSeconds": 3, "tasks": [task(LASTS)]})
-    await bench.create(f"{name}-2", {**group, "timeoutSeconds": 3, "tasks": [task("a")]})
+    await running(bench, f"{name}-1", {**group, "timeoutSeconds": 5, "tasks": [task(LASTS)]})
+    await bench.create(f"{name}-2", {**group, "timeoutSeconds": 5, "tasks": [task("a")]})
     assert (await reached(bench, f"{name}-2", "finished"))["result"] == "success"
     assert bench.status(f"{name}-1")["result"] == "failed"
 

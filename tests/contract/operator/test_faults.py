@@ -19,7 +19,7 @@ from runabout.executors.names import parse_labels, pod_name
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 Obj = dict[str, Any]
-SECONDS = 40
+SECONDS = 120
 EXIT_CODES = {"b": 3}
 TASKS: list[tuple[str, list[Obj]]] = [
     ("a", []),

@@ -15,9 +15,9 @@ from lab.kube_suite import until
 from lab.played import CONFLICT, EXPIRED, OUTPUT, PATIENCE, Bench, Obj, played, several, task
 from runabout.executors.names import PodKey, parse_labels
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
-SECONDS = 60
+SECONDS = 120
 LASTS, FLAKY, BREAKS = "lasts", "flaky", "breaks"
 EXIT_CODES: dict[str, int | Sequence[int | None] | None] = {LASTS: None, FLAKY: [7], BREAKS: 1}
 OLD = "old"
@@ -114,7 +114,8 @@ async def go_on(bench: Bench, name: str) -> None:
 async def check(bench: Bench, name: str, *, killed: bool = False) -> None:
     """Wait for the end of all Runs of a round, and compare them with what is to be.
 
-    Where the operator was `killed`, what is ended from outside may have been ended before it had a pod.
+    Where the operator was `killed`, what is ended from outside may have been ended before it had a pod; so may be
+    what its time ended, since a pod that is refused can come too late.
     """
     for kind, (result, reason, tasks) in EXPECTED.items():
         run = f"{name}-{kind}"
@@ -124,7 +125,8 @@ async def check(bench: Bench, name: str, *, killed: bool = False) -> None:
         [succeeded] = [row for row in status["conditions"] if row["type"] == "Succeeded"]
         assert not reason or succeeded["reason"] == reason, (kind, succeeded)
         made = executed(bench, status["id"])
-        assert made == tasks or (killed and reason and made <= tasks), (kind, made)
+        may_be_early = reason == "Timeout" or (killed and reason)
+        assert made == tasks or (may_be_early and made <= tasks), (kind, made)
         for key in keys(bench, status["id"]):
             assert bench.log(key.run, key.task, key.attempt).startswith(OUTPUT), key
     attempts = [key.attempt for key in keys(bench, bench.status(f"{name}-again")["id"]) if key.task == FLAKY]

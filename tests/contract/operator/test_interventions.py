@@ -9,9 +9,9 @@ from fixtures.fake_kube import Fault, Kind
 from lab.kube_suite import until
 from lab.played import CONFLICT, EXPIRED, INVALID, LASTS, NAMESPACE, OUTPUT, PATIENCE, Bench, Obj, several, task
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
-SECONDS = 40
+SECONDS = 120
 
 
 def break_off(bench: Bench, faults: Sequence[Fault]) -> None:

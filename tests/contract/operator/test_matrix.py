@@ -11,9 +11,9 @@ from lab.kube_suite import until
 from lab.played import Obj, played, task
 from runabout.executors.names import parse_labels
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
-SECONDS = 120
+SECONDS = 200
 MANY = {"A": [f"a{value}" for value in range(100)], "B": [f"b{value}" for value in range(99)]}
 
 

@@ -12,9 +12,9 @@ from fixtures.fake_kube import Fault, Kind
 from lab.kube_suite import until
 from lab.played import Bench, Obj, played, task
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
-SECONDS = 60
+SECONDS = 120
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -12,9 +12,9 @@ from lab.played import OUTPUT, Bench, Obj, played, task
 from runabout.__main__ import app
 from runabout.executors.names import parse_labels
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
-SECONDS = 40
+SECONDS = 120
 BREAKS = "breaks"
 CODES: dict[str, int | None] = {BREAKS: 1}
 """How tasks end now."""

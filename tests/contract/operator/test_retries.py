@@ -11,9 +11,9 @@ from lab.kube_suite import until
 from lab.played import CONFLICT, EXPIRED, OUTPUT, Bench, played, several, task
 from runabout.executors.names import parse_labels
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
-SECONDS = 60
+SECONDS = 120
 PAUSE = 3
 """Seconds before the second attempt; twice that before the third."""
 
@@ -75,6 +75,30 @@ async def test_a_task_that_pauses_leaves_its_place_to_others(tmp_path: Path) -> 
         await bench.create("other", {"tasks": [task("b")]})
         await until(lambda: bench.status("other").get("result") == "success", seconds=SECONDS)
         assert bench.status("run")["phase"] == "running"
+
+
+async def test_tasks_without_retries_have_the_runs_and_so_have_the_runs_restarts(tmp_path: Path) -> None:
+    codes = {"flaky": [7], "own": [7], "v-a": [7], "v-b": [7, 7, 7]}
+    tasks = [
+        task("flaky"),
+        task("own", retries={"limit": 0}, ignoreFailure=True),
+        task("v", matrix={"X": ["a", "b"]}),
+    ]
+    async with played(tmp_path, exit_codes=codes) as bench:
+        await bench.create("run", {"tasks": tasks, "retries": {"limit": 1, "onExitCodes": [7]}})
+        await until(lambda: bench.status("run").get("phase") == "finished", seconds=SECONDS)
+        assert {name: attempts(bench, name) for name in codes} == {
+            "flaky": [1, 2],
+            "own": [1],
+            "v-a": [1, 2],
+            "v-b": [1, 2],
+        }
+        assert bench.status("run")["result"] == "failed"
+        before = len(bench.fake.created)
+        await bench.create("again", {"restartFrom": {"run": "run", "from": "failed"}})
+        await until(lambda: bench.status("again").get("phase") == "finished", seconds=SECONDS)
+        assert len(bench.fake.created) - before == 3, "one more of own, two of v-b"
+        assert set(bench.fake.created.values()) == {1}
 
 
 FAULTS: dict[str, Sequence[Fault]] = {

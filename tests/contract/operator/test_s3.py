@@ -17,10 +17,10 @@ from lab.kube_suite import until
 from lab.played import OUTPUT, Bench, Obj, played, task
 from runabout.__main__ import app
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 BUCKET, PREFIX = "runabout", "cluster-1"
-SECONDS = 40
+SECONDS = 120
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import pytest_asyncio
 from lab.kube_suite import until
 from lab.played import LAST_WORDS, OUTPUT, Bench, Obj, played
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
-SECONDS = 40
+SECONDS = 120
 LASTS, DIES = "lasts", "dies"
 """Tasks whose steps run until they are ended; the service of the second one dies."""
 

@@ -35,7 +35,7 @@ from runabout.ost.draft import Draft
 from runabout.ost.posix import PosixObjectStore
 
 MIB = 1024 * 1024
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 
 @pytest.fixture

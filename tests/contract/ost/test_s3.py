@@ -35,7 +35,7 @@ from runabout.ost import (
 )
 
 MIB = 1024 * 1024
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 
 async def once(*pieces: bytes) -> AsyncIterator[bytes]:
@@ -118,9 +118,9 @@ async def test_every_call_outlives_failures_that_pass(s3: S3Server, fault: Fault
 
 
 async def test_a_body_that_comes_slowly_is_waited_for(s3: S3Server) -> None:
-    async with behind_proxy(s3, request_timeout_seconds=1.0) as (store, between, _):
+    async with behind_proxy(s3, request_timeout_seconds=2.0) as (store, between, _):
         await store.write("key", bytes(MIB))
-        between.judge = lambda _request: Fault(trickle=2.5)
+        between.judge = lambda _request: Fault(trickle=3.5)
         assert await store.read("key") == bytes(MIB)
         assert len([line for line in between.seen if line.startswith("GET")]) == 1
 

@@ -219,7 +219,7 @@ async def test_a_cancelled_write_leaves_nothing_half_written(store: ObjectStore)
         yield b"never"
 
     writing = asyncio.create_task(store.write("key", endless()))
-    await asyncio.wait_for(started.wait(), 20)
+    await asyncio.wait_for(started.wait(), 60)
     writing.cancel()
     with suppress(asyncio.CancelledError):
         await writing

@@ -12,7 +12,7 @@ from fixtures.s3_server import S3Server
 from runabout.ost import OstSettings, UnavailableError, Waits, open_ost
 from runabout.ost.waits import AFTER_SECONDS
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 class _Told:
@@ -28,13 +28,13 @@ class _Told:
 async def test_a_silent_s3_server_is_named_while_its_probe_waits_for_it(s3: S3Server) -> None:
     told = _Told()
     async with proxy(s3, lambda _request: Fault(silent=True)) as between:
-        what = settings(between.server, request_timeout_seconds=0.5, retry_seconds=2.0)
+        what = settings(between.server, request_timeout_seconds=0.5, retry_seconds=5.0)
         opening = asyncio.create_task(open_ost(what, waits=told.waits))
         said = await told.next()
         assert not opening.done()
         assert re.fullmatch(
             rf"writing '[0-9a-f]+/probe/.*' in the bucket 'contract' at {between.server.endpoint}: "
-            r"waited for since \d+ s",
+            r"waited for since \d+ s(; the last attempt failed: .*)?",
             said,
         )
         while "the last attempt failed: " not in said:
@@ -47,12 +47,14 @@ async def test_a_silent_s3_server_is_named_while_its_probe_waits_for_it(s3: S3Se
 async def test_an_s3_server_that_refuses_for_now_is_told_of_in_its_own_words(s3: S3Server) -> None:
     told = _Told()
     async with proxy(s3, lambda _request: Fault(status=503, code="SlowDown")) as between:
-        store = await connected(settings(between.server, retry_seconds=1.0), told.waits)
+        store = await connected(settings(between.server, retry_seconds=3.0), told.waits)
         with pytest.raises(UnavailableError):
             await store.stat("key")
         await store.close()
-    assert "looking at" in (said := await told.next())
-    assert "the last attempt failed" in said
+    said = await told.next()
+    assert "looking at" in said
+    while "the last attempt failed" not in said:  # the first sentence may come before the first answer
+        said = await told.next()
     assert "503" in said
 
 

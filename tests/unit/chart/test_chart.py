@@ -43,6 +43,7 @@ def test_no_values_are_an_installation_with_everything(chart: Chart) -> None:
         "RUNABOUT_METRICS_PORT": "9090",
         "RUNABOUT_SCRATCH_DIR": "/var/lib/runabout/scratch",
         "RUNABOUT_SCRATCH_BYTES": "6442450944",
+        "RUNABOUT_LOG_STREAMS": "1000",
         "RUNABOUT_LOG_LEVEL": "info",
         "RUNABOUT_TTL_SECONDS_AFTER_FINISHED": "86400",
         "RUNABOUT_CACHE_DAYS": "30",

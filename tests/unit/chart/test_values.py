@@ -59,6 +59,7 @@ from fixtures.chart import CHART, S3, Chart
             ["/operator/resources/limits': additional properties 'no name'"],
         ),
         ("operator: {resources: {memory: 1Gi}}", ["/operator/resources': additional properties 'memory' not allowed"]),
+        ("operator: {logStreams: 0}", ["/operator/logStreams': minimum"]),
         ("operator: {scratch: {sizeLimit: 8G}}", ["/operator/scratch/sizeLimit'"]),
         ("operator: {scratch: {sizeLimit: 0Gi}}", ["/operator/scratch/sizeLimit'"]),
         ("etcd: {auth: {password: a}}", ["/etcd/auth': additional properties 'password' not allowed"]),

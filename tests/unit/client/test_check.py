@@ -271,6 +271,43 @@ def test_what_is_neither_a_run_nor_an_executor_is_named(file: Path, document: ob
     assert words in result.stderr
 
 
+def test_of_a_directory_the_files_are_checked_that_kubectl_would_apply(tmp_path: Path) -> None:
+    write(tmp_path / "b.yaml", run("b"), EXECUTOR)
+    write(tmp_path / "a.yml", run("a"))
+    (tmp_path / "c.json").write_text(json.dumps(run("c")))
+    (tmp_path / "d.yaml").write_text("# nothing\n")
+    (tmp_path / "notes.txt").write_text("]")
+    (tmp_path / "below.yaml").mkdir()
+    write(tmp_path / "below.yaml" / "bad.yaml", TWICE)
+    result = check(tmp_path)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        f"{tmp_path}/a.yml: 1 Run",
+        f"{tmp_path}/b.yaml: 1 Run and 1 Executor",
+        f"{tmp_path}/c.json: 1 Run",
+        f"{tmp_path}/d.yaml: no Run and no Executor",
+        f"3 Runs and 1 Executor: no errors found. Next: kubectl apply -f {tmp_path}",
+    ]
+
+
+def test_errors_in_a_directory_name_their_files_in_the_order_of_the_names(tmp_path: Path) -> None:
+    write(tmp_path / "z.yaml", run(stop="yes"))
+    write(tmp_path / "a.yaml", run(stop="yes"))
+    (tmp_path / "m.yaml").write_text("a: ]")
+    result = check(tmp_path)
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert [line.split(":")[0] for line in lines[:-1]] == [f"{tmp_path}/{name}.yaml" for name in "amz"]
+    assert lines[-1] == "3 errors in 3 documents: correct them and check again."
+
+
+def test_a_directory_without_anything_to_check_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "run.txt").write_text("")
+    result = check(tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"{tmp_path}: no *.yaml, *.yml or *.json in it")
+
+
 def test_without_files_it_says_how_it_is_called() -> None:
     result = check()
     assert result.exit_code == 2

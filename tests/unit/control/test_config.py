@@ -8,7 +8,7 @@ from fixtures.states import NOW, RUN, task_spec
 from runabout.control.config import MAX_ERROR, MAX_ERROR_BYTES, MAX_ERRORS, checked_config, setup_errors
 from runabout.control.objects import run_object
 from runabout.control.rules import own_rules
-from runabout.records import Approvers, Condition, Dependency, EnvVar, EnvVarSource, RunConfig
+from runabout.records import Approvers, Condition, Dependency, EnvVar, EnvVarSource, Retries, RunConfig
 from runabout.records.encoding import encode
 from runabout.resources import CheckedRun, RunSpec
 from runabout.resources.check import run_spec
@@ -95,6 +95,35 @@ def test_a_task_keeps_what_deciding_needs_and_its_body_for_the_driver() -> None:
         "containers": [{"image": "golang", "privileged": True}],
         "steps": [{"name": "all", "run": "go test ./..."}],
     }
+
+
+OF_RUN = {"limit": 2, "backoffSeconds": 5, "onExitCodes": [7]}
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ({}, Retries(2, 5, (7,))),
+        ({"retries": {"limit": 1}}, Retries(1)),
+        ({"retries": {"limit": 0}}, Retries()),
+        ({"retries": {}}, Retries()),
+        ({"needsApproval": True, "skip": True}, Retries(2, 5, (7,))),
+    ],
+)
+def test_the_runs_retries_are_a_tasks_that_has_none_and_no_field_of_them_anothers(
+    task: dict[str, Any], expected: Retries
+) -> None:
+    assert config(retries=OF_RUN, tasks=[task_spec("a", **task)]).tasks[0].retries == expected
+
+
+def test_the_record_of_a_run_with_retries_is_as_if_each_task_had_them() -> None:
+    tasks = [task_spec("a"), task_spec("b", matrix={"GO": ["1", "2"]})]
+    assert config(retries=OF_RUN, tasks=tasks) == config(tasks=[{**task, "retries": OF_RUN} for task in tasks])
+
+
+def test_each_variant_of_a_matrix_has_the_runs_retries() -> None:
+    found = config(retries=OF_RUN, tasks=[task_spec("a", matrix={"GO": ["1", "2"]}), task_spec("b")])
+    assert [(task.name, task.retries.limit) for task in found.tasks] == [("a-1", 2), ("a-2", 2), ("b", 2)]
 
 
 def test_secret_values_are_named_never_copied() -> None:

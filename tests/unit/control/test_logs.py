@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from fixtures.logs import Collecting, Container, Reading, collecting, job
 from fixtures.states import NOW, RUN
 from models.container_log import ToolboxLog, toolbox_log
+from runabout.control.logending import PATIENCE_SECONDS, SILENT_SECONDS
 from runabout.control.logs import (
     END_SECONDS,
-    PATIENCE_SECONDS,
     QUIET_SECONDS,
-    SILENT_SECONDS,
     LogGoneError,
     LogUnavailableError,
     log_key,

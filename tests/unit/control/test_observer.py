@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
-from fixtures.states import NOW
+from fixtures.states import NOW, RUN
 from lab.observed import (
     CREATING,
     EVICTED,
@@ -25,6 +26,8 @@ from lab.observed import (
 )
 from models.container_log import NONCE
 from runabout.control.attempts import Creation
+from runabout.control.logchunks import chunk_key
+from runabout.control.logs import log_key
 from runabout.control.observer import (
     CLEANUP_MS,
     NOTICED_MS,
@@ -80,6 +83,21 @@ async def test_an_assignment_of_another_process_whose_pod_is_not_there_is_a_lost
         assert found.retry["build"] == PastAttempt(
             1, POD, "linux", Reason.POD_LOST, f"pod {POD} is not there", ended=NOW
         )
+
+
+@pytest.mark.parametrize("text", [b"one\n", b""])
+@virtual
+async def test_what_was_uploaded_of_a_lost_attempt_is_stored_while_the_next_one_runs(text: bytes) -> None:
+    async with scene(creation=Creation.FOREIGN, vanished=True) as here:
+        if text:
+            await here.work.ost.write(chunk_key(RUN, "build", 1, 0, 0, sha256(text).hexdigest()), text)
+        assert here.look().retry["build"].reason is Reason.POD_LOST
+        here.observer.forget(here.attempt)  # its end is committed
+        await here.work.until(lambda: not here.work.collector.holds(POD))
+        why = f"PodLost: pod {POD} is not there: the pod is gone".encode()
+        log = await here.work.ost.read(log_key(RUN, "build", 1, 0 if text else -1))
+        end = b"step compile did not end" if text else b"the task has no log"
+        assert log == text + b"[runabout: %s: %s]\n" % (end, why)
 
 
 @virtual

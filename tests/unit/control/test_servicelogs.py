@@ -12,7 +12,8 @@ from runabout.control.logs import LogGoneError, LogUnavailableError
 from runabout.control.servicelogs import (
     AT_ONCE,
     DEADLINE_SECONDS,
-    MAX_BYTES,
+    END_BYTES,
+    HEAD_BYTES,
     READ_SECONDS,
     ServiceJob,
     ServiceLogs,
@@ -52,7 +53,7 @@ class Work:
 
 @asynccontextmanager
 async def working(
-    texts: Mapping[str, Sequence[bytes | None]],
+    texts: Mapping[str, Sequence[bytes | Exception | None]],
     errors: Mapping[str, Exception] | None = None,
     ost: MemoryObjectStore | None = None,
 ) -> AsyncIterator[Work]:
@@ -110,21 +111,60 @@ async def test_a_log_that_cannot_be_had_is_a_line_that_says_so(error: Exception)
 
 
 @virtual
-async def test_an_error_that_nobody_thought_of_costs_one_log() -> None:
-    async with working({"db": [b"one\n"]}, {"odd": ZeroDivisionError("odd")}) as work:
-        await work.done(job("odd", "db"))
-        assert await work.objects() == {"service-db": b"one\n"}
+async def test_an_error_that_nobody_thought_of_costs_the_rest_of_one_log_which_says_so() -> None:
+    async with working({"db": [b"one\n"], "odd": [b"begun"]}, {"odd": ZeroDivisionError("odd")}) as work:
+        await work.done(job("odd", "db", again=["odd"]))
+        assert await work.objects() == {
+            "service-db": b"one\n",
+            "service-odd": b"[runabout: the rest of the log is lost: ZeroDivisionError: odd]\n",
+        }
 
 
 @virtual
-async def test_of_a_long_log_the_end_is_kept_with_a_line_about_the_rest() -> None:
-    async with working({"db": [b"x" * MAX_BYTES + b"the end\n"]}) as work:
+async def test_a_log_that_breaks_off_with_an_error_that_nobody_thought_of_keeps_what_came() -> None:
+    async with working({"odd": [ZeroDivisionError("odd"), b"first\nhalf a line"]}) as work:
+        await work.done(job("odd", again=["odd"]))
+        assert await work.objects() == {
+            "service-odd": b"first\nhalf a line\n"
+            b"[runabout: service odd ended here and was started again]\n"
+            b"[runabout: the rest of the log is lost: ZeroDivisionError: odd]\n"
+        }
+
+
+@virtual
+async def test_a_log_that_cannot_be_stored_for_a_reason_that_nobody_thought_of_is_a_line_that_says_so() -> None:
+    odd = [ZeroDivisionError("odd")]
+
+    def fault(operation: str, _key: str, _done: bool) -> OstError | None:
+        if operation == "write" and odd:
+            raise odd.pop()
+        return None
+
+    async with working({"db": [b"one\n"]}, ost=MemoryObjectStore(fault=fault)) as work:
+        await work.done(job("db"))
+        assert await work.objects() == {
+            "service-db": b"[runabout: the rest of the log is lost: ZeroDivisionError: odd]\n"
+        }
+
+
+@virtual
+async def test_of_a_long_log_beginning_and_end_are_kept_with_a_line_about_what_lies_between() -> None:
+    begin, end = b"x" * (HEAD_BYTES - 1) + b"\n", b"y" * (END_BYTES - 8) + b"the end\n"
+    async with working({"db": [begin + b"between\n" + end], "all": [begin + end]}) as work:
+        await work.done(job("db", "all"))
+        found = await work.objects()
+        assert found["service-all"] == begin + end
+        notice = b"[runabout: 8 bytes are not kept here: of a service the first 1048576 and the last 1048576 are]\n"
+        assert found["service-db"] == begin + notice + end
+
+
+@virtual
+async def test_a_line_that_is_cut_ends_before_the_line_that_says_so() -> None:
+    async with working({"db": [b"x" * HEAD_BYTES + b"xx" + b"y" * END_BYTES]}) as work:
         await work.done(job("db"))
         found = (await work.objects())["service-db"]
-        notice, rest = found.split(b"\n", maxsplit=1)
-        assert notice == b"[runabout: 8 bytes before this are not kept: the limit is 1048576 for a service]"
-        assert len(rest) == MAX_BYTES
-        assert rest.endswith(b"xthe end\n")
+        assert found[HEAD_BYTES:].startswith(b"\n[runabout: 2 bytes are not kept here: ")
+        assert found.endswith(b"]\n" + b"y" * END_BYTES)
 
 
 @virtual

@@ -138,7 +138,7 @@ async def test_the_folder_is_as_documented_and_sha256sum_can_check_it(tmp_path: 
         data = (folder / file["name"]).read_bytes()
         assert (len(data), hashlib.sha256(data).hexdigest()) == (file["size"], file["sha256"])
     command = ("sha256sum", "--check", "--strict", SUMS)
-    await asyncio.to_thread(subprocess.run, command, cwd=folder, check=True, capture_output=True, timeout=30)
+    await asyncio.to_thread(subprocess.run, command, cwd=folder, check=True, capture_output=True, timeout=90)
     assert read_export(folder) == export
     assert {step.what for step in steps} >= {"reading the log", "writing"}
 

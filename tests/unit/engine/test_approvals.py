@@ -7,7 +7,7 @@ from runabout.engine.decide import decide
 from runabout.engine.facts import Assignment, Decision, Facts, TaskEnd
 from runabout.engine.graph import Graph
 from runabout.engine.state import State
-from runabout.records import Approval, Phase, Reason, Result, Status, Verdict
+from runabout.records import Approval, Attempt, Phase, Reason, Result, Status, Verdict
 
 YES, NO = Verdict.APPROVED, Verdict.REFUSED
 
@@ -137,6 +137,22 @@ def test_what_is_said_once_the_task_runs_has_no_effect() -> None:
     state = told(graph, state, say("anna")).state
     state = decide(graph, state, Facts(now=NOW, assigned={"b": Assignment("e", "b-1")})).state
     assert told(graph, state, say("ben", NO)).state == state
+
+
+def test_an_approved_task_that_is_tried_again_is_not_asked_for_again() -> None:
+    graph, state = waiting(retries={"limit": 1})
+    state = told(graph, state, say("anna")).state
+    state = decide(graph, state, Facts(now=NOW, assigned={"b": Assignment("e", "b-1", 1)})).state
+    failed = Attempt(1, "b-1", "e", Reason.EXIT_CODE, ended=NOW)
+    decision = decide(graph, state, Facts(now=NOW + 1, retry={"b": failed}))
+    task = decision.state.tasks["b"]
+    assert (task.status, task.waiting_since, decision.ready) == (Status.RUNNING, None, ("b",))
+
+
+def test_a_refused_task_is_not_tried_again() -> None:
+    graph, state = waiting(retries={"limit": 9})
+    decision = told(graph, state, say("ben", NO))
+    assert (decision.state.tasks["b"].status, decision.ready) == (Status.FAILED, ("h",))
 
 
 def test_a_stop_clears_the_wait() -> None:

@@ -29,7 +29,7 @@ def run(checkout: Path, *arguments: str, **variables: str) -> subprocess.Complet
         env={**kept, "PATH": f"{checkout}:{os.environ['PATH']}", **variables},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
 

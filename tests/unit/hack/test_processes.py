@@ -132,7 +132,7 @@ def started(tmp_path: Path, code: str) -> tuple[ProcessMark, Path, Path]:
 def test_a_started_process_is_kept_in_its_file_and_ended_by_it(tmp_path: Path) -> None:
     process, pid_file, log = started(tmp_path, "import signal; print('up', flush=True); signal.pause()")
     assert living(pid_file) == process
-    assert processes.wait_for(lambda: log.read_text() == "up\n", 10)
+    assert processes.wait_for(lambda: log.read_text() == "up\n", 60)
     assert processes.stop(pid_file)
     assert not pid_file.exists()
     assert mark(process.pid) is None
@@ -143,7 +143,7 @@ def test_a_started_process_is_kept_in_its_file_and_ended_by_it(tmp_path: Path) -
 def test_a_process_that_does_not_listen_is_ended_by_force(tmp_path: Path) -> None:
     code = "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True); [signal.pause() for _ in '123']"
     process, pid_file, log = started(tmp_path, code)
-    assert processes.wait_for(lambda: log.read_text() == "up\n", 10)
+    assert processes.wait_for(lambda: log.read_text() == "up\n", 60)
     assert processes.stop(pid_file, grace_seconds=0.05)
     assert mark(process.pid) is None
 
@@ -169,7 +169,7 @@ def test_the_last_words_of_a_log_are_shown(tmp_path: Path) -> None:
 
 def test_waiting_ends_with_its_time() -> None:
     answers = iter([False, True])
-    assert processes.wait_for(lambda: next(answers), 5)
+    assert processes.wait_for(lambda: next(answers), 60)
     assert not processes.wait_for(lambda: False, 0)
 
 

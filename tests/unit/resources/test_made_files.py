@@ -1,5 +1,6 @@
 """The made files are as they would be made now, and the definitions are fit for an API server."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from generation.files import REPOSITORY, expected, stale, update
+from generation.reference import page
 from runabout.resources.definitions import KINDS, RUN, Kind, definition
 
 BYTES = 100_000
@@ -75,6 +77,33 @@ def test_every_column_shows_a_value_of_its_type_never_a_list(kind: Kind) -> None
 )
 def test_what_is_asked_for_more_seldom_is_shown_when_it_is_asked_for(priority: int, names: list[str]) -> None:
     assert [column.name for column in RUN.columns if column.priority == priority] == names
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_every_object_in_a_reference_page_is_linked_to_a_table_that_tells_of_its_own_fields(kind: Kind) -> None:
+    tables = reference_tables(page(kind))
+    for top, schema in root(kind)["properties"].items():
+        linked = [(top, schema)]
+        while linked:
+            anchor, described = linked.pop()
+            rows = tables[anchor]
+            assert rows.keys() == described["properties"].keys(), anchor
+            for name, child in described["properties"].items():
+                assert child["description"].replace("<", "&lt;").replace("|", "\\|") in rows[name], (anchor, name)
+                inner = child.get("items", child)
+                found = re.search(r"\(#(\S+)\)\. \|$", rows[name])
+                assert (found is not None) is ("properties" in inner), (anchor, name)
+                if found is not None:
+                    linked.append((found[1], inner))
+
+
+def reference_tables(text: str) -> Mapping[str, Mapping[str, str]]:
+    """Return the rows of each table of a page, by their first column, by the anchor of its heading."""
+    found: dict[str, dict[str, str]] = {}
+    for section in text.split("\n## ")[1:]:
+        anchor = re.sub(r"[^a-z]", "", section.split("\n", 1)[0].lower())
+        found[anchor] = {row[1]: row[0] for row in re.finditer(r"^\| `([^`]+)` \|.*\|$", section, re.MULTILINE)}
+    return found
 
 
 def root(kind: Kind) -> Mapping[str, Any]:

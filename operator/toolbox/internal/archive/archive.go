@@ -1,6 +1,6 @@
 // Package archive packs files into a tar compressed with zstd, and unpacks such archives over each other.
 //
-// What always holds: the same files give the same order of entries; nothing of a file is kept in memory but a buffer;
+// What always holds: the same files give the same order of entries; nothing of a file is kept in memory but a few frames;
 // unpacking touches nothing outside the destination, whatever an archive says, because every name is opened from the
 // destination folder by folder and no symbolic link is followed on the way.
 package archive
@@ -27,19 +27,13 @@ type Counts struct {
 }
 
 const (
-	// buffer is read and written at once.
+	// buffer is what is unpacked at once.
 	buffer = 256 << 10
 	// maxWindow bounds what a decoder has to remember: what `zstd --long` asks for, and no more.
 	maxWindow = 128 << 20
 	// maxWorkers bounds memory, and leaves a node with many cores to others, too.
 	maxWorkers = 4
 )
-
-func compressed(target io.Writer) (*zstd.Encoder, error) {
-	return zstd.NewWriter(target,
-		zstd.WithEncoderLevel(zstd.SpeedFastest),
-		zstd.WithEncoderConcurrency(workers()))
-}
 
 func decompressed(source io.Reader) (*zstd.Decoder, error) {
 	return zstd.NewReader(source,

@@ -23,7 +23,7 @@ func Pack(target io.Writer, contents []Content, notice func(string)) (Counts, er
 		return Counts{}, err
 	}
 	defer stream.Close() // a second time does no harm
-	p := &packer{tar: tar.NewWriter(stream), notice: notice, buffer: make([]byte, buffer)}
+	p := &packer{stream: stream, notice: notice}
 	for i, content := range contents {
 		before := p.counts.Entries
 		if err := p.content(content); err != nil {
@@ -33,19 +33,23 @@ func Pack(target io.Writer, contents []Content, notice func(string)) (Counts, er
 			notice(fmt.Sprintf("contents[%d]: nothing in %s fits %s", i, content.SourceDir, strings.Join(content.Paths, ", ")))
 		}
 	}
-	if err := p.tar.Close(); err != nil {
+	if err := tar.NewWriter(stream).Close(); err != nil { // the mark of the end
 		return p.counts, err
 	}
 	return p.counts, stream.Close()
 }
 
+// block is what the content of each entry is filled up to with zeros.
+const block = 512
+
+var padding [block]byte
+
 // inode tells files apart.
 type inode struct{ device, number uint64 }
 
 type packer struct {
-	tar    *tar.Writer
+	stream *frames
 	notice func(string)
-	buffer []byte
 	counts Counts
 
 	// of the content at work
@@ -136,7 +140,7 @@ func (p *packer) add(name string, info fs.FileInfo) error {
 	case kind == fs.ModeDir:
 		header.Typeflag, header.Name = tar.TypeDir, header.Name+"/"
 		p.counts.Entries++
-		return p.tar.WriteHeader(header)
+		return p.header(header)
 	case kind == fs.ModeSymlink:
 		target, err := os.Readlink(p.path(name))
 		if err != nil {
@@ -153,8 +157,12 @@ func (p *packer) add(name string, info fs.FileInfo) error {
 	}
 	p.counts.Entries++
 	p.counts.Files++
-	return p.tar.WriteHeader(header)
+	return p.header(header)
 }
+
+// header begins an entry. The writer would have the content pass through itself, and here it is read to where it stays:
+// so each is one's that knows of nothing before, and fills up no block.
+func (p *packer) header(header *tar.Header) error { return tar.NewWriter(p.stream).WriteHeader(header) }
 
 func (p *packer) vanished(name string, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -183,20 +191,23 @@ func (p *packer) file(name string, header *tar.Header, id inode) error {
 	}
 	header.Typeflag, header.Size = tar.TypeReg, info.Size()
 	header.Mode, header.ModTime = int64(stat.Mode&0o7777), info.ModTime()
-	if err := p.tar.WriteHeader(header); err != nil {
+	if err := p.header(header); err != nil {
 		return err
 	}
 	var reader io.Reader = source
 	if int64(stat.Blocks)*512 < info.Size() {
 		reader = &holes{file: source, size: info.Size()}
 	}
-	read, err := io.CopyBuffer(p.tar, io.LimitReader(reader, info.Size()), p.buffer)
+	read, err := p.stream.ReadFrom(io.LimitReader(reader, info.Size()))
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", p.path(name), err)
 	case read < info.Size():
 		return fmt.Errorf("%s became shorter while it was read: %d bytes of %d; let what writes it end before it is saved",
 			p.path(name), read, info.Size())
+	}
+	if _, err := p.stream.Write(padding[:-read&(block-1)]); err != nil {
+		return err
 	}
 	if after, err := source.Stat(); err == nil && !after.ModTime().Equal(info.ModTime()) {
 		p.notice(fmt.Sprintf("%s was written to while it was read: what is saved may be a mixture", p.path(name)))

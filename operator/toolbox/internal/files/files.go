@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"runabout.dev/toolbox/internal/archive"
@@ -21,6 +22,9 @@ const (
 	ReportAs = 3
 	DataAs   = 4
 )
+
+// softMemory keeps the garbage of a pod with little memory small; packing needs some 20 MiB of it.
+const softMemory = 32 << 20
 
 // maxNotices bounds what is said about single files.
 const maxNotices = 50
@@ -42,6 +46,7 @@ type Report struct {
 
 // Run reads a job, does it and reports; the notices go to log, one a line. Its exit code says whether there is a report.
 func Run(input io.Reader, log io.Writer) int {
+	debug.SetMemoryLimit(softMemory)
 	var job Job
 	if err := json.NewDecoder(input).Decode(&job); err != nil {
 		fmt.Fprintf(log, "toolbox files is started by the toolbox itself: its job cannot be read: %v\n", err)

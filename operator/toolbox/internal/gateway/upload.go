@@ -62,7 +62,7 @@ func (c *Client) Upload(
 	return result, nil
 }
 
-func (c *Client) uploadParts(ctx context.Context, target Target, source io.Reader) ([]part, error) {
+func (c *Client) uploadParts(ctx context.Context, target Target, source io.Reader) ([]*part, error) {
 	var sending sync.WaitGroup
 	defer sending.Wait()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -72,7 +72,7 @@ func (c *Client) uploadParts(ctx context.Context, target Target, source io.Reade
 		free <- nil // made when it is needed: most archives are small
 	}
 	places := make(chan struct{}, inFlight)
-	var parts []part
+	var parts []*part // each is its sender's until all are sent
 	for last := false; !last; {
 		memory, err := receive(ctx, free)
 		if err != nil {
@@ -91,7 +91,7 @@ func (c *Client) uploadParts(ctx context.Context, target Target, source io.Reade
 		case err != nil:
 			return nil, err
 		}
-		one, number := described(memory[:size]), len(parts)
+		one, number := &part{}, len(parts)
 		parts = append(parts, one)
 		select {
 		case places <- struct{}{}:
@@ -99,7 +99,8 @@ func (c *Client) uploadParts(ctx context.Context, target Target, source io.Reade
 			return nil, context.Cause(ctx)
 		}
 		sending.Go(func() {
-			if err := c.uploadPart(ctx, target, number, one, memory[:size]); err != nil {
+			*one = described(memory[:size]) // here, so that the next part is being read meanwhile
+			if err := c.uploadPart(ctx, target, number, *one, memory[:size]); err != nil {
 				cancel(fmt.Errorf("part %d: %w", number, err))
 			}
 			<-places

@@ -76,11 +76,16 @@ func news(t *testing.T) chan os.Signal {
 type buffer struct {
 	mutex sync.Mutex
 	text  bytes.Buffer
+	grown chan struct{} // told of each write; may be nil
 }
 
 func (b *buffer) Write(p []byte) (int, error) {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
+	select {
+	case b.grown <- struct{}{}:
+	default:
+	}
 	return b.text.Write(p)
 }
 
@@ -174,11 +179,13 @@ func TestASignalReachesTheWholeGroup(t *testing.T) {
 	pid, output := shell(t, `trap 'wait; echo outer; exit 3' TERM
 		sh -c 'trap "echo inner; exit" TERM; sleep 600 & echo ready; wait' & wait`)
 	children.Expect(pid)
-	var got buffer
+	got := buffer{grown: make(chan struct{}, 1)}
 	output.CopyTo(&got)
-	deadline := time.Now().Add(patience)
+	deadline := time.After(patience)
 	for got.String() != "ready\n" {
-		if time.Now().After(deadline) {
+		select {
+		case <-got.grown:
+		case <-deadline:
 			t.Fatalf("not ready: %q", got.String())
 		}
 	}

@@ -2,6 +2,8 @@ package runner
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -52,8 +54,10 @@ func TestASecondSignalChangesNothing(t *testing.T) {
 }
 
 func TestAStopAfterAStepHasEndedLeavesItAsItEnded(t *testing.T) {
-	// The output is still held when its main process has been reaped: the toolbox reads on for a moment.
-	const held = "me=$$; (while kill -0 $me 2>/dev/null; do sleep 0.01; done; echo held; exec sleep 600) & echo ready"
+	// The output is still held when its main process has been reaped, and for a moment after the stop has been sent: the
+	// toolbox reads on.
+	sent := filepath.Join(t.TempDir(), "sent")
+	held := "me=$$; (while kill -0 $me 2>/dev/null; do sleep 0.01; done; echo held; while ! [ -e " + sent + " ]; do sleep 0.01; done; exec sleep 1) & echo ready"
 	for name, test := range map[string]struct {
 		steps          []object
 		exit           int
@@ -64,10 +68,16 @@ func TestAStopAfterAStepHasEndedLeavesItAsItEnded(t *testing.T) {
 		"after a failed one":  {[]object{{"command": held + "; exit 3"}, {"command": "echo never"}}, 3, "StepFailed", "failed:3 notstarted:0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := started(t, nil, nil, test.steps...)
+			r := started(t, nil, []string{patientDrain}, test.steps...)
 			r.until("held\n")
 			r.signal(syscall.SIGTERM)
+			if err := os.WriteFile(sent, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
 			got := r.end()
+			if err := os.Remove(sent); err != nil {
+				t.Fatal(err)
+			}
 			expect(t, got, test.exit, test.reason, test.states)
 			if got.output(0) != "ready\nheld\n" {
 				t.Errorf("the log is %q", got.output(0))
@@ -77,12 +87,13 @@ func TestAStopAfterAStepHasEndedLeavesItAsItEnded(t *testing.T) {
 }
 
 func TestTimeOutsEndAStepAndSayWhich(t *testing.T) {
+	// Long enough for a slow machine to get as far as the step's first word.
 	for name, test := range map[string]struct {
 		fields, step object
 		notice       string
 	}{
-		"of the step": {nil, object{"timeoutSeconds": 1}, "[runabout: timed out after 1 s]\n"},
-		"of the task": {object{"timeoutSeconds": 1}, nil, "[runabout: timed out: the task's 1 s are over]\n"},
+		"of the step": {nil, object{"timeoutSeconds": 4}, "[runabout: timed out after 4 s]\n"},
+		"of the task": {object{"timeoutSeconds": 4}, nil, "[runabout: timed out: the task's 4 s are over]\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			step := object{"command": "echo begun; sleep 600"}

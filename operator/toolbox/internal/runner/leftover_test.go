@@ -21,7 +21,8 @@ func TestWhatHoldsTheOutputOpenDoesNotKeepTheStepFromEnding(t *testing.T) {
 }
 
 func TestWhatABackgroundProcessWritesSoonAfterIsNotLost(t *testing.T) {
-	got := steps(t, "(sleep 0.2; echo late) & echo early")
+	late := "me=$$; (while kill -0 $me 2>/dev/null; do sleep 0.01; done; echo late) & echo early"
+	got := started(t, nil, []string{patientDrain}, object{"command": late}).end()
 	if got.output(0) != "early\nlate\n" {
 		t.Errorf("the log is %q", got.output(0))
 	}

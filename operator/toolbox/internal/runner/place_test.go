@@ -154,7 +154,7 @@ func TestAStepOfTheSameUserCannotLookIntoTheToolbox(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := &run{t: t, message: message, output: &buffer{}}
+	r := &run{t: t, message: message, output: newBuffer()}
 	r.command = exec.Command(program(t))
 	r.command.Env = []string{"TEST_PLAN=" + plan, "TEST_MESSAGE=" + message, "PATH=" + os.Getenv("PATH")}
 	r.command.Stdout, r.command.Stderr = r.output, os.Stderr

@@ -5,6 +5,7 @@
 package runner
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -28,7 +29,7 @@ const (
 	exitOwn     = 125 // as container runtimes, for what is not the step's own failure
 	exitStopped = 128 + int(syscall.SIGTERM)
 
-	// drainTime is how long a process that outlives its step may still write to the step's log.
+	// drainTime is how long a process that outlives its step may usually still write to the step's log.
 	drainTime = time.Second
 	// killPatience is how long the end of killed processes is waited for.
 	killPatience = 5 * time.Second
@@ -43,7 +44,8 @@ type Options struct {
 	Version        string
 	PlanFile       string
 	TerminationLog string
-	Parent         int // 0 in a container; else the process whose end is a stop
+	Parent         int           // 0 in a container; else the process whose end is a stop
+	DrainTime      time.Duration // how long a process that outlives its step may still write to its log; 0 for the usual time
 }
 
 // task is one run of a plan.
@@ -57,6 +59,7 @@ type task struct {
 	spool        *spool.Spool // nil without a gateway
 	scriptFolder []string
 	started      time.Time
+	drainTime    time.Duration
 
 	stop       chan os.Signal
 	childEnded chan os.Signal
@@ -79,6 +82,7 @@ type verdict struct {
 func Run(options Options) int {
 	t := &task{
 		started:     time.Now(),
+		drainTime:   cmp.Or(options.DrainTime, drainTime),
 		planFile:    options.PlanFile,
 		users:       identity.Of("/"),
 		environment: os.Environ(),

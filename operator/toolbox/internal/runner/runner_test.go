@@ -38,9 +38,10 @@ func TestMain(m *testing.M) {
 	if plan := os.Getenv("TEST_PLAN"); plan != "" {
 		message := os.Getenv("TEST_MESSAGE")
 		parent, _ := strconv.Atoi(os.Getenv("TEST_PARENT"))
+		drain, _ := time.ParseDuration(os.Getenv("TEST_DRAIN"))
 		os.Unsetenv("TEST_PLAN")
 		os.Unsetenv("TEST_MESSAGE")
-		os.Exit(Run(Options{Version: "test", PlanFile: plan, TerminationLog: message, Parent: parent}))
+		os.Exit(Run(Options{Version: "test", PlanFile: plan, TerminationLog: message, Parent: parent, DrainTime: drain}))
 	}
 	os.Exit(m.Run())
 }
@@ -67,14 +68,25 @@ type result struct {
 	Steps    [][]any
 }
 
+// patientDrain lets a test end what outlives a step when it likes, instead of hoping to be quick enough.
+var patientDrain = "TEST_DRAIN=" + patience.String()
+
+// buffer is written by one goroutine and read by another.
 type buffer struct {
 	mutex sync.Mutex
 	text  bytes.Buffer
+	grown chan struct{}
 }
+
+func newBuffer() *buffer { return &buffer{grown: make(chan struct{}, 1)} }
 
 func (b *buffer) Write(p []byte) (int, error) {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
+	select {
+	case b.grown <- struct{}{}:
+	default:
+	}
 	return b.text.Write(p)
 }
 
@@ -114,7 +126,7 @@ func started(t *testing.T, fields object, environment []string, steps ...object)
 
 func start(t *testing.T, program, plan string, environment []string) *run {
 	t.Helper()
-	r := &run{t: t, message: filepath.Join(t.TempDir(), "termination-log"), output: &buffer{}}
+	r := &run{t: t, message: filepath.Join(t.TempDir(), "termination-log"), output: newBuffer()}
 	r.command = exec.Command(program)
 	r.command.Env = append([]string{"TEST_PLAN=" + plan, "TEST_MESSAGE=" + r.message, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + t.TempDir()}, environment...)
 	r.command.Stdout, r.command.Stderr = r.output, os.Stderr
@@ -152,9 +164,11 @@ func open(t *testing.T) string {
 // until waits for a text in the log.
 func (r *run) until(text string) {
 	r.t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.After(patience)
 	for !bytes.Contains(r.output.bytes(), []byte(text)) {
-		if time.Now().After(deadline) {
+		select {
+		case <-r.output.grown:
+		case <-deadline:
 			r.t.Fatalf("%q does not come: %s", text, r.output.bytes())
 		}
 	}
@@ -344,7 +358,7 @@ func TestASummaryThatAStepWroteIsReplaced(t *testing.T) {
 	if err := os.WriteFile(plan, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := &run{t: t, message: message, output: &buffer{}}
+	r := &run{t: t, message: message, output: newBuffer()}
 	r.command = exec.Command(program(t))
 	r.command.Env = []string{"TEST_PLAN=" + plan, "TEST_MESSAGE=" + message, "PATH=" + os.Getenv("PATH")}
 	r.command.Stdout = r.output

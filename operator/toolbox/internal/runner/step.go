@@ -252,9 +252,9 @@ func (t *task) await(pid int, step *plan.Step) (syscall.WaitStatus, *interruptio
 	}
 }
 
-// drain puts the rest of the output into the log. What outlives the step's process has drainTime to end by itself.
+// drain puts the rest of the output into the log. What outlives the step's process has the drain time to end by itself.
 func (t *task) drain(pid int, output *process.Output) error {
-	patience := time.NewTimer(drainTime)
+	patience := time.NewTimer(t.drainTime)
 	defer patience.Stop()
 	var failure error
 	select {

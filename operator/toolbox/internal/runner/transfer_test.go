@@ -187,7 +187,7 @@ func TestAContainerWithoutRootSavesAndRestores(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, "plan.json"), []byte(plan), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	r := &run{t: t, message: filepath.Join(home, "message"), output: &buffer{}}
+	r := &run{t: t, message: filepath.Join(home, "message"), output: newBuffer()}
 	r.command = exec.Command(program(t))
 	r.command.Env = []string{
 		"TEST_PLAN=" + filepath.Join(folder, "plan.json"), "TEST_MESSAGE=" + r.message, "HOME=" + home, "TMPDIR=" + home, "PATH=" + os.Getenv("PATH"),
@@ -288,8 +288,8 @@ func TestStopsAndTimeOutsEndATransfer(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := started(t, withGateway(server, object{"workingDir": dir}), nil, test.step, object{"command": "true"})
-			r.until("notice: waiting for the object storage: too much to do")
 			if test.reason == "Stopped" {
+				r.until("notice: waiting for the object storage: too much to do")
 				r.signal(syscall.SIGTERM)
 			}
 			expect(t, r.end(), test.exitCode, test.reason, test.states)

@@ -46,7 +46,8 @@ func TestWithoutAGatewayThatAnswersTheStepsGoOnAsEver(t *testing.T) {
 		begin := time.Now()
 		got := started(t, withGateway(server, nil), nil, object{"command": "yes | head -c 2000000"}).end()
 		expect(t, got, 0, "Completed", "success:0")
-		if len(got.output(0)) != 2_000_000 || time.Since(begin) > 10*time.Second {
+		// Far less than the gateway is waited for elsewhere; how long exactly is the spool's, whose tests have their own time.
+		if len(got.output(0)) != 2_000_000 || time.Since(begin) > patience/2 {
 			t.Errorf("%s: %d bytes after %v", name, len(got.output(0)), time.Since(begin))
 		}
 	}

@@ -14,6 +14,11 @@ import (
 	"runabout.dev/toolbox/internal/files"
 )
 
+const (
+	setPipeSize = 1031    // F_SETPIPE_SZ, which syscall has no name for
+	pipeSize    = 1 << 20 // the most that everybody may ask for
+)
+
 // failure is one of the step's own files or keys, and not of the storage.
 type failure struct{ text string }
 
@@ -51,6 +56,7 @@ func (t *transfer) start(ctx context.Context, job files.Job, flow direction) (*c
 		reportRead.Close()
 		return nil, err
 	}
+	widen(own)
 	if flow == toChild {
 		own, theirs = theirs, own
 	}
@@ -68,6 +74,16 @@ func (t *transfer) start(ctx context.Context, job files.Job, flow direction) (*c
 		return nil, fmt.Errorf("the process for the step's files cannot be started: %w", err)
 	}
 	return &child{command, own, reportRead}, nil
+}
+
+// widen has a pipe hold more than the usual 64 KiB, so that neither side waits for the other so often. Where the kernel
+// does not want that (a user may have only so many wide ones), it is as it was.
+func widen(pipe *os.File) {
+	if raw, err := pipe.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			_, _, _ = syscall.Syscall(syscall.SYS_FCNTL, fd, setPipeSize, pipeSize)
+		})
+	}
 }
 
 // end waits for the process and says what it has done.

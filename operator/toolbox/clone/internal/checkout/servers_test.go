@@ -2,9 +2,11 @@ package checkout
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -42,6 +44,10 @@ func TestMain(m *testing.M) {
 	// The tests' git is alone with what they tell it.
 	os.Setenv("HOME", folder)
 	os.Setenv("GIT_CONFIG_NOSYSTEM", "1")
+	// A network without name servers would be asked for minutes.
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		return nil, errors.New("the tests have no name server")
+	}}
 	remote.Install()
 	code := m.Run()
 	os.RemoveAll(folder)
@@ -96,7 +102,7 @@ func overHTTP(t *testing.T, root string) http.Handler {
 		Path: filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
 		Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_NOSYSTEM=1", "HOME=" + os.Getenv("HOME"),
 			"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"},
-		Stderr: &bytes.Buffer{},
+		Stderr: io.Discard,
 	}
 }
 

@@ -1,0 +1,51 @@
+"""A log split while it is followed, also before a marker has said where its last bytes belong.
+
+A kubelet that is behind a log skips whole files of it, and says nothing. What comes after that belongs somewhere else
+than it seems to, up to the next marker. So bytes that no marker has confirmed are given out only where no file can have
+been skipped: else the log has to be opened anew, which begins in one file. The operator waits for markers and needs
+none of this.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+
+from runabout.executors.steplog import Chunk, StepLogSplitter
+from runabout.gateway.pacing import paced
+
+SKIP_SECONDS = 3.0
+"""A file is skipped by who was not at the log's end for as long as lies between two rotations: this is the least."""
+SKIP_BYTES = 256 * 1024
+"""Whoever is so far behind has more than this to come: as much is on its way here already."""
+
+
+async def split(
+    splitter: StepLogSplitter, pieces: AsyncIterator[bytes], *, follow: bool, stay: bool
+) -> AsyncGenerator[list[Chunk]]:
+    """Yield what is given out as pieces come, and what is held back when none has come for a moment.
+
+    It ends before the log where what is held back is not sure; with `stay` it waits for a marker instead: for a log
+    that was opened anew and has said nothing new.
+    """
+    clock = asyncio.get_running_loop().time
+    at_end = came = clock()
+    size, sure = 0, True
+
+    def is_behind() -> bool:
+        return follow and came - at_end >= SKIP_SECONDS and size >= SKIP_BYTES
+
+    async with aclosing(paced(pieces)) as coming:
+        async for piece in coming:
+            if piece is not None:
+                came, size = clock(), size + len(piece)
+                given = splitter.feed(piece)
+                sure = sure or bool(given)  # by a marker
+                yield given
+                continue
+            sure = sure and not is_behind()
+            if not sure and not stay:
+                return
+            at_end, size = clock(), 0
+            yield splitter.flush() if sure else []
+    if sure and not is_behind():
+        yield splitter.flush()
