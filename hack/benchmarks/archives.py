@@ -27,6 +27,7 @@ from localcluster.console import LocalClusterError
 from localcluster.settings import REPOSITORY
 from runabout.executors.names import PodKey
 from runabout.executors.plan import plan
+from runabout.gateway.memory import keep_memory
 from runabout.ost import OstSettings, iterate, open_ost
 from runabout.records import RunConfig, Status
 
@@ -86,6 +87,7 @@ def measure(sizes: Sizes, say: Callable[[str], None]) -> list[Figure]:
     Raises:
         LocalClusterError: there is no zstd and no apt to get it, not enough room, or a step failed.
     """
+    keep_memory()  # as the gateway's process does
     preflight.ensure_programs({"tar": "tar", "zstd": "zstd"})
     with tempfile.TemporaryDirectory(prefix="runabout-bench-") as name:
         folder = Path(name)

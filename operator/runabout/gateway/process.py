@@ -18,6 +18,7 @@ from runabout.control.settings import ost_settings
 from runabout.control.variables import read_settings
 from runabout.datamanager import follow_store
 from runabout.gateway.app import Options, application
+from runabout.gateway.memory import keep_memory
 from runabout.gateway.metrics import GatewayMetrics
 from runabout.gateway.records import Records
 from runabout.gateway.server import Certificate, CertificateError, Server, renew
@@ -38,6 +39,7 @@ def gateway() -> None:
         sys.stderr.writelines(f"{sentence}\n" for sentence in settings)
         sys.exit(EXIT_SETTINGS)
     configure_logging(settings)
+    keep_memory()
     allow_open_files()
     try:
         uvloop.run(_main(settings))
