@@ -15,7 +15,7 @@ GATEWAY = Command(
 RUN = Command(
     "runabout.local.command",
     "run_command",
-    "Execute a Run on this machine, without a cluster: its tasks are processes, its decisions those of the operator.",
+    "Execute a Run on this machine, without a cluster: its tasks are processes or containers, all else as there.",
 )
 app = command_line({"run": RUN, **COMMANDS, "operator": OPERATOR, "gateway": GATEWAY})
 
