@@ -25,7 +25,7 @@ from runabout.executors.splitstate import StepProgress
 from runabout.executors.steplog import Chunk, StepLogSplitter
 from runabout.gateway.errors import NotFoundError
 from runabout.gateway.liveservices import service_log
-from runabout.gateway.livesplit import split
+from runabout.gateway.livesplit import BehindError, split
 from runabout.gateway.records import Plan, Records
 from runabout.kube.errors import KubeError
 from runabout.kube.logs import container_log
@@ -108,7 +108,7 @@ class Logs:
 
         Errors of reading and of the object storage. That a node does not answer is waited out when following.
         """
-        at, idle = first, 0
+        at, idle, anew = first, 0, False
         while True:
             if await self.stored(log) is not None:
                 async for piece in self._from_storage(log, at):
@@ -120,15 +120,19 @@ class Logs:
                 written = (
                     self._service(log, at, follow=follow)
                     if log.step is None
-                    else self._live(log, at, follow=follow, stay=idle > 0)
+                    else self._live(log, at, follow=follow, anew=anew)
                 )
-                async with aclosing(written) as live:
-                    async for data, last in live:
-                        at += len(data)
-                        ended = ended or last
-                        if data:
-                            idle = 0
-                            yield data
+                anew = False
+                try:
+                    async with aclosing(written) as live:
+                        async for data, last in live:
+                            at += len(data)
+                            ended = ended or last
+                            if data:
+                                idle = 0
+                                yield data
+                except BehindError:
+                    anew = True
             if ended or not follow or (over and await self.stored(log) is None):
                 return
             await asyncio.sleep(POLL_SECONDS[min(idle, len(POLL_SECONDS) - 1)])
@@ -139,13 +143,24 @@ class Logs:
             async for piece in reader:
                 yield piece
 
-    async def _live(self, log: StepLog, first: int, *, follow: bool, stay: bool) -> AsyncGenerator[tuple[bytes, bool]]:
-        """Yield what there is of the step from byte `first` on; the last one says that it is all of it."""
+    async def _live(self, log: StepLog, first: int, *, follow: bool, anew: bool) -> AsyncGenerator[tuple[bytes, bool]]:
+        """Yield what there is of the step from byte `first` on; the last one says that it is all of it.
+
+        `anew`: the reader was behind the log when it was open before.
+
+        Raises:
+            BehindError: it is, and was not, or has got something new since. Errors of reading and of the object
+            storage.
+        """
         state = await self._records.task(log.asked, log.task.name)
         pod, step, at = _pod(state, log.attempt), log.step, first
         if not pod or step is None:
             return
         splitter = StepLogSplitter(step_names(log.task))
+
+        def stay() -> bool:
+            return anew and at == first
+
         namespace, where = log.plan.config.namespace, f"tasks[{log.task.name}]"
         try:
             main = container_name(containers_of(log.task, where)[0], 0, where)

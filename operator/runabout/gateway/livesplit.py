@@ -7,7 +7,7 @@ none of this.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 
 from runabout.executors.steplog import Chunk, StepLogSplitter
@@ -19,13 +19,20 @@ SKIP_BYTES = 256 * 1024
 """Whoever is so far behind has more than this to come: as much is on its way here already."""
 
 
+class BehindError(Exception):
+    """Nobody knows where the last bytes belong: the log has to be opened anew."""
+
+
 async def split(
-    splitter: StepLogSplitter, pieces: AsyncIterator[bytes], *, follow: bool, stay: bool
+    splitter: StepLogSplitter, pieces: AsyncIterator[bytes], *, follow: bool, stay: Callable[[], bool]
 ) -> AsyncGenerator[list[Chunk]]:
     """Yield what is given out as pieces come, and what is held back when none has come for a moment.
 
-    It ends before the log where what is held back is not sure; with `stay` it waits for a marker instead: for a log
-    that was opened anew and has said nothing new.
+    `stay` is asked where what is held back is not sure: whether to wait for a marker all the same, as in a log that was
+    opened anew and has said nothing new.
+
+    Raises:
+        BehindError: it is not sure, and not waited for.
     """
     clock = asyncio.get_running_loop().time
     at_end = came = clock()
@@ -43,8 +50,8 @@ async def split(
                 yield given
                 continue
             sure = sure and not is_behind()
-            if not sure and not stay:
-                return
+            if not sure and not stay():
+                raise BehindError
             at_end, size = clock(), 0
             yield splitter.flush() if sure else []
     if sure and not is_behind():

@@ -103,6 +103,41 @@ async def test_a_followed_log_comes_as_it_is_written_and_ends_with_its_step(
     await coming.put(None)
 
 
+async def test_the_last_lines_are_shown_each_time_that_a_reader_was_behind_also_of_one_who_came_early(
+    streaming: GatewayLab, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A burst without a pause, then silence: only a log that was opened anew says where its last lines belong."""
+    monkeypatch.setattr("runabout.gateway.livesplit.SKIP_SECONDS", 0.4)
+    monkeypatch.setattr("runabout.gateway.livesplit.SKIP_BYTES", 1000)
+    lab, pod, log = streaming, "late", ToolboxLog(mark_from=10_000)
+    log.marker("v1", config.id, "build", 1)
+    log.end()
+    log.begin(0)
+    await lab.set_task(config, "build", pod=pod)
+    lab.kube.logs = lambda _namespace, _pod: bytes(log.text)
+    lab.kube.streams[pod] = asyncio.Queue()
+    path = address(config, "compile", query="?follow=1")
+    reader, writer = await asyncio.open_connection("127.0.0.1", lab.server.port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {lab.person('ann')}\r\n\r\n".encode())
+    async with asyncio.timeout(SECONDS):
+        await reader.readuntil(b"\r\n\r\n")
+        while not lab.kube.requests["get", "pods"]:  # noqa: ASYNC110 -- the gateway's
+            await asyncio.sleep(0.01)
+        await lab.kube.put("pods", {"metadata": {"name": pod, "namespace": NAMESPACE}})
+        log.write(b"begun\n")
+        await reader.readuntil(b"begun")
+        for number in range(2):
+            coming, lab.kube.streams[pod] = lab.kube.streams[pod], asyncio.Queue()
+            for line in range(12):
+                text = b"%s %d-%d\n" % (b"x" * 100, number, line)
+                before = len(log.text)
+                log.write(text)
+                await coming.put(bytes(log.text[before:]))
+                await asyncio.sleep(0.05)
+            await reader.readuntil(b"%d-11" % number)
+    writer.close()
+
+
 async def test_what_is_missing_of_a_followed_log_comes_from_the_storage(
     streaming: GatewayLab, config: RunConfig, directory: ObjectStore
 ) -> None:
