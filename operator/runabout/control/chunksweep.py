@@ -18,9 +18,10 @@ from runabout.control.logfill import remove_chunks
 from runabout.control.logs import LogCollector, LogJob, log_key
 from runabout.datamanager import Damaged, Unavailable
 from runabout.engine.graph import Graph
+from runabout.executors.containers import container_name, containers_of
+from runabout.executors.errors import InvalidPodError
 from runabout.executors.names import PodKey, pod_name
 from runabout.executors.plan import step_names
-from runabout.executors.podview import main_container
 from runabout.ost import NotFoundError, ObjectStore, OstError
 from runabout.records import IdGenerator, RunId, Task
 from runabout.records.encoding import RecordError
@@ -98,7 +99,7 @@ class ChunkSweep:
                 log.info("chunks that were left of a log are deleted", **_names(key))
                 return False
             job = await self._job(key)
-        except (Damaged, RecordError) as error:
+        except (Damaged, RecordError, InvalidPodError) as error:
             log.warning("chunks of a log are left", error=str(error), **_names(key))
             return False
         if job is None:
@@ -127,14 +128,15 @@ class ChunkSweep:
         graph = Graph(state.config.tasks) if state is not None else None
         if state is None or graph is None or key.task not in graph:
             return None
+        task, where = graph.task(key.task), f"tasks[{key.task}]"
         return LogJob(
             run=key.run,
             task=key.task,
             attempt=key.attempt,
             namespace=state.run.namespace,
             pod=pod_name(key),
-            container=main_container({}),
-            steps=step_names(graph.task(key.task)),
+            container=container_name(containers_of(task, where)[0], 0, where),  # its pod may still be there
+            steps=step_names(task),
         )
 
 

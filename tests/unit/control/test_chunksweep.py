@@ -11,6 +11,7 @@ import pytest
 
 from fixtures.logs import Collecting, Container, Reading, collecting
 from fixtures.states import NOW, created, finished, running, task_spec, with_task
+from models.container_log import toolbox_log
 from runabout.control.chunksweep import AGAIN_SECONDS, MOST_LOGS, YOUNG_MS, ChunkSweep
 from runabout.control.ledger import Change, Ledger
 from runabout.control.logchunks import attempt_chunks, chunk_key
@@ -52,9 +53,10 @@ class Scene:
         await self.ledger.commit(Change(state.run, [*state.tasks.values()], [], state.config))
         return state.run.id
 
-    async def lost(self, *, run: RunId | None = None) -> RunId:
+    async def lost(self, *, run: RunId | None = None, container: str = "main") -> RunId:
         """Add a run whose task is in its second attempt; the first one left chunks, and no log."""
-        state = running(created(task_spec("build", steps=STEPS), run=run or IDS.next(NOW)))
+        task = task_spec("build", steps=STEPS, containers=[{"name": container, "image": "busybox"}])
+        state = running(created(task, run=run or IDS.next(NOW)))
         run = await self.add(
             with_task(
                 state, "build", status=Status.RUNNING, attempt=2, executor="linux", attempts=(LOST,), stored=False
@@ -104,6 +106,14 @@ async def test_a_log_that_was_lost_is_stored_from_its_chunks_with_the_reason_and
         }
         assert await here.sweep.walk()
         assert await here.chunks(run) == 0
+
+
+async def test_a_pod_that_is_still_there_is_asked_for_the_log_of_its_container_whatever_that_is_called() -> None:
+    async with scene(Reading()) as here:
+        here.source.text, here.source.name = toolbox_log([b"one\n", b"two\n"]), "builder"
+        run = await here.lost(container="builder")
+        assert await here.sweep.walk()
+        assert await here.logs(run) == {-1: b"toolbox\n", 0: b"one\n", 1: b"two\n"}
 
 
 async def test_chunks_of_a_log_that_is_stored_go_and_it_stays_as_it_is() -> None:
