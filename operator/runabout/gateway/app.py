@@ -39,7 +39,11 @@ def application(
 ) -> web.Application:
     """Return what answers requests; it owns nothing that has to be closed."""
     identities = Identities(session, clock=time.monotonic, now=time.time, metrics=metrics)
-    archives = Archives(ost, now=lambda: time.time_ns() // 1_000_000)
+
+    def now() -> int:
+        return time.time_ns() // 1_000_000
+
+    archives = Archives(ost, now=now)
     transfer = Transfer(ost, presign=options.presign, most=options.max_active, metrics=metrics)
     tasks = TaskApi(
         callers=Callers(identities, records),
@@ -55,7 +59,7 @@ def application(
         people=callers,
         records=records,
         decisions=Decisions(session, records, callers),
-        logs=Logs(session, records, ost),
+        logs=Logs(session, records, ost, now=now),
         transfer=transfer,
     )
     app = web.Application(middlewares=[middleware(metrics)], client_max_size=LARGEST_JSON)

@@ -7,7 +7,7 @@ names what is missing. So a byte has one place for life. Services: see `liveserv
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
@@ -40,6 +40,8 @@ POLL_SECONDS = (0.5, 1.0, 2.0)
 """Between two looks whether a log is stored, or a container has begun; the last one repeats until something comes."""
 CHECK_SECONDS = 15.0
 """How long a log that is followed may say nothing until it is asked whether it is over: its node may have died."""
+LEFT_MS = 10_000
+"""For so long after the end of an attempt that another one follows its log may still come, stored behind that one."""
 
 Batch = TypeVar("Batch", bytes, list[Chunk])
 
@@ -62,12 +64,13 @@ class StepLog:
 
 
 class Logs:
-    """Finds logs and reads them."""
+    """Finds logs and reads them; `now` is milliseconds since 1970."""
 
-    def __init__(self, session: Session, records: Records, ost: ObjectStore) -> None:
+    def __init__(self, session: Session, records: Records, ost: ObjectStore, *, now: Callable[[], int]) -> None:
         self._session = session
         self._records = records
         self._ost = ost
+        self._now = now
 
     async def find(self, plan: Plan, task: str, attempt: int, step: str) -> StepLog:
         """Return which log is meant.
@@ -101,7 +104,10 @@ class Logs:
     async def over(self, log: StepLog) -> bool:
         """Whether nothing more will be stored of an attempt. Errors of reading."""
         state = await self._records.task(log.asked, log.task.name)
-        return state is not None and (state.attempt > log.attempt or (state.finished and state.stored))
+        if state is None or state.attempt <= log.attempt:
+            return state is not None and state.finished and state.stored
+        ended = next((past.ended for past in state.attempts if past.number == log.attempt), None)
+        return ended is None or abs(self._now() - ended) >= LEFT_MS
 
     async def read(self, log: StepLog, first: int, *, follow: bool) -> AsyncGenerator[bytes]:
         """Yield a log from byte `first` on; with `follow` to its end, else as much of it as there is now.

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import itertools
 import random
+import time
 
 import pytest
 
@@ -13,8 +14,9 @@ from models.container_log import ToolboxLog, toolbox_log
 from runabout.control.logchunks import chunk_key
 from runabout.control.logs import log_key
 from runabout.control.servicelogs import service_log_key
+from runabout.gateway.livelogs import LEFT_MS
 from runabout.ost import MemoryObjectStore, NotFoundError, ObjectStore, OstError
-from runabout.records import RunConfig, RunId, Status, StepState
+from runabout.records import Attempt, Reason, RunConfig, RunId, Status, StepState
 
 SECONDS = 60
 
@@ -284,6 +286,20 @@ async def test_a_step_without_output_has_an_empty_log_once_its_attempt_is_stored
     steps = (StepState("compile", Status.SUCCESS), StepState("run-2", Status.SUCCESS))
     await streaming.set_task(config, "build", Status.SUCCESS, steps=steps)
     assert await shown(streaming, address(config, "compile", query="?follow=1")) == (200, b"")
+
+
+@pytest.mark.parametrize("ago", [0, LEFT_MS])
+async def test_a_follower_of_a_lost_attempt_waits_for_the_log_that_is_stored_behind_the_next_one(
+    streaming: GatewayLab, config: RunConfig, directory: ObjectStore, ago: int
+) -> None:
+    past = Attempt(1, "gone", "linux", Reason.POD_LOST, ended=time.time_ns() // 1_000_000 - ago)
+    await streaming.set_task(config, "build", attempt=2, attempts=(past,))
+    reading = asyncio.create_task(shown(streaming, address(config, "compile", query="?follow=1")))
+    await asyncio.wait((reading,), timeout=1)
+    assert reading.done() == bool(ago)
+    await directory.write(log_key(config.id, "build", 1, 0), b"one\n[runabout: PodLost]\n")
+    async with asyncio.timeout(SECONDS):
+        assert await reading == (200, b"" if ago else b"one\n[runabout: PodLost]\n")
 
 
 @pytest.mark.parametrize("stored", [b"", b"[runabout: step compile did not end: NodeLost]\n"])
