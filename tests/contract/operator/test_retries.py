@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.fake_kube import Fault, Kind
 from lab.kube_suite import until
-from lab.played import CONFLICT, EXPIRED, OUTPUT, Bench, played, several, task
+from lab.played import CONFLICT, EXPIRED, OUTPUT, Bench, Obj, played, several, task
 from runabout.executors.names import parse_labels
 
 pytestmark = pytest.mark.timeout(300)
@@ -24,10 +24,15 @@ def attempts(bench: Bench, name: str) -> list[int]:
     return sorted(key.attempt for key in keys if key is not None and key.task == name)
 
 
+def notable(bench: Bench) -> Obj:
+    """Return what the run's status says of the first task that is worth a note, nothing if there is none."""
+    rows: list[Obj] = bench.status("run").get("notable") or [{}]
+    return rows[0]
+
+
 def waiting(bench: Bench) -> str:
     """Return the reason with which the run's first notable task waits."""
-    rows = bench.status("run").get("notable") or [{}]
-    return str(rows[0].get("reason", ""))
+    return str(notable(bench).get("reason", ""))
 
 
 async def test_an_operator_killed_during_each_pause_makes_the_attempts_that_are_due_and_no_other(
@@ -37,13 +42,16 @@ async def test_an_operator_killed_during_each_pause_makes_the_attempts_that_are_
         retries = {"limit": 2, "backoffSeconds": PAUSE}
         await bench.create("run", {"tasks": [task("flaky", retries=retries), task("after", "flaky")]})
         for number in (1, 2):
+            # The status is a little behind: it may speak of the attempt before when the pod of this one is there.
             await until(
-                lambda number=number: attempts(bench, "flaky")[-1:] == [number] and waiting(bench) == "BackOff",  # type: ignore[misc] # the loop's own
+                lambda number=number: (
+                    attempts(bench, "flaky")[-1:] == [number]  # type: ignore[misc] # the loop's own
+                    and notable(bench).get("reason") == "BackOff"
+                    and str(notable(bench)["message"]).startswith(f"attempt {number + 1} of 3 starts at ")
+                ),
                 seconds=SECONDS,
             )
-            row = bench.status("run")["notable"][0]
-            assert row["status"] == "running"
-            assert row["message"].startswith(f"attempt {number + 1} of 3 starts at "), row
+            assert notable(bench)["status"] == "running"
             await asyncio.to_thread(bench.operator.kill)
             await asyncio.to_thread(bench.operator.start)
             assert attempts(bench, "after") == []
