@@ -14,7 +14,7 @@ from runabout.executors.names import parse_labels
 pytestmark = pytest.mark.timeout(300)
 
 SECONDS = 120
-PAUSE = 3
+PAUSE = 5
 """Seconds before the second attempt; twice that before the third."""
 
 
