@@ -133,8 +133,8 @@ class Runs:
         return str(condition(status, "Waiting")["message"])
 
     def counts(self, name: str) -> dict[str, int]:
-        """Return how many tasks there are in each status that occurs."""
-        tasks = self.status(name)["tasks"]
+        """Return how many tasks there are in each status that occurs; none before the Run has a status."""
+        tasks = self.status(name).get("tasks", {})
         assert isinstance(tasks, dict)
         return {word: count for word, count in tasks.items() if count and word not in ("total", "waiting")}
 

@@ -369,7 +369,8 @@ def test_a_deleted_runs_record_ends_as_by_a_stop(
         lambda: bench.pods("running"),
         lambda pods: any(pod["status"]["phase"] == "Running" for pod in pods),  # type: ignore[index] # JSON
     )
-    ids = {name: str(bench.status(name)["id"]) for name in ("suspended", "awaiting", "running", "finished")}
+    names = ("suspended", "awaiting", "running", "finished")
+    ids = {name: str(bench.until(name, lambda status: "id" in status)["id"]) for name in names}
     for name in ids:
         bench.delete(name)
     for name in ids:

@@ -95,7 +95,7 @@ async def test_a_task_waits_for_its_approval_and_starts_with_it(
     tasks = [task("build"), task("release", needsApproval=True, depends=[{"task": "build"}])]
     await bench.create(name, {"group": f"/test/{name}", "tasks": tasks})
     await until(lambda: bench.status(name).get("tasks", {}).get("success") == 1, seconds=SECONDS)
-    await until(lambda: bench.status(name)["tasks"].get("waiting") == 1, seconds=SECONDS)
+    await until(lambda: bench.status(name).get("tasks", {}).get("waiting") == 1, seconds=SECONDS)
     break_off(bench, faults)
     assert len(phases(bench, name)) == 1
     await bench.change(name, approvals=[{"task": "release", "by": "anna"}])
