@@ -45,6 +45,19 @@ def test_a_service_is_ready_on_localhost_before_the_steps_and_files_go_on_from_t
     assert {"use   | made", "use   | root:x:0:", "use   | root"} <= set(ended.out.splitlines())
 
 
+def test_no_task_can_take_the_way_to_the_gateway_from_the_others(here: LocalRuns) -> None:
+    greedy = task("greedy", "! rm -f /runabout/gateway/socket && ! touch /runabout/gateway/other", containers=[STEPS])
+    saving = task(
+        "saving",
+        "",
+        "greedy",
+        containers=[STEPS],
+        steps=[{"run": "echo made > f"}, {"saveToWorkspace": {"contents": [{"paths": ["f"]}]}}],
+    )
+    ended = here.run(here.file(greedy, saving), "--in", "containers")
+    assert ended.code == 0, ended.out + ended.err
+
+
 async def test_a_service_that_dies_fails_its_task_with_its_name_and_its_last_lines(here: LocalRuns) -> None:
     dying = service("echo no database; exit 3", readiness={"tcpSocket": {"port": 8080}})
     ended = here.run(here.file(task("a", "true", containers=[STEPS, dying])))
