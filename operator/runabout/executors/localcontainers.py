@@ -164,7 +164,7 @@ class ContainerDriver:
                 self._group.create_task(self._kill(name, running.life), name=f"end of {name}")
 
     async def _kill(self, name: str, life: Life) -> None:
-        if life.main.runs:
+        if life.main.started is not None:
             with suppress(PodmanError):
                 await life.kill()
                 return

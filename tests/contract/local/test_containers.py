@@ -9,6 +9,7 @@ import pytest
 
 from fixtures.local_runs import LocalRuns, task, until
 from fixtures.podman_home import IMAGE, SECONDS, PodmanHome
+from runabout.executors.containerlife import SERVICE_SECONDS
 from runabout.records import Reason, Status
 
 STEPS = {"image": IMAGE}
@@ -93,6 +94,19 @@ def test_what_a_killed_process_has_started_ends_without_it(here: LocalRuns, podm
     deadline = os.times().elapsed + SECONDS
     while podman.left():
         assert os.times().elapsed < deadline
+
+
+def test_the_second_interrupt_ends_services_too_that_do_not_listen(here: LocalRuns) -> None:
+    deaf = "trap '' TERM; while :; do sleep 0.1; done"
+    two = [service(deaf), service(deaf, name="db")]
+    process = here.start(here.file(task("a", f"echo begun; {deaf}", containers=[STEPS, *two])))
+    until(process, "a | begun")
+    process.send_signal(signal.SIGINT)
+    until(process, "once more")
+    interrupted = os.times().elapsed
+    process.send_signal(signal.SIGINT)
+    assert here.end(process).code == 130
+    assert os.times().elapsed - interrupted < SERVICE_SECONDS
 
 
 def test_without_podman_a_service_is_refused_and_the_way_out_is_said(
