@@ -8,7 +8,7 @@ its containers are removed with it, and its volumes.
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,7 +136,7 @@ class Life:
                     for each in self._following:
                         each.cancel()
         finally:
-            await self._clear()
+            await _to_its_end(self._clear())
 
     async def stop(self) -> None:
         """Ask the steps to end.
@@ -336,6 +336,20 @@ class Life:
     def _told(self, before: JsonObject) -> None:
         if not self.gone:
             self.on_change(before, self.pod())
+
+
+async def _to_its_end(work: Coroutine[None, None, None]) -> None:
+    """Wait for what tidies up, and does not take for ever, however often we are cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 async def clear_volumes(podman: Podman, machine: Machine, folder: Path) -> None:
