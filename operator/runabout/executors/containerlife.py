@@ -8,7 +8,7 @@ its containers are removed with it, and its volumes.
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,6 +94,7 @@ class Life:
     """whether nobody is told anything any more"""
     _states: dict[str, ContainerState] = field(default_factory=dict)
     _broken: str | None = None
+    _service_seconds: int = SERVICE_SECONDS
     _ends: dict[str, asyncio.Event] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
     """under which each image is here, by container"""
@@ -135,7 +136,7 @@ class Life:
                     for each in self._following:
                         each.cancel()
         finally:
-            await self._clear()
+            await _to_its_end(self._clear())
 
     async def stop(self) -> None:
         """Ask the steps to end.
@@ -143,21 +144,24 @@ class Life:
         Raises:
             PodmanError: they cannot be asked.
         """
-        await self._signal("TERM")
+        await self._signal("TERM", self.main)
 
     async def kill(self) -> None:
-        """End the steps at once.
+        """End the steps at once, and the services with them, also those that are being ended gently.
 
         Raises:
             PodmanError: that does not work.
         """
-        await self._signal("KILL")
+        self._service_seconds = 0
+        for state in (self.main, *self._states.values()):
+            if self._states[state.name].runs:
+                await self._signal("KILL", state)
 
-    async def _signal(self, name: str) -> None:
+    async def _signal(self, name: str, state: ContainerState) -> None:
         try:
-            await self.podman.run("kill", "--signal", name, self._container(self.main.name))
+            await self.podman.run("kill", "--signal", name, self._container(state.name))
         except PodmanError:
-            if not await self._has_ended(self.main.name):
+            if not await self._has_ended(state.name):
                 raise
 
     async def _course(self, group: asyncio.TaskGroup) -> None:
@@ -179,7 +183,7 @@ class Life:
         for service in reversed(services):
             name = text(service.get("name"))
             if self._states[name].runs:
-                await self.podman.run("stop", "-t", str(SERVICE_SECONDS), self._container(name))
+                await self.podman.run("stop", "-t", str(self._service_seconds), self._container(name))
             await self._ends[name].wait()
 
     async def _never(self) -> None:
@@ -332,6 +336,20 @@ class Life:
     def _told(self, before: JsonObject) -> None:
         if not self.gone:
             self.on_change(before, self.pod())
+
+
+async def _to_its_end(work: Coroutine[None, None, None]) -> None:
+    """Wait for what tidies up, and does not take for ever, however often we are cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 async def clear_volumes(podman: Podman, machine: Machine, folder: Path) -> None:
