@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 PULL_PAUSES = (10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 """Seconds between tries of an image that does not come, a kubelet's."""
+WAIT_TRIES = 3
+"""How often Podman is asked for the end of a container before that is lost."""
 SERVICE_SECONDS = 10
 """For a service to end, between SIGTERM and SIGKILL."""
 MOST_LOG = "512mb"
@@ -279,12 +281,7 @@ class Life:
 
     async def _follow(self, name: str) -> None:
         """Take note of a container's end."""
-        try:
-            await self.podman.run("wait", self._container(name), seconds=None)
-            inspected = await self._inspected(name)
-        except PodmanError as error:
-            log.warning("a container is lost", pod=self.attempt.manifest.name, container=name, why=str(error))
-            inspected = {}
+        inspected = await self._how_it_ended(name)
         failed = inspected.get("ExitCode") != 0
         if name == self.main.name:
             message = await asyncio.to_thread(_text, self.attempt.summary)
@@ -295,9 +292,23 @@ class Life:
         self._ends[name].set()
         self._told(before)
 
+    async def _how_it_ended(self, name: str) -> JsonObject:
+        """Wait for a container's end; a command that fails says nothing of the container, which may well run on."""
+        for left in reversed(range(WAIT_TRIES)):
+            try:
+                await self.podman.run("wait", self._container(name), seconds=None)
+                return await self._inspected(name)
+            except PodmanError as error:
+                pod = self.attempt.manifest.name
+                log.warning("the end of a container is unknown", pod=pod, container=name, tries=left, why=str(error))
+        return {}
+
     async def _inspected(self, name: str) -> JsonObject:
         said = await self.podman.run("container", "inspect", "--format", "{{json .State}}", self._container(name))
-        return mapping(orjson.loads(said))
+        try:
+            return mapping(orjson.loads(said))
+        except orjson.JSONDecodeError as error:
+            raise PodmanError(f"podman container inspect answers with what is no JSON: {said[:200]!r}") from error
 
     async def _has_ended(self, name: str) -> bool:
         with contextlib.suppress(PodmanError):

@@ -13,7 +13,7 @@ from fixtures.podman_home import IMAGE, PodmanHome, program
 from runabout.executors.driver import Created, Done, Invalid, PodRef, Unavailable
 from runabout.executors.local import ProcessDriver
 from runabout.executors.localcontainers import ContainerDriver
-from runabout.executors.localdriver import LocalDriver
+from runabout.executors.localdriver import Changed, LocalDriver
 from runabout.executors.localsecrets import LocalSecrets
 from runabout.executors.manifest import PodManifest, PodSettings, pod_manifest
 from runabout.executors.podview import PodView, pod_view
@@ -299,21 +299,51 @@ esac
 """
 
 
-async def test_an_end_while_a_container_is_being_removed_leaves_no_volumes(toolbox: Path, tmp_path: Path) -> None:
-    (tmp_path / "podman").write_text(SLOW_PODMAN.format(folder=tmp_path))
-    (tmp_path / "podman").chmod(0o755)
-    (tmp_path / "work").mkdir()
-    os.mkfifo(tmp_path / "removing")
-    driver = ContainerDriver(
-        podman=str(tmp_path / "podman"),
-        work=tmp_path / "work",
+def scripted(podman: str, folder: Path, toolbox: Path, on_change: Changed = lambda *_: None) -> ContainerDriver:
+    """Return a driver whose Podman is a script, for what a real one does once in a while."""
+    (folder / "podman").write_text(podman.format(folder=folder))
+    (folder / "podman").chmod(0o755)
+    (folder / "work").mkdir()
+    return ContainerDriver(
+        podman=str(folder / "podman"),
+        work=folder / "work",
         toolbox=toolbox,
         secrets=LocalSecrets(None),
         gateway=None,
-        on_change=lambda *_: None,
+        on_change=on_change,
         notice=lambda _: None,
         now=lambda: 1_800_000_000_000,
     )
+
+
+FORGETFUL_PODMAN = """#!/bin/sh
+case "$1 $2" in
+  "info --format")
+    echo '{{"host": {{"security": {{"rootless": true}}}}, "version": {{"Version": "5.0.0"}}}}' ;;
+  "wait "*)
+    [ -e {folder}/asked ] || {{ touch {folder}/asked; echo "Error: database is locked" >&2; exit 125; }} ;;
+  "container inspect")
+    echo '{{"Status": "exited", "ExitCode": 7}}' ;;
+esac
+"""
+
+
+async def test_a_command_that_fails_once_is_not_taken_for_a_containers_end(toolbox: Path, tmp_path: Path) -> None:
+    ended: asyncio.Queue[int] = asyncio.Queue()
+
+    def on_change(_before: JsonObject | None, pod: JsonObject | None) -> None:
+        code = None if pod is None else pod_view(pod).main.exit_code
+        if code is not None:
+            ended.put_nowait(code)
+
+    async with asyncio.timeout(WAIT), scripted(FORGETFUL_PODMAN, tmp_path, toolbox, on_change) as driver:
+        await driver.create(manifest_of("true", container={}, volume={"emptyDir": {}}))
+        assert await ended.get() == 7
+
+
+async def test_an_end_while_a_container_is_being_removed_leaves_no_volumes(toolbox: Path, tmp_path: Path) -> None:
+    driver = scripted(SLOW_PODMAN, tmp_path, toolbox)
+    os.mkfifo(tmp_path / "removing")
     wanted = manifest_of("true", container={}, volume={"emptyDir": {}})
     async with asyncio.timeout(WAIT), driver:
         await driver.create(wanted)
