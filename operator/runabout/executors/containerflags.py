@@ -18,12 +18,18 @@ from runabout.records.json import JsonObject
 _PODMANS_OWN = re.compile(
     r"""
       PATH | HOME | USER | LOGNAME | SHELL | PWD | TMPDIR | TZ | TERM | LANG | NOTIFY_SOCKET | container
-    | (?: _?CONTAINERS? | PODMAN | BUILDAH | STORAGE | REGISTRY | XDG | DBUS | LISTEN | LC | LD | GO | SSL | SSH ).*
+    | GO (?: COVERDIR | DEBUG | GC | MAXPROCS | MEMLIMIT | RACE | ROOT | TRACEBACK )
+    | REGISTRY_AUTH_FILE | REGISTRIES_CONFIG_PATH | STORAGE_DRIVER | STORAGE_OPTS | SSH_AUTH_SOCK
+    | SSL_CERT_(?: FILE | DIR )
+    | (?: _?CONTAINERS? | PODMAN | BUILDAH | XDG | DBUS | LISTEN | LC | LD )(?: _.* )?
     | .*_PROXY
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-"""Variables that mean something to Podman, which therefore cannot be handed them in its own environment."""
+"""Variables that mean something to Podman, which therefore cannot be handed them in its own environment.
+
+No more than these: everybody on the machine can read arguments, and secrets are called GOOGLE_… and SSH_…, too.
+"""
 _QUANTITY = re.compile(r"([0-9.]+)([eE][+-]?[0-9]+|[A-Za-z]*)")
 _UNITS: dict[str, Decimal] = {
     "": Decimal(1),

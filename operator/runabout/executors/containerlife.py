@@ -8,7 +8,7 @@ its containers are removed with it, and its volumes.
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 PULL_PAUSES = (10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 """Seconds between tries of an image that does not come, a kubelet's."""
+WAIT_TRIES = 3
+"""How often Podman is asked for the end of a container before that is lost."""
 SERVICE_SECONDS = 10
 """For a service to end, between SIGTERM and SIGKILL."""
 MOST_LOG = "512mb"
@@ -94,6 +96,7 @@ class Life:
     """whether nobody is told anything any more"""
     _states: dict[str, ContainerState] = field(default_factory=dict)
     _broken: str | None = None
+    _service_seconds: int = SERVICE_SECONDS
     _ends: dict[str, asyncio.Event] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
     """under which each image is here, by container"""
@@ -135,7 +138,7 @@ class Life:
                     for each in self._following:
                         each.cancel()
         finally:
-            await self._clear()
+            await _to_its_end(self._clear())
 
     async def stop(self) -> None:
         """Ask the steps to end.
@@ -143,21 +146,24 @@ class Life:
         Raises:
             PodmanError: they cannot be asked.
         """
-        await self._signal("TERM")
+        await self._signal("TERM", self.main)
 
     async def kill(self) -> None:
-        """End the steps at once.
+        """End the steps at once, and the services with them, also those that are being ended gently.
 
         Raises:
             PodmanError: that does not work.
         """
-        await self._signal("KILL")
+        self._service_seconds = 0
+        for state in (self.main, *self._states.values()):
+            if self._states[state.name].runs:
+                await self._signal("KILL", state)
 
-    async def _signal(self, name: str) -> None:
+    async def _signal(self, name: str, state: ContainerState) -> None:
         try:
-            await self.podman.run("kill", "--signal", name, self._container(self.main.name))
+            await self.podman.run("kill", "--signal", name, self._container(state.name))
         except PodmanError:
-            if not await self._has_ended(self.main.name):
+            if not await self._has_ended(state.name):
                 raise
 
     async def _course(self, group: asyncio.TaskGroup) -> None:
@@ -179,7 +185,7 @@ class Life:
         for service in reversed(services):
             name = text(service.get("name"))
             if self._states[name].runs:
-                await self.podman.run("stop", "-t", str(SERVICE_SECONDS), self._container(name))
+                await self.podman.run("stop", "-t", str(self._service_seconds), self._container(name))
             await self._ends[name].wait()
 
     async def _never(self) -> None:
@@ -275,12 +281,7 @@ class Life:
 
     async def _follow(self, name: str) -> None:
         """Take note of a container's end."""
-        try:
-            await self.podman.run("wait", self._container(name), seconds=None)
-            inspected = await self._inspected(name)
-        except PodmanError as error:
-            log.warning("a container is lost", pod=self.attempt.manifest.name, container=name, why=str(error))
-            inspected = {}
+        inspected = await self._how_it_ended(name)
         failed = inspected.get("ExitCode") != 0
         if name == self.main.name:
             message = await asyncio.to_thread(_text, self.attempt.summary)
@@ -291,9 +292,23 @@ class Life:
         self._ends[name].set()
         self._told(before)
 
+    async def _how_it_ended(self, name: str) -> JsonObject:
+        """Wait for a container's end; a command that fails says nothing of the container, which may well run on."""
+        for left in reversed(range(WAIT_TRIES)):
+            try:
+                await self.podman.run("wait", self._container(name), seconds=None)
+                return await self._inspected(name)
+            except PodmanError as error:
+                pod = self.attempt.manifest.name
+                log.warning("the end of a container is unknown", pod=pod, container=name, tries=left, why=str(error))
+        return {}
+
     async def _inspected(self, name: str) -> JsonObject:
         said = await self.podman.run("container", "inspect", "--format", "{{json .State}}", self._container(name))
-        return mapping(orjson.loads(said))
+        try:
+            return mapping(orjson.loads(said))
+        except orjson.JSONDecodeError as error:
+            raise PodmanError(f"podman container inspect answers with what is no JSON: {said[:200]!r}") from error
 
     async def _has_ended(self, name: str) -> bool:
         with contextlib.suppress(PodmanError):
@@ -332,6 +347,20 @@ class Life:
     def _told(self, before: JsonObject) -> None:
         if not self.gone:
             self.on_change(before, self.pod())
+
+
+async def _to_its_end(work: Coroutine[None, None, None]) -> None:
+    """Wait for what tidies up, and does not take for ever, however often we are cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 async def clear_volumes(podman: Podman, machine: Machine, folder: Path) -> None:

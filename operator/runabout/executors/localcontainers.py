@@ -164,7 +164,7 @@ class ContainerDriver:
                 self._group.create_task(self._kill(name, running.life), name=f"end of {name}")
 
     async def _kill(self, name: str, life: Life) -> None:
-        if life.main.runs:
+        if life.main.started is not None:
             with suppress(PodmanError):
                 await life.kill()
                 return
@@ -226,7 +226,10 @@ class ContainerDriver:
         if text(container.get("name")) != manifest.container:
             return [Mount(str(folder / "bin"), f"{MOUNT}/bin", read_only=True)] if container.get("startupProbe") else []
         summary = Mount(str(folder / "summary"), "/dev/termination-log")
-        return [summary, *([Mount(str(self._gateway), GATEWAY)] if self._gateway is not None else [])]
+        if self._gateway is None:
+            return [summary]
+        # All tasks have the same one: whoever could put another socket there would be given the others' tokens.
+        return [summary, Mount(str(self._gateway), GATEWAY, read_only=True)]
 
     def _plan(self, manifest: PodManifest) -> bytes:
         """Return the plan with the way to the gateway in it; what its steps log in with is here."""

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 import structlog
 
 from runabout.control.archivekeys import manifest_key, parse_part_name, part_name
-from runabout.control.archivemanifests import Manifest, Part, Parts, encode_manifest
+from runabout.control.archivemanifests import DamagedManifestError, Manifest, Part, Parts, encode_manifest
 from runabout.gateway.errors import ConflictError, NotFoundError
 from runabout.gateway.manifests import Manifests
 from runabout.ost import AlreadyExistsError, ObjectStore, OstError, iterate
@@ -69,13 +69,14 @@ class Archives:
         """Make the stored parts an archive.
 
         Returns:
-            "existing" where there is another one of that name, which stays.
+            "existing" where there is another one of that name, which stays. One that a loss of power has damaged does
+            not, where it may do that: nobody could ever save or restore anything under that name again.
 
         Raises:
             ConflictError: parts are missing; it names them. Errors of the object storage.
         """
         made = Manifest(place.folder, Parts.of(parts), files, size, created=self._now(), name=place.name)
-        found = await self._manifests.read(place.manifest)
+        found = await self._standing(place)
         if found is None:
             await self._demand(place, parts)
             try:
@@ -111,6 +112,17 @@ class Archives:
         async with asyncio.TaskGroup() as group:
             reading = [group.create_task(one(key)) for key in keys]
         return [task.result() for task in reading]
+
+    async def _standing(self, place: Place) -> Manifest | None:
+        """Return the manifest that is there; a damaged one that may be lost is removed."""
+        try:
+            return await self._manifests.read(place.manifest)
+        except DamagedManifestError as error:
+            if place.persist:
+                raise
+            log.warning("a cache that cannot be read makes room for another one", error=str(error))
+            await self._ost.delete(place.manifest)
+            return None
 
     async def _demand(self, place: Place, parts: Sequence[Part]) -> None:
         """Find out whether all parts are there.

@@ -16,7 +16,6 @@ from runabout.gateway.archives import Archives, Place
 from runabout.gateway.errors import BadRequestError, NotFoundError
 from runabout.gateway.turns import Turns
 from runabout.ost import MAX_PAGE, ObjectInfo, ObjectStore
-from runabout.ost import NotFoundError as NoObjectError
 
 log = structlog.get_logger(__name__)
 
@@ -63,12 +62,12 @@ class Caches:
         return Place(_manifest(group, name), folder, name=name, persist=False)
 
     async def has(self, group: str, name: str) -> bool:
-        """Whether there is a cache with exactly this key. Errors of the object storage; as `place`."""
+        """Whether there is a cache with exactly this key that can be read. Errors of the object storage; as `place`."""
         try:
-            await self._ost.stat(_manifest(group, name))
-        except NoObjectError:
+            return await self._archives.manifest(_manifest(group, name)) is not None
+        except DamagedManifestError as error:
+            log.warning("a cache cannot be read", error=str(error))
             return False
-        return True
 
     async def find(self, group: str, keys: Sequence[str], *, source: str) -> Found | None:
         """Return the newest cache whose key begins with the first of `keys` for which there is one.

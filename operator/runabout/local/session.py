@@ -93,15 +93,14 @@ class Session:
                 show=self._view.lines,
                 notice=self._view.say,
             )
-            await stack.enter_async_context(parts.driver)
-            await stack.enter_async_context(_signals(self._stop))
-            await self._restore(parts)
-            parts.objects.put(_object(self._uid, name, spec))
-            if self._stops:
-                parts.runs.set_spec(self._uid, stop=True)
-            parts.queue.add(self._uid)
-            await self._work(parts, store)
-            if not options.keep:
+            async with parts.driver, _signals(self._stop):
+                await self._restore(parts)
+                parts.objects.put(_object(self._uid, name, spec))
+                if self._stops:
+                    parts.runs.set_spec(self._uid, stop=True)
+                parts.queue.add(self._uid)
+                await self._work(parts, store)
+            if not options.keep:  # only now: what ends may still have open, or write, what is in there
                 await asyncio.to_thread(_empty, work)
         if self._errors:
             raise RefusedError(self._errors)

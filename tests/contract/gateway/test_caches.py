@@ -48,6 +48,19 @@ async def test_a_key_that_is_taken_stays_as_it_is_and_leaves_nothing_of_the_othe
     assert await second.fetch(f"caches/{answer.content['id']}") == [b"first"]
 
 
+async def test_a_cache_that_a_loss_of_power_has_damaged_makes_room_for_another_one(
+    lab: GatewayLab, ost: ObjectStore
+) -> None:
+    attempt = await running(lab)
+    assert (await attempt.save({"cache": "k"}, b"first")).status == 201
+    [manifest] = [item.key async for item in iterate(ost, "caches/") if "/keys/" in item.key]
+    await ost.write(manifest, b"")
+    assert await found(attempt, "k") is None
+    assert not (await attempt.ask("POST", "caches/has", {"key": "k"})).content["exists"]
+    assert (await (await running(lab)).save({"cache": "k"}, b"second")).status == 201
+    assert await found(attempt, "k") == "k"
+
+
 async def test_the_newest_that_begins_with_the_first_key_that_has_any_is_found(lab: GatewayLab) -> None:
     attempt = await running(lab)
     for key in ("go-b", "go-a", "npm-c", "go"):

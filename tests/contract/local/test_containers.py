@@ -9,6 +9,7 @@ import pytest
 
 from fixtures.local_runs import LocalRuns, task, until
 from fixtures.podman_home import IMAGE, SECONDS, PodmanHome
+from runabout.executors.containerlife import SERVICE_SECONDS
 from runabout.records import Reason, Status
 
 STEPS = {"image": IMAGE}
@@ -43,6 +44,19 @@ def test_a_service_is_ready_on_localhost_before_the_steps_and_files_go_on_from_t
     assert ended.code == 0, ended.out + ended.err
     assert ended.out.splitlines()[0].endswith("as containers of Podman: task use has services")
     assert {"use   | made", "use   | root:x:0:", "use   | root"} <= set(ended.out.splitlines())
+
+
+def test_no_task_can_take_the_way_to_the_gateway_from_the_others(here: LocalRuns) -> None:
+    greedy = task("greedy", "! rm -f /runabout/gateway/socket && ! touch /runabout/gateway/other", containers=[STEPS])
+    saving = task(
+        "saving",
+        "",
+        "greedy",
+        containers=[STEPS],
+        steps=[{"run": "echo made > f"}, {"saveToWorkspace": {"contents": [{"paths": ["f"]}]}}],
+    )
+    ended = here.run(here.file(greedy, saving), "--in", "containers")
+    assert ended.code == 0, ended.out + ended.err
 
 
 async def test_a_service_that_dies_fails_its_task_with_its_name_and_its_last_lines(here: LocalRuns) -> None:
@@ -80,6 +94,19 @@ def test_what_a_killed_process_has_started_ends_without_it(here: LocalRuns, podm
     deadline = os.times().elapsed + SECONDS
     while podman.left():
         assert os.times().elapsed < deadline
+
+
+def test_the_second_interrupt_ends_services_too_that_do_not_listen(here: LocalRuns) -> None:
+    deaf = "trap '' TERM; while :; do sleep 0.1; done"
+    two = [service(deaf), service(deaf, name="db")]
+    process = here.start(here.file(task("a", f"echo begun; {deaf}", containers=[STEPS, *two])))
+    until(process, "a | begun")
+    process.send_signal(signal.SIGINT)
+    until(process, "once more")
+    interrupted = os.times().elapsed
+    process.send_signal(signal.SIGINT)
+    assert here.end(process).code == 130
+    assert os.times().elapsed - interrupted < SERVICE_SECONDS
 
 
 def test_without_podman_a_service_is_refused_and_the_way_out_is_said(

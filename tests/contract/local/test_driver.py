@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from fixtures.podman_home import IMAGE, PodmanHome, program
 from runabout.executors.driver import Created, Done, Invalid, PodRef, Unavailable
 from runabout.executors.local import ProcessDriver
 from runabout.executors.localcontainers import ContainerDriver
-from runabout.executors.localdriver import LocalDriver
+from runabout.executors.localdriver import Changed, LocalDriver
 from runabout.executors.localsecrets import LocalSecrets
 from runabout.executors.manifest import PodManifest, PodSettings, pod_manifest
 from runabout.executors.podview import PodView, pod_view
@@ -66,26 +67,8 @@ class Here:
 
     def manifest(self, script: str, *variables: EnvVar) -> PodManifest:
         mounts = [{"name": "here", "mountPath": str(self.folder)}]
-        body = {"containers": [{"image": IMAGE, "volumeMounts": mounts}], "steps": [{"run": script}]}
-        config = RunConfig(
-            id=RUN,
-            namespace="local",
-            name="web",
-            uid="u",
-            group="/local/project/web",
-            cache_group="/local/project/web",
-            created=0,
-            tasks=(TaskConfig("a", body=body),),
-            environment=variables,
-        )
-        return pod_manifest(
-            config,
-            config.tasks[0],
-            attempt=1,
-            counter=1,
-            executor_pod={"volumes": [{"name": "here", "hostPath": {"path": str(self.folder)}}]},
-            settings=PodSettings(toolbox_image="none", grace_seconds=5, allow_privileged=True),
-        )
+        volume = {"hostPath": {"path": str(self.folder)}}
+        return manifest_of(script, *variables, container={"volumeMounts": mounts}, volume=volume)
 
     def left(self) -> list[object]:
         """Return what of attempts is still there; what has ended has no environment any more."""
@@ -116,6 +99,30 @@ class Here:
                     return pod_view(found)
                 self.changed.clear()
                 await self.changed.wait()
+
+
+def manifest_of(script: str, *variables: EnvVar, container: JsonObject, volume: JsonObject) -> PodManifest:
+    """Return that of a task with one step, whose volume is called `here`."""
+    body = {"containers": [{"image": IMAGE, **container}], "steps": [{"run": script}]}
+    config = RunConfig(
+        id=RUN,
+        namespace="local",
+        name="web",
+        uid="u",
+        group="/local/project/web",
+        cache_group="/local/project/web",
+        created=0,
+        tasks=(TaskConfig("a", body=body),),
+        environment=variables,
+    )
+    return pod_manifest(
+        config,
+        config.tasks[0],
+        attempt=1,
+        counter=1,
+        executor_pod={"volumes": [{"name": "here", **volume}]},
+        settings=PodSettings(toolbox_image="none", grace_seconds=5, allow_privileged=True),
+    )
 
 
 def ref(of: PodManifest) -> PodRef:
@@ -275,3 +282,75 @@ async def test_a_program_that_cannot_be_started_is_nobodys_fault_and_tried_again
         lent.symlink_to(toolbox)
         assert isinstance(await driver.create(here.manifest("true")), Created)
         await here.until("Succeeded", here.manifest("true").name)
+
+
+SLOW_PODMAN = """#!/bin/sh
+echo "$*" >> {folder}/said
+case "$1 $2" in
+  "info --format")
+    echo '{{"host": {{"security": {{"rootless": true}}}}, "version": {{"Version": "5.0.0"}}}}' ;;
+  "container inspect")
+    echo '{{"Status": "exited", "ExitCode": 0}}' ;;
+  "rm --ignore")
+    trap 'exit 143' TERM
+    echo begun > {folder}/removing
+    until [ -e {folder}/go ]; do sleep 0.02; done ;;
+esac
+"""
+
+
+def scripted(podman: str, folder: Path, toolbox: Path, on_change: Changed = lambda *_: None) -> ContainerDriver:
+    """Return a driver whose Podman is a script, for what a real one does once in a while."""
+    (folder / "podman").write_text(podman.format(folder=folder))
+    (folder / "podman").chmod(0o755)
+    (folder / "work").mkdir()
+    return ContainerDriver(
+        podman=str(folder / "podman"),
+        work=folder / "work",
+        toolbox=toolbox,
+        secrets=LocalSecrets(None),
+        gateway=None,
+        on_change=on_change,
+        notice=lambda _: None,
+        now=lambda: 1_800_000_000_000,
+    )
+
+
+FORGETFUL_PODMAN = """#!/bin/sh
+case "$1 $2" in
+  "info --format")
+    echo '{{"host": {{"security": {{"rootless": true}}}}, "version": {{"Version": "5.0.0"}}}}' ;;
+  "wait "*)
+    [ -e {folder}/asked ] || {{ touch {folder}/asked; echo "Error: database is locked" >&2; exit 125; }} ;;
+  "container inspect")
+    echo '{{"Status": "exited", "ExitCode": 7}}' ;;
+esac
+"""
+
+
+async def test_a_command_that_fails_once_is_not_taken_for_a_containers_end(toolbox: Path, tmp_path: Path) -> None:
+    ended: asyncio.Queue[int] = asyncio.Queue()
+
+    def on_change(_before: JsonObject | None, pod: JsonObject | None) -> None:
+        code = None if pod is None else pod_view(pod).main.exit_code
+        if code is not None:
+            ended.put_nowait(code)
+
+    async with asyncio.timeout(WAIT), scripted(FORGETFUL_PODMAN, tmp_path, toolbox, on_change) as driver:
+        await driver.create(manifest_of("true", container={}, volume={"emptyDir": {}}))
+        assert await ended.get() == 7
+
+
+async def test_an_end_while_a_container_is_being_removed_leaves_no_volumes(toolbox: Path, tmp_path: Path) -> None:
+    driver = scripted(SLOW_PODMAN, tmp_path, toolbox)
+    os.mkfifo(tmp_path / "removing")
+    wanted = manifest_of("true", container={}, volume={"emptyDir": {}})
+    async with asyncio.timeout(WAIT), driver:
+        await driver.create(wanted)
+        await asyncio.to_thread((tmp_path / "removing").read_text)
+        removal = asyncio.create_task(driver.remove(ref(wanted)))
+        await asyncio.sleep(0)
+        (tmp_path / "go").touch()
+        assert await removal == Done(gone=True)
+    volumes = tmp_path / "work" / wanted.name / "volumes"
+    assert f"unshare rm -rf -- {volumes}" in (tmp_path / "said").read_text().splitlines()
