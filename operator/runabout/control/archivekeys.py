@@ -24,6 +24,7 @@ LONGEST_CACHE_KEY = 640
 PIECE = 60
 """Characters of a cache's key in one element of the object's key, which has at most 255 bytes."""
 _PART = re.compile(r"(\d{5})-([0-9a-f]{64})")
+_RESULTS = re.compile(r"archives/[^/]+/[^/]+/\d+/results")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 _DIVIDER = "/%"
 
@@ -36,6 +37,11 @@ def archive_place(run: RunId, task: str, attempt: int, step: int) -> str:
 def results_key(run: RunId, task: str, attempt: int) -> str:
     """Return the object with an attempt's results."""
     return f"archives/{run}/{task}/{attempt}/results"
+
+
+def is_results(key: str) -> bool:
+    """Whether an object is an attempt's results."""
+    return _RESULTS.fullmatch(key) is not None
 
 
 def manifest_key(place: str) -> str:
@@ -60,6 +66,11 @@ def cache_place(group: str) -> str:
         namespace = group.split("/")[1]
         group = f"/{namespace}{_DIVIDER}/{hashlib.sha256(group.encode()).hexdigest()}"
     return f"caches{group}{_DIVIDER}"
+
+
+def cache_group(place: str) -> str:
+    """Return the cache group whose place this is; one that is written by its hash is seen by its namespace alone."""
+    return place.removeprefix("caches").removesuffix(_DIVIDER)
 
 
 def cache_key(group: str, key: str) -> str:

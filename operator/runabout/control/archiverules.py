@@ -4,8 +4,9 @@ The toolbox would refuse the same, when the step comes; found here, it is said b
 """
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from runabout.records import TaskConfig
 from runabout.resources import Problem
 from runabout.resources.cachekeys import key_problem
 from runabout.resources.steps import Content, Step
@@ -21,6 +22,17 @@ def archive_rules(step: Step, where: str) -> Iterator[Problem]:
     if step.restore_cache is not None:
         for place, key in enumerate(step.restore_cache.keys):
             yield from _key(key, f"{where}.restoreCache.keys[{place}]")
+
+
+def saving_steps(task: TaskConfig) -> tuple[int, ...]:
+    """Return the steps of a task that leave an archive in the workspace, if they get so far."""
+    steps = task.body.get("steps")
+    listed = steps if isinstance(steps, list | tuple) else ()
+    return tuple(
+        number
+        for number, step in enumerate(listed)
+        if isinstance(step, Mapping) and step.get("saveToWorkspace") is not None
+    )
 
 
 def _key(key: str, where: str) -> Iterator[Problem]:

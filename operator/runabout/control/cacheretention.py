@@ -1,5 +1,6 @@
 """Retention of caches: those of a group that are too old, or more than enough, go, and parts that no cache names.
 
+How old and how many says the rule of the longest group that says it, or the setting for all that no rule is of.
 All caches are walked, a group at a time, now and then. A cache is old by the time of its writing, since nobody writes
 down when one was read: a pipeline that still needs it saves another one under the next key. The manifest goes first, so
 that nobody finds a cache whose parts are going; a restore that has begun may have to do without, which is no error. An
@@ -7,14 +8,15 @@ upload that no manifest names for a day is what a task left that did not get to 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
-from runabout.control.archivekeys import parse_cache_object
+from runabout.control.archivekeys import cache_group, parse_cache_object
 from runabout.control.archivemanifests import DamagedManifestError, decode_manifest
 from runabout.control.metrics import Metrics
+from runabout.control.retention import Rule
 from runabout.ost import NotFoundError, ObjectInfo, ObjectStore, OstError, iterate
 
 log = structlog.get_logger(__name__)
@@ -38,14 +40,24 @@ class _Group:
 
 
 class CacheRetention:
-    """Keeps caches of a group for `days`, and the newest `most` of them; 0 is without a limit.
+    """Keeps caches of a group for `days`, and the newest `most` of them, or as `rules` say; 0 is without a limit.
 
     `now` is milliseconds since 1970, by a clock that should agree with the object storage's to the minute.
     """
 
-    def __init__(self, *, ost: ObjectStore, metrics: Metrics, days: int, most: int, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        *,
+        ost: ObjectStore,
+        metrics: Metrics,
+        rules: Sequence[Rule],
+        days: int,
+        most: int,
+        now: Callable[[], int],
+    ) -> None:
         self._ost = ost
         self._metrics = metrics
+        self._rules = sorted(rules, key=lambda rule: len(rule.group), reverse=True)
         self._days = days
         self._most = most
         self._now = now
@@ -83,8 +95,10 @@ class CacheRetention:
             await self._judge(group)
 
     async def _judge(self, group: _Group) -> None:
+        days, most = self._limits(cache_group(group.place))
         newest_first = sorted(group.manifests, key=lambda item: (item.modified, item.key), reverse=True)
-        kept = [item for rank, item in enumerate(newest_first) if not self._is_over(item, rank)]
+        enough = newest_first[:most] if most else newest_first
+        kept = [item for item in enough if not days or self._age(item) <= days * DAY]
         kept_keys = {item.key for item in kept}
         for item in newest_first:
             if item.key not in kept_keys:
@@ -94,9 +108,11 @@ class CacheRetention:
             if upload not in named and self._age(max(parts, key=lambda part: part.modified)) > DAY:
                 await self._delete(parts)
 
-    def _is_over(self, item: ObjectInfo, rank: int) -> bool:
-        too_many = self._most > 0 and rank >= self._most
-        return too_many or (self._days > 0 and self._age(item) > self._days * DAY)
+    def _limits(self, group: str) -> tuple[int, int]:
+        """Return for how many days caches of a group are kept, and how many."""
+        rules = [rule for rule in self._rules if rule.covers(group)]
+        days = next((rule.cache_days for rule in rules if rule.cache_days is not None), self._days)
+        return days, next((rule.caches for rule in rules if rule.caches is not None), self._most)
 
     def _age(self, item: ObjectInfo) -> int:
         return self._now() - int(item.modified.timestamp() * 1000)

@@ -3,8 +3,9 @@
 Every change of a run is one transaction: the few small documents that changed and the events of the change. Document
 types and their keys: `runconfig` and `run` by run id, `task` by `<run id>/<task>`, `counter` by root group, `byuid` by
 the time and uid of the Run (`uid_key`), `event` by its sequence; by run id also `trash` (has objects that are to be
-deleted) and `nologs` (its logs were). Of a restart that keeps tasks `sharing` names the runs that executed them, and
-`sharedby` has `<their id>/<its id>`: those runs' output is needed as long as that is there.
+deleted), `nologs` and `noarchives` (its logs, or its archives, were). Of a restart that keeps tasks `sharing` names the
+runs that executed them, and `sharedby` has `<their id>/<its id>`: those runs' output is needed as long as that is
+there.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from runabout.control.objects import Uid
-from runabout.datamanager import Append, Committed, Damaged, Delete, Put, Sequence, Store, Transaction
+from runabout.datamanager import Action, Append, Committed, Damaged, Delete, Put, Sequence, Store, Transaction
 from runabout.engine.create import create_run
 from runabout.engine.graph import Graph
 from runabout.engine.restart import restart_run
@@ -30,6 +31,7 @@ COUNTER = "counter"
 BY_UID = "byuid"
 TRASH = "trash"
 NO_LOGS = "nologs"
+NO_ARCHIVES = "noarchives"
 SHARING = "sharing"
 SHARED_BY = "sharedby"
 LIVE = Query(phases=frozenset(Phase) - frozenset(TERMINAL_PHASES))
@@ -172,6 +174,10 @@ class Ledger:
         """Whether a run's logs were not removed."""
         return await self._store.get(NO_LOGS, run) is None
 
+    async def has_archives(self, run: RunId) -> bool:
+        """Whether a run's archives were not removed."""
+        return await self._store.get(NO_ARCHIVES, run) is None
+
     async def all_stored(self, run: RunId) -> bool:
         """Whether nothing of a run's output waits to be stored."""
         return all(decode(Task, body).stored for _, body in await self._store.scan(TASK, prefix=f"{run}/"))
@@ -185,17 +191,18 @@ class Ledger:
         return await self._store.get(RUN, run) is None
 
     async def unneeded(self, run: RunId) -> list[str]:
-        """Return what of a run's output may be deleted: `logs`, `archives`. Errors as for any read.
+        """Return what of a run's output may be deleted: `logs`, `archives`, `results`. Errors as for any read.
 
-        Logs: they or its record were removed, and the logs of all that share them. Archives: it has no record, and
-        nobody shares them.
+        Logs and archives: they or its record were removed, and those of all that share them. Results, which are small
+        and say what its tasks found: it has no record, and nobody shares them.
         """
         removed = await self.was_removed(run)
-        if not removed and await self.has_logs(run):
-            return []
         sharers = await self._sharers(run)
-        logs = [] if any([await self.has_logs(other) for other in sharers]) else ["logs"]
-        return [*logs, "archives"] if removed and not sharers else logs
+        found = ["results"] if removed and not sharers else []
+        for output, has in (("logs", self.has_logs), ("archives", self.has_archives)):
+            if (removed or not await has(run)) and not any([await has(other) for other in sharers]):
+                found.append(output)
+        return found
 
     async def _sharers(self, run: RunId) -> list[RunId]:
         """Return the restarts that have kept tasks of a run."""
@@ -211,7 +218,7 @@ class Ledger:
         return [
             Put(TRASH, other, b"")
             for other in shared
-            if await self.was_removed(other) or not await self.has_logs(other)
+            if await self.was_removed(other) or not await self.has_logs(other) or not await self.has_archives(other)
         ]
 
     async def remove(self, run: Run) -> None:
@@ -221,15 +228,21 @@ class Ledger:
         unshared = [Delete(SHARED_BY, f"{other}/{run.id}") for other in shared]
         tasks = [Delete(TASK, key) for key, _ in await self._store.scan(TASK, prefix=f"{run.id}/")]
         by_uid = Delete(BY_UID, uid_key(run.uid, run.submitted))
-        documents = (Delete(RUN, run.id), Delete(RUN_CONFIG, run.id), by_uid, Delete(NO_LOGS, run.id))
-        sharing: tuple[Put | Delete, ...] = (Delete(SHARING, run.id), *unshared, *left)
-        actions = (*documents, *tasks, *sharing, Put(TRASH, run.id, b""))
+        documents = [Delete(kind, run.id) for kind in (RUN, RUN_CONFIG, NO_LOGS, NO_ARCHIVES, SHARING)]
+        actions: tuple[Action, ...] = (*documents, by_uid, *tasks, *unshared, *left, Put(TRASH, run.id, b""))
         await self._store.commit(Transaction(actions, frozenset({_output(run.id)})))
 
     async def remove_logs(self, run: RunId) -> None:
         """Make the logs of a run trash. Errors as for `commit`."""
+        await self._remove_output(run, NO_LOGS)
+
+    async def remove_archives(self, run: RunId) -> None:
+        """Make the archives of a run trash, but not its results. Errors as for `commit`."""
+        await self._remove_output(run, NO_ARCHIVES)
+
+    async def _remove_output(self, run: RunId, mark: str) -> None:
         left = await self._left_to(await self._shared(run))
-        actions = (Put(NO_LOGS, run, b""), *left, Put(TRASH, run, b""))
+        actions = (Put(mark, run, b""), *left, Put(TRASH, run, b""))
         await self._store.commit(Transaction(actions, frozenset({_output(run)})))
 
     async def emptied(self, run: RunId) -> None:

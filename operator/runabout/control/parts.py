@@ -148,7 +148,12 @@ def compose(settings: Settings, *, session: Session, store: Store, ost: ObjectSt
         upkeep=Upkeep(api=api, objects=objects, executors=executors, order=order, reporter=reporter, now=now_ms),
         chunk_sweep=ChunkSweep(ledger=ledger, ost=ost, logs=logs, in_hand=reconciler.in_hand, now=now_ms),
         cache_retention=CacheRetention(
-            ost=ost, metrics=metrics, days=settings.cache_days, most=settings.caches_per_group, now=now_ms
+            ost=ost,
+            metrics=metrics,
+            rules=settings.retention,
+            days=settings.cache_days,
+            most=settings.caches_per_group,
+            now=now_ms,
         ),
         retention=Retention(
             ledger=ledger,

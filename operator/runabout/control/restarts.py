@@ -7,6 +7,7 @@ group of the old run's output, so that a restart whose old run is removed meanwh
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from runabout.control.archiverules import saving_steps
 from runabout.control.environments import crowded, no_room
 from runabout.control.ledger import Ledger
 from runabout.control.objects import RunObject, RunObjects
@@ -59,7 +60,24 @@ class Restarts:
         error = check_restart(text, old.run if old else None, namespace=run.namespace, start_from=start_from)
         if old is None and found is None and self._named(run, text) is not None:
             error = f"spec.restartFrom.run: run {text} has no record yet; create this Run again when it is over"
+        if old is not None and error is None:
+            error = await self._lacks_archives(old, start_from)
         return Restart(start_from, read_at, None if error else old, old.config if old is not None else None, error)
+
+    async def _lacks_archives(self, old: State, start_from: RestartFrom) -> str | None:
+        """Return why a restart cannot keep tasks whose files are gone, None if it can.
+
+        As long as a run has its archives, those that it shares are there, too. Without them what depends on a kept task
+        would begin without its files.
+        """
+        again = recreated(Graph(old.config.tasks), old, start_from)
+        saved = [task.name for task in old.config.tasks if task.name not in again and saving_steps(task)]
+        if not saved or await self._ledger.has_archives(old.run.id):
+            return None
+        return (
+            f"spec.restartFrom.from: the files that run {old.run.id} has saved to its workspace were removed by "
+            f"retention, and task {saved[0]}, which would be kept, has some; use from: start"
+        )
 
     async def _id_of(self, run: RunObject, text: str) -> RunId | None:
         """Return the id that a restart means: that itself, or of the newest run whose Run has this name."""

@@ -1,25 +1,27 @@
-"""Retention: runs, logs and events that are old enough, or too many, go.
+"""Retention: runs, their logs and archives, and events that are old enough, or too many, go.
 
 A rule is of a group and all below it; the one of the longest group counts. Removing is a transaction like any other; a
-run's objects are deleted after it, by whoever works then: the store knows whose until they are. Logs may go before
-their run, archives go with it; what restarts share stays until the last of them needs it no more. The history is walked
-from the newest run to the oldest, a few at a time, again and again, by the run index: records are read of those runs
-alone that are about to go. So it costs little, and a rule is kept within minutes, for very long histories within hours.
-Live runs are never touched, nor is what cannot be read.
+run's objects are deleted after it, by whoever works then: the store knows whose until they are. Logs and archives may
+go before their run, results go with it; what restarts share stays until the last of them needs it no more. The history
+is walked from the newest run to the oldest, a few at a time, again and again, by the run index: records are read of
+those runs alone that are about to go. So it costs little, and a rule is kept within minutes, for very long histories
+within hours. Live runs are never touched, nor is what cannot be read. What rules say of caches is kept by
+`cacheretention`.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from runabout.control.archivekeys import is_results
 from runabout.control.ledger import Ledger
 from runabout.control.metrics import Metrics
 from runabout.datamanager import Damaged, Unavailable
 from runabout.ost import ObjectStore, OstError, iterate
-from runabout.records import TERMINAL_PHASES, run_id_time
+from runabout.records import TERMINAL_PHASES, RunId, run_id_time
 from runabout.records.encoding import RecordError
 from runabout.runindex import IndexRow
 
@@ -51,6 +53,17 @@ class Rule(BaseModel):
     log_days: int = Field(
         default=0, ge=0, alias="logDays", description="Days after its end that a run's logs are kept."
     )
+    log_runs: int = Field(default=0, ge=0, alias="logRuns", description="Of how many runs logs are kept.")
+    archive_days: int = Field(
+        default=0, ge=0, alias="archiveDays", description="Days after its end that a run's archives are kept."
+    )
+    archive_runs: int = Field(default=0, ge=0, alias="archiveRuns", description="Of how many runs archives are kept.")
+    cache_days: int | None = Field(
+        default=None, ge=0, alias="cacheDays", description="Days after its writing that a cache is kept."
+    )
+    caches: int | None = Field(
+        default=None, ge=0, description="How many caches of each cache group are kept, the newest ones."
+    )
 
     @field_validator("group")
     @classmethod
@@ -58,6 +71,10 @@ class Rule(BaseModel):
         if not group.startswith("/"):
             raise ValueError("a group begins with /<namespace>")
         return group.rstrip("/") + "/"
+
+    def covers(self, group: str) -> bool:
+        """Whether it is of a group."""
+        return f"{group}/".startswith(self.group)
 
 
 class Retention:
@@ -126,35 +143,51 @@ class Retention:
         return False
 
     async def _judge(self, row: IndexRow, seen: Counter[str]) -> None:
-        rule = next((rule for rule in self._rules if f"{row.group}/".startswith(rule.group)), None)
+        rule = next((rule for rule in self._rules if rule.covers(row.group)), None)
         if rule is None:
             return
         seen[rule.group] += 1
         if row.phase not in TERMINAL_PHASES:
             return
-        age = self._now() - (row.end or run_id_time(row.id))
-        too_many = rule.runs > 0 and seen[rule.group] > rule.runs
-        if (too_many or _older(age, rule.days)) and await self._ledger.all_stored(row.id):
+        age, rank = self._now() - (row.end or run_id_time(row.id)), seen[rule.group]
+        if _is_over(age, rank, days=rule.days, most=rule.runs) and await self._ledger.all_stored(row.id):
             run = await self._ledger.run(row.id)
             if run is not None:
                 await self._ledger.remove(run)
                 self._metrics.removed.labels(what="run").inc()
                 log.info("run removed by retention", run=run.id, group=run.group)
-        elif (
-            _older(age, rule.log_days) and await self._ledger.has_logs(row.id) and await self._ledger.all_stored(row.id)
-        ):
-            await self._ledger.remove_logs(row.id)
-            self._metrics.removed.labels(what="log").inc()
+            return
+        if _is_over(age, rank, days=rule.log_days, most=rule.log_runs):
+            await self._forget("log", row.id, self._ledger.has_logs, self._ledger.remove_logs)
+        if _is_over(age, rank, days=rule.archive_days, most=rule.archive_runs):
+            await self._forget("archive", row.id, self._ledger.has_archives, self._ledger.remove_archives)
+
+    async def _forget(
+        self,
+        what: str,
+        run: RunId,
+        has: Callable[[RunId], Awaitable[bool]],
+        remove: Callable[[RunId], Awaitable[None]],
+    ) -> None:
+        """Remove a part of a run's output, if it is there and complete."""
+        if await has(run) and await self._ledger.all_stored(run):
+            await remove(run)
+            self._metrics.removed.labels(what=what).inc()
 
     async def _empty_trash(self) -> int:
         runs = await self._ledger.trash(TRASH)
         for run in runs:
-            for folder in await self._ledger.unneeded(run):
+            unneeded = await self._ledger.unneeded(run)
+            for folder in ("logs", "archives"):
+                if folder not in unneeded:
+                    continue
                 async for item in iterate(self._ost, f"{folder}/{run}/"):
-                    await self._ost.delete(item.key)
+                    if "results" in unneeded or not is_results(item.key):
+                        await self._ost.delete(item.key)
             await self._ledger.emptied(run)
         return len(runs)
 
 
-def _older(age: int, days: int) -> bool:
-    return days > 0 and age > days * DAY
+def _is_over(age: int, rank: int, *, days: int, most: int) -> bool:
+    """Whether what is `age` ms old, and the newest but `rank` - 1, is beyond one of two limits; 0 is none."""
+    return (days > 0 and age > days * DAY) or 0 < most < rank

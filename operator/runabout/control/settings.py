@@ -72,12 +72,16 @@ class Settings(BaseSettings):
     )
 
     retention: tuple[Rule, ...] = Field(
-        default=(), description="How long runs and logs are kept, a JSON list of {group, days, runs, logDays}."
+        default=(),
+        description="How long runs, logs, archives and caches are kept, a JSON list of {group, days, runs, logDays, "
+        "logRuns, archiveDays, archiveRuns, cacheDays, caches}.",
     )
     keep_events: int = Field(default=100_000, ge=1, description="Events that can be replayed, the newest ones.")
     event_days: int = Field(default=30, ge=0, description="Days that an event can be replayed; 0 is without a limit.")
 
-    cache_days: int = Field(default=30, ge=0, description="Days after its writing that a cache is kept; 0: for ever.")
+    cache_days: int = Field(
+        default=30, ge=0, description="Days after its writing that a cache is kept, where no rule says so; 0: for ever."
+    )
     caches_per_group: int = Field(
         default=100, ge=0, description="How many caches of a group are kept, the newest ones; 0: all."
     )

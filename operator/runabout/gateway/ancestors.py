@@ -23,17 +23,6 @@ class Executed:
     attempt: int
 
 
-def saving_steps(task: TaskConfig) -> tuple[int, ...]:
-    """Return the steps of a task that leave an archive, if they get so far."""
-    steps = task.body.get("steps")
-    listed = steps if isinstance(steps, list | tuple) else ()
-    return tuple(
-        number
-        for number, step in enumerate(listed)
-        if isinstance(step, Mapping) and step.get("saveToWorkspace") is not None
-    )
-
-
 def ancestors(graph: Graph, name: str) -> tuple[str, ...]:
     """Return the tasks on which one depends, however indirectly, in the order in which they are unpacked."""
     found: set[str] = set()

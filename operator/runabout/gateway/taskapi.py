@@ -14,12 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, Validat
 
 from runabout.control.archivekeys import archive_place, parse_part_name, part_name
 from runabout.control.archivemanifests import LARGEST_PART, MOST_PARTS, Count, Manifest, Part, Sha256
+from runabout.control.archiverules import saving_steps
 from runabout.control.logchunks import LARGEST_CHUNK, LARGEST_OFFSET, chunk_key
 from runabout.control.status import rfc3339
 from runabout.executors.markers import SETUP
 from runabout.executors.names import pod_name
 from runabout.executors.plan import step_names
-from runabout.gateway.ancestors import executed, executed_one, saving_steps
+from runabout.gateway.ancestors import executed, executed_one
 from runabout.gateway.answers import json_answer, json_body, whole_number
 from runabout.gateway.archives import Archives, Place, some_parts, workspace_place
 from runabout.gateway.caches import Caches

@@ -93,6 +93,32 @@ async def test_from_failed_keeps_what_succeeded_and_names_the_run_that_executed_
         ]
 
 
+SAVES = {"steps": [{"run": "true"}, {"saveToWorkspace": {"contents": [{"paths": ["*"]}]}}]}
+
+
+@pytest.mark.parametrize("removed", ["archives", "logs", "nothing"])
+@pytest.mark.parametrize("start", ["failed", "start"])
+@pytest.mark.parametrize("saves", ["a", "b"])
+async def test_what_is_kept_needs_its_archives(tmp_path: Path, saves: str, start: str, removed: str) -> None:
+    """Otherwise the tasks behind it would begin without its files, and nobody would know."""
+    tasks = [task_spec("a"), task_spec("b", depends=[{"task": "a"}])]
+    tasks["ab".index(saves)] |= SAVES
+    state = created(*tasks, run=OLD, name="web-1", namespace="ci", group="/project/web/branch/main")
+    for task, status in (("a", Status.SUCCESS), ("b", Status.FAILED)):
+        state = with_task(state, task, status=status, attempt=1)
+    async with scene(tmp_path, finished(state, Result.FAILED)) as here:
+        if removed != "nothing":
+            await (here.ledger.remove_archives(OLD) if removed == "archives" else here.ledger.remove_logs(OLD))
+        new = await restarted(here, start=start)
+        if (saves, start, removed) == ("a", "failed", "archives"):
+            assert refusal(new) == (
+                f"spec.restartFrom.from: the files that run {OLD} has saved to its workspace were removed by "
+                "retention, and task a, which would be kept, has some; use from: start"
+            )
+        else:
+            assert new.run.phase is Phase.RUNNING
+
+
 async def test_from_start_executes_everything_again_and_shares_nothing(tmp_path: Path) -> None:
     async with scene(tmp_path, over(result=Result.SUCCESS)) as here:
         new = await restarted(here, start="start")
@@ -229,7 +255,8 @@ async def test_a_restart_that_is_not_legal_is_a_setup_error(
         assert new.tasks == {}
 
 
-async def test_a_run_that_is_removed_while_it_is_restarted_is_unknown_then(tmp_path: Path) -> None:
+@pytest.mark.parametrize("removed", ["run", "archives"])
+async def test_what_is_removed_while_it_is_restarted_is_gone_then(tmp_path: Path, removed: str) -> None:
     etcd, paused, go_on = FaultyEtcd(MemoryEtcd()), asyncio.Event(), asyncio.Event()
 
     async def pause(call: str, when: str) -> None:
@@ -238,19 +265,22 @@ async def test_a_run_that_is_removed_while_it_is_restarted_is_unknown_then(tmp_p
             await go_on.wait()
 
     async with FakeKube() as fake, desk(fake, tmp_path, etcd=etcd, ost=MemoryObjectStore()) as here:
-        await keep(here, old := over())
+        old = over()
+        saving = replace(old.config.tasks[0], body={**old.config.tasks[0].body, **SAVES})
+        await keep(here, replace(old, config=replace(old.config, tasks=(saving, *old.config.tasks[1:]))))
         await here.create("again", restartFrom={"run": OLD, "from": "failed"})
         [uid] = here.parts.objects.uids()
         etcd.fault = pause
         async with asyncio.TaskGroup() as group:
-            group.create_task(here.ledger.remove(old.run))
+            group.create_task(here.ledger.remove(old.run) if removed == "run" else here.ledger.remove_archives(OLD))
             await paused.wait()
             group.create_task(here.parts.reconciler.reconcile(uid))  # reads what is being removed
             await until(lambda: here.store.queued > 0)
             go_on.set()
         assert not here.parts.reconciler.lives
         await here.work("again")
-        assert "unknown run" in refusal(await here.state("again"))
+        words = "unknown run" if removed == "run" else "were removed by retention"
+        assert words in refusal(await here.state("again"))
         assert await here.store.scan(SHARED_BY) == []
 
 

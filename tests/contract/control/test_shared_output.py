@@ -6,14 +6,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fixtures.states import NOW, created, finished, task_spec
 from lab.faulty_etcd import FaultyEtcd
 from lab.faulty_ost import FaultyOst
 from runabout import etcd
-from runabout.control.ledger import NO_LOGS, SHARED_BY, SHARING, TRASH, Change, Ledger
+from runabout.control.archivekeys import results_key
+from runabout.control.ledger import NO_ARCHIVES, NO_LOGS, SHARED_BY, SHARING, TRASH, Change, Ledger
 from runabout.control.metrics import Metrics
 from runabout.control.retention import Retention
 from runabout.control.runrows import run_index
@@ -23,6 +24,8 @@ from runabout.ost import MemoryObjectStore, OstError, UnavailableError, iterate
 from runabout.records import Result, RunId, Status, Task
 
 pytestmark = pytest.mark.looptime
+OUTPUT = ("logs", "archives", "results")
+"""Results are kept below `archives/`, and as long as a record."""
 
 
 def name(number: int) -> RunId:
@@ -34,22 +37,22 @@ class Model:
     """What was done: of each run with a record, the tasks it has and the runs that executed them."""
 
     tasks: dict[RunId, dict[str, RunId]] = field(default_factory=dict)
-    no_logs: set[RunId] = field(default_factory=set)
-    """runs without their logs"""
-    gone: set[tuple[RunId, RunId]] = field(default_factory=set)
-    """of whose logs there was nothing left when a run took a task over: the run, and who executed the task"""
+    without: dict[str, set[RunId]] = field(default_factory=lambda: {what: set() for what in OUTPUT})
+    """runs that have lost their logs, or their archives"""
+    gone: dict[str, set[tuple[RunId, RunId]]] = field(default_factory=lambda: {what: set() for what in OUTPUT})
+    """of whose output there was nothing left when a run took a task over: the run, and who executed the task"""
 
-    def needed(self, folder: str) -> set[str]:
+    def needed(self, what: str) -> set[str]:
         return {
-            f"{folder}/{executed_by}/{task}"
+            f"{executed_by}/{task}"
             for run, tasks in self.tasks.items()
             for task, executed_by in tasks.items()
-            if folder == "archives" or (run not in self.no_logs and (run, executed_by) not in self.gone)
+            if run not in self.without[what] and (run, executed_by) not in self.gone[what]
         }
 
-    def wanted(self, folder: str) -> set[str]:
+    def wanted(self, what: str) -> set[str]:
         """Return the same, and what nobody found there when it was taken over."""
-        return Model(self.tasks, self.no_logs).needed(folder)
+        return Model(self.tasks, self.without).needed(what)
 
 
 class Place:
@@ -107,12 +110,13 @@ class Place:
         read_at = ledger.sequence if parent is not None else None
         shares = frozenset(kept.values())
         await ledger.commit(Change(state.run, [*tasks, done], (), config, read_at=read_at, shares=shares))
-        for folder in ("logs", "archives"):
-            await self.ost.write(f"{folder}/{run}/{own}/1/0", b"words", size=5)
+        for key in (f"logs/{run}/{own}/1/0", f"archives/{run}/{own}/1/0/manifest", results_key(run, own, 1)):
+            await self.ost.write(key, b"words", size=5)
         model.tasks[run] = {**kept, own: run}
-        if parent is not None:
-            known = {other for other in kept.values() if parent in model.no_logs or (parent, other) in model.gone}
-            model.gone |= {(run, other) for other in known}
+        for what in OUTPUT if parent is not None else ():
+            lost = parent in model.without[what]
+            known = {other for other in kept.values() if lost or (parent, other) in model.gone[what]}
+            model.gone[what] |= {(run, other) for other in known}
 
     async def remove(self, run: RunId) -> None:
         ledger = await self.open()
@@ -120,10 +124,14 @@ class Place:
         if record is not None:
             await ledger.remove(record)
 
-    async def remove_logs(self, run: RunId) -> None:
+    async def has(self, what: str, run: RunId) -> bool:
         ledger = await self.open()
-        if await ledger.has_logs(run):
-            await ledger.remove_logs(run)
+        return await (ledger.has_logs(run) if what == "logs" else ledger.has_archives(run))
+
+    async def remove_output(self, what: str, run: RunId) -> None:
+        ledger = await self.open()
+        if await self.has(what, run):
+            await (ledger.remove_logs(run) if what == "logs" else ledger.remove_archives(run))
 
     async def empty(self) -> None:
         """Do what is left to do: delete what nobody needs."""
@@ -152,17 +160,20 @@ class Place:
             if done or await (await self.open()).run(run) is None:
                 del model.tasks[run]
         else:
-            done = await self.crashing(self.remove_logs(run), at=at, after=after)
-            if done or not await (await self.open()).has_logs(run):
-                model.no_logs.add(run)
+            done = await self.crashing(self.remove_output(move, run), at=at, after=after)
+            if done or not await self.has(move, run):
+                model.without[move].add(run)
 
-    async def there(self, folder: str) -> set[str]:
-        return {"/".join(item.key.split("/")[:3]) async for item in iterate(self.ost, f"{folder}/")}
+    async def there(self, what: str) -> set[str]:
+        folder = "logs/" if what == "logs" else "archives/"
+        keys = [item.key async for item in iterate(self.ost, folder)]
+        return {"/".join(key.split("/")[1:3]) for key in keys if key.endswith("/results") == (what == "results")}
 
 
+MARKED = ("logs", "archives")
 MOVES = st.lists(
     st.tuples(
-        st.sampled_from(["add", "add", "restart", "restart", "restart", "remove", "remove", "logs", "empty"]),
+        st.sampled_from(["add", "add", "restart", "restart", "restart", "remove", "remove", *MARKED, "empty"]),
         st.integers(0, 20),
         st.integers(1, 8),
         st.booleans(),
@@ -171,28 +182,38 @@ MOVES = st.lists(
 )
 
 
+def moves(*names: str) -> list[tuple[str, int, int, bool]]:
+    """Return moves that do not fail; each is `<move> <number of the run>`."""
+    return [(move, int(run), 99, False) for move, _, run in (name.partition(" ") for name in names)]
+
+
 @settings(max_examples=150, deadline=None)
 @given(MOVES)
+@example(moves("add 0", "restart 0", "archives 0", "empty 0", "archives 1"))
+@example(moves("add 0", "restart 0", "archives 0", "empty 0", "remove 1"))
+@example(moves("add 0", "restart 0", "archives 0", "archives 1", "empty 0", "remove 0", "empty 0"))
+@example(moves("add 0", "restart 0", "remove 0", "archives 0", "logs 0", "empty 0"))
 async def test_output_is_there_as_long_as_a_record_needs_it_and_no_longer_whatever_crashes(
-    moves: list[tuple[str, int, int, bool]],
+    history: list[tuple[str, int, int, bool]],
 ) -> None:
     place, model = Place(), Model()
     try:
-        for number, (move, choice, at, after) in enumerate(moves):
+        for number, (move, choice, at, after) in enumerate(history):
             runs = sorted(model.tasks)
             run = runs[choice % len(runs)] if runs else None
             await place.do(model, number, move, run, at=at, after=after)
-            for folder in ("logs", "archives"):
-                assert model.needed(folder) <= await place.there(folder), (number, move, folder)
+            for what in OUTPUT:
+                assert model.needed(what) <= await place.there(what), (number, move, what)
         await place.empty()
-        for folder in ("logs", "archives"):
-            assert model.needed(folder) <= await place.there(folder) <= model.wanted(folder)
+        for what in OUTPUT:
+            assert model.needed(what) <= await place.there(what) <= model.wanted(what)
         assert place.store is not None
         assert await place.store.scan(TRASH) == []
         for run in sorted(model.tasks):
             await place.remove(run)
         await place.empty()
-        assert [await place.there(folder) for folder in ("logs", "archives")] == [set(), set()]
-        assert [row for kind in (SHARING, SHARED_BY, NO_LOGS, TRASH) for row in await place.store.scan(kind)] == []
+        assert [await place.there(what) for what in OUTPUT] == [set(), set(), set()]
+        kinds = (SHARING, SHARED_BY, NO_LOGS, NO_ARCHIVES, TRASH)
+        assert [row for kind in kinds for row in await place.store.scan(kind)] == []
     finally:
         await place.close()

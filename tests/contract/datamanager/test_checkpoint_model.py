@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import looptime
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from lab.checkpoints import NEVER, SMALL, checkpointer, covered, manifest, seal
 from lab.etcds import MemoryLab
+from lab.pointers import check_pointers
 from lab.stores import DOC, NOTE, Stores, View, view
 from runabout.datamanager import (
     Action,
@@ -309,6 +311,10 @@ class Checkpoints(RuleBasedStateMachine):
         assert self.run(view(self.store, self.kinds)) == self.model
 
     @invariant()
+    def every_pointer_resolves_and_what_it_names_holds(self) -> None:
+        self.run(check_pointers(self.stores))
+
+    @invariant()
     def what_is_covered_only_grows(self) -> None:
         now = self.run(covered(self.stores))
         assert now >= self.covered
@@ -319,5 +325,6 @@ class Checkpoints(RuleBasedStateMachine):
         self.runner.__exit__(None, None, None)
 
 
-TestCheckpoints = Checkpoints.TestCase
+# Some twenty seconds of work, on a machine that may have others.
+TestCheckpoints = pytest.mark.timeout(300)(Checkpoints.TestCase)
 TestCheckpoints.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)

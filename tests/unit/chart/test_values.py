@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from fixtures.chart import CHART, S3, Chart
+from runabout.control.retention import Rule
 
 
 @pytest.mark.parametrize(
@@ -98,3 +99,9 @@ def test_the_schema_is_one_and_knows_every_value() -> None:
                 compare(value, properties[name], f"{path}.{name}")
 
     compare(yaml.safe_load((CHART / "values.yaml").read_text()), schema, "")
+
+
+def test_a_rule_of_retention_has_the_fields_that_the_operator_reads() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    rule = schema["properties"]["settings"]["properties"]["retention"]["items"]
+    assert set(rule["properties"]) == {field.alias or name for name, field in Rule.model_fields.items()}

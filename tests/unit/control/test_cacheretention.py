@@ -9,6 +9,7 @@ from runabout.control.archivekeys import cache_key, cache_parts, part_name
 from runabout.control.archivemanifests import Manifest, Part, encode_manifest
 from runabout.control.cacheretention import DAY, CacheRetention
 from runabout.control.metrics import Metrics
+from runabout.control.retention import Rule
 from runabout.ost import MemoryObjectStore, iterate
 
 SHA = "a" * 64
@@ -35,9 +36,11 @@ class Scene:
             made = Manifest(folder, (Part(size=4, sha256=SHA),) * parts, 1, 1, name=key)
             await self.ost.write(cache_key(group, key), encode_manifest(made))
 
-    async def walk(self, *, days: int = 0, most: int = 0) -> dict[str, int]:
+    async def walk(self, *rules: Rule, days: int = 0, most: int = 0) -> dict[str, int]:
         """Return how many objects of each key are left."""
-        await CacheRetention(ost=self.ost, metrics=self.metrics, days=days, most=most, now=lambda: NOW).walk()
+        await CacheRetention(
+            ost=self.ost, metrics=self.metrics, rules=rules, days=days, most=most, now=lambda: NOW
+        ).walk()
         left: dict[str, int] = {}
         async for item in iterate(self.ost, "caches/"):
             name = item.key.rsplit("/keys/", 1)[-1] if "/keys/" in item.key else item.key.split("/parts/upload")[1]
@@ -88,3 +91,47 @@ async def test_a_cache_that_cannot_be_read_goes_by_the_same_rules() -> None:
     await scene.ost.write(cache_key("/ci/project/web", "bad"), b"no manifest")
     assert await scene.walk(days=20) == {"bad": 1}
     assert await scene.walk(days=9) == {}
+
+
+LONG = f"/ci/{'x' * 300}"
+RULED: dict[str, tuple[list[Rule], set[str]]] = {
+    "no rule": ([], {"w5", "w1", "b5", "b1", "x5", "x1", "l5", "l1"}),
+    "a rule that says nothing of caches": (
+        [Rule(group="/ci", days=1)],
+        {"w5", "w1", "b5", "b1", "x5", "x1", "l5", "l1"},
+    ),
+    "by age, below a group": ([Rule(group="/ci/project/web", cacheDays=3)], {"w1", "b1", "x5", "x1", "l5", "l1"}),
+    "by number, below a group": ([Rule(group="/ci/project/web", caches=1)], {"w1", "b1", "x5", "x1", "l5", "l1"}),
+    "the longest counts": (
+        [Rule(group="/ci", cacheDays=3), Rule(group="/ci/project/web/branch", cacheDays=6)],
+        {"w1", "b5", "b1", "x1", "l1"},
+    ),
+    "one that says it counts before a longer one that does not": (
+        [Rule(group="/ci", cacheDays=3), Rule(group="/ci/project/web", days=1000)],
+        {"w1", "b1", "x1", "l1"},
+    ),
+    "each limit by itself": (
+        [Rule(group="/", cacheDays=6), Rule(group="/ci/project/web", caches=1)],
+        {"w1", "b1", "x5", "x1", "l5", "l1"},
+    ),
+    "for ever, whatever the setting says": (
+        [Rule(group="/ci/project/web", cacheDays=0, caches=0)],
+        {"w9", "w5", "w1", "b9", "b5", "b1", "x5", "x1", "l5", "l1"},
+    ),
+    "a group with a name too long for a key, by its namespace": (
+        [Rule(group="/ci", cacheDays=3), Rule(group=LONG, cacheDays=0)],
+        {"w1", "b1", "x1", "l1"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("rules", "left"), RULED.values(), ids=RULED)
+async def test_a_rule_of_a_group_is_of_all_below_it_and_counts_before_the_setting(
+    rules: list[Rule], left: set[str]
+) -> None:
+    scene = Scene()
+    groups = {"w": "/ci/project/web", "b": "/ci/project/web/branch/x", "x": "/ci/project/web!", "l": LONG}
+    for letter, group in groups.items():
+        for age in (9, 5, 1):
+            await scene.add(group, f"{letter}{age}", days=age)
+    assert set(await scene.walk(*rules, days=7, most=3)) == left

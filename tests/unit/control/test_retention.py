@@ -54,6 +54,7 @@ class Scene:
             )
         )
         await self.ost.write(f"logs/{run}/a/1/0", b"words", size=5)
+        await self.ost.write(manifest_key(archive_place(run, "a", 1, 0)), b"files", size=5)
         return run
 
     def retention(self, *rules: Rule, keep_events: int = 1_000_000, event_days: int = 0) -> Retention:
@@ -78,13 +79,13 @@ class Scene:
     async def runs(self) -> set[str]:
         return {key for key, _ in await self.store.scan(RUN)}
 
-    async def logs(self) -> set[str]:
-        return {item.key.split("/")[1] async for item in iterate(self.ost, "logs/")}
+    async def output(self, folder: str) -> set[str]:
+        return {item.key.split("/")[1] async for item in iterate(self.ost, f"{folder}/")}
 
     async def documents(self) -> set[tuple[str, str]]:
         return {
             (kind, key)
-            for kind in ("run", "runconfig", "task", "byuid", "trash", "nologs")
+            for kind in ("run", "runconfig", "task", "byuid", "trash", "nologs", "noarchives")
             for key, _ in await self.store.scan(kind)
         }
 
@@ -98,62 +99,85 @@ async def scene() -> AsyncIterator[Scene]:
         await store.close()
 
 
-CASES: list[tuple[str, list[Rule], set[int], set[int]]] = [
-    ("no rule", [], {0, 1, 2, 3, 4, 5}, {0, 1, 2, 3, 4, 5}),
-    ("for ever", [Rule()], {0, 1, 2, 3, 4, 5}, {0, 1, 2, 3, 4, 5}),
-    ("by age", [Rule(days=10)], {3, 4, 5}, {3, 4, 5}),
-    ("by number", [Rule(runs=2)], {4, 5}, {4, 5}),
-    ("logs alone", [Rule(logDays=10)], {0, 1, 2, 3, 4, 5}, {3, 4, 5}),
-    ("both", [Rule(days=35, logDays=10)], {1, 2, 3, 4, 5}, {3, 4, 5}),
-    ("of one group", [Rule(group="/ci/a", days=10)], {1, 3, 4, 5}, {1, 3, 4, 5}),
-    ("of one group, by number", [Rule(group="/ci/a", runs=1)], {1, 3, 4, 5}, {1, 3, 4, 5}),
-    ("the longest counts", [Rule(days=1), Rule(group="/ci/a", days=35)], {2, 4, 5}, {2, 4, 5}),
-    ("whole elements", [Rule(group="/ci/ab", days=1)], {0, 2, 3, 4, 5}, {0, 2, 3, 4, 5}),
-    ("a slash at its end", [Rule(group="/ci/a/", days=10)], {1, 3, 4, 5}, {1, 3, 4, 5}),
+ALL = {0, 1, 2, 3, 4, 5}
+CASES: list[tuple[str, list[Rule], set[int], set[int], set[int]]] = [
+    ("no rule", [], ALL, ALL, ALL),
+    ("for ever", [Rule()], ALL, ALL, ALL),
+    ("by age", [Rule(days=10)], {3, 4, 5}, {3, 4, 5}, {3, 4, 5}),
+    ("by number", [Rule(runs=2)], {4, 5}, {4, 5}, {4, 5}),
+    ("logs alone", [Rule(logDays=10)], ALL, {3, 4, 5}, ALL),
+    ("both", [Rule(days=35, logDays=10)], {1, 2, 3, 4, 5}, {3, 4, 5}, {1, 2, 3, 4, 5}),
+    ("logs alone, by number", [Rule(logRuns=2)], ALL, {4, 5}, ALL),
+    ("archives alone", [Rule(archiveDays=10)], ALL, ALL, {3, 4, 5}),
+    ("archives alone, by number", [Rule(archiveRuns=1)], ALL, ALL, {5}),
+    ("archives of one group", [Rule(group="/ci/a", archiveDays=10, archiveRuns=1)], ALL, ALL, {1, 3, 4, 5}),
+    ("each by its own", [Rule(runs=5, logRuns=4, archiveRuns=2, archiveDays=2)], {1, 2, 3, 4, 5}, {2, 3, 4, 5}, {5}),
+    ("of one group", [Rule(group="/ci/a", days=10)], {1, 3, 4, 5}, {1, 3, 4, 5}, {1, 3, 4, 5}),
+    ("of one group, by number", [Rule(group="/ci/a", runs=1)], {1, 3, 4, 5}, {1, 3, 4, 5}, {1, 3, 4, 5}),
+    ("the longest counts", [Rule(days=1), Rule(group="/ci/a", days=35)], {2, 4, 5}, {2, 4, 5}, {2, 4, 5}),
+    ("whole elements", [Rule(group="/ci/ab", days=1)], {0, 2, 3, 4, 5}, {0, 2, 3, 4, 5}, {0, 2, 3, 4, 5}),
+    ("a slash at its end", [Rule(group="/ci/a/", days=10)], {1, 3, 4, 5}, {1, 3, 4, 5}, {1, 3, 4, 5}),
 ]
 GROUPS = ("/ci/a", "/ci/ab", "/ci/a/x", "/ci/b", "/ci/a", "/ci/c")
 AGES = (40, 30, 20, 5, 3, 0.5)
 
 
-@pytest.mark.parametrize(("rules", "runs", "logs"), [row[1:] for row in CASES], ids=[row[0] for row in CASES])
-async def test_what_goes_and_what_stays(rules: list[Rule], runs: set[int], logs: set[int]) -> None:
+@pytest.mark.parametrize(
+    ("rules", "runs", "logs", "archives"), [row[1:] for row in CASES], ids=[row[0] for row in CASES]
+)
+async def test_what_goes_and_what_stays(rules: list[Rule], runs: set[int], logs: set[int], archives: set[int]) -> None:
     async with scene() as here:
         for number, (group, days) in enumerate(zip(GROUPS, AGES, strict=True)):
             await here.add(number, group=group, days=days)
         await here.keep(*rules)
         assert await here.runs() == {name(number) for number in runs}
-        assert await here.logs() == {name(number) for number in logs}
+        assert await here.output("logs") == {name(number) for number in logs}
+        assert await here.output("archives") == {name(number) for number in archives}
+
+
+LOG, ARCHIVE, RESULTS = "log", "archive", "results"
 
 
 @pytest.mark.parametrize(
-    ("rule", "left"),
+    ("rule", "old"),
     [
-        (Rule(days=10, logDays=5), {f"archives/{name(1)}/a/1/workspace", f"logs/{name(1)}/a/1/0"}),
-        (Rule(logDays=10), {f"archives/{name(number)}/a/1/workspace" for number in (0, 1)} | {f"logs/{name(1)}/a/1/0"}),
+        (Rule(days=10, logDays=5, archiveDays=5), set()),
+        (Rule(logDays=10), {ARCHIVE, RESULTS}),
+        (Rule(archiveDays=10), {LOG, RESULTS}),
+        (Rule(archiveRuns=1), {LOG, RESULTS}),
+        (Rule(logDays=10, archiveDays=10), {RESULTS}),
     ],
-    ids=["the run", "its logs alone"],
+    ids=["the run", "its logs", "its archives", "its archives, by number", "logs and archives"],
 )
-async def test_archives_go_with_their_run_and_not_with_its_logs(rule: Rule, left: set[str]) -> None:
+async def test_logs_and_archives_go_by_themselves_and_results_with_their_run(rule: Rule, old: set[str]) -> None:
     async with scene() as here:
         for number, days in enumerate((20, 1)):
             run = await here.add(number, days=days)
-            await here.ost.write(f"archives/{run}/a/1/workspace", b"files", size=5)
+            place = archive_place(run, "a", 1, 0)
+            await here.ost.write(f"{place}/parts/{part_name(0, 'a' * 64)}", b"files")
+            await here.ost.write(results_key(run, "a", 1), b"{}")
         await here.keep(rule)
-        assert {item.key async for item in iterate(here.ost, "")} == left
+        left: dict[str, set[str]] = {name(0): set(), name(1): set()}
+        async for item in iterate(here.ost, ""):
+            kind = LOG if item.key.startswith("logs/") else RESULTS if item.key.endswith("/results") else ARCHIVE
+            left[item.key.split("/")[1]].add(kind)
+        assert left == {name(0): old, name(1): {LOG, ARCHIVE, RESULTS}}
+        removed = here.metrics.registry.get_sample_value("runabout_removed_total", {"what": "archive"})
+        assert removed == (1 if old and ARCHIVE not in old else None)
 
 
 async def test_nothing_is_left_of_a_run_that_goes_and_all_of_one_that_stays() -> None:
     async with scene() as here:
         await here.add(0, days=20)
         await here.add(1, days=1)
-        await here.keep(Rule(days=10, logDays=5))
+        await here.keep(Rule(days=10, logDays=5, archiveDays=5))
         assert await here.documents() == {
             ("run", name(1)),
             ("runconfig", name(1)),
             ("task", f"{name(1)}/a"),
             ("byuid", "u1"),
         }
-        await here.keep(Rule(days=10, logDays=5))
+        await here.keep(Rule(days=10, logDays=5, archiveDays=5))
         samples = here.metrics.registry
         assert samples.get_sample_value("runabout_removed_total", {"what": "run"}) == 1
 
@@ -166,9 +190,9 @@ async def test_a_run_that_is_live_or_whose_logs_are_not_stored_or_that_cannot_be
         gone = await here.add(3, days=400)
         unreadable = await here.add(4, days=400)
         await here.store.commit(Transaction((Put(TASK, f"{damaged}/a", b"?"), Put(RUN, unreadable, b"?"))))
-        await here.keep(Rule(days=1, logDays=1))
-        assert await here.runs() == {live, late, damaged, unreadable}
-        assert await here.logs() == {live, late, damaged, unreadable}
+        await here.keep(Rule(days=1, logDays=1, archiveDays=1))
+        for kept in (await here.runs(), await here.output("logs"), await here.output("archives")):
+            assert kept == {live, late, damaged, unreadable}
         assert gone not in await here.runs()
 
 
@@ -193,13 +217,13 @@ async def test_logs_are_deleted_by_whoever_works_next_if_the_storage_did_not_let
         with pytest.raises(UnavailableError):
             await retention.step()
         assert await here.runs() == set()
-        assert await here.logs() == {name(0)}
+        assert await here.output("logs") == {name(0)}
         ordinary_logs = {item.key async for item in iterate(here.ost, "logs/")}
         for key in ordinary_logs:
             await ordinary.write(key, b"words", size=5)
         here.ost = ordinary
         await here.keep()
-        assert await here.logs() == set()
+        assert await here.output("logs") == set()
         assert await here.documents() == set()
 
 
