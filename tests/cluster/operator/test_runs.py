@@ -3,8 +3,10 @@
 import json
 import re
 
+import pytest
+
 from fixtures.etcd_server import EtcdServer
-from lab.runs import Json, Runs, condition, task
+from lab.runs import IMAGE, Json, Runs, condition, task
 from lab.waiting import eventually
 from runabout.etcd import connect
 
@@ -135,6 +137,28 @@ def test_a_task_that_fits_nowhere_says_why_within_seconds_and_blocks_nobody(runs
     assert runs.end(free) == ("finished", "success")
     runs.patch(stuck, stop=True)
     assert runs.end(stuck) == ("finished", "stopped")
+
+
+@pytest.mark.parametrize(
+    ("container", "pod"),
+    [
+        ({"privileged": True}, {}),
+        (
+            {"volumeMounts": [{"name": "node", "mountPath": "/node"}]},
+            {"volumes": [{"name": "node", "hostPath": {"path": "/proc"}}]},
+        ),
+    ],
+    ids=["privileged", "a volume of the node"],
+)
+def test_what_reaches_into_the_node_waits_until_an_executor_allows_it(runs: Runs, container: Json, pod: Json) -> None:
+    containers = [{"image": IMAGE, "imagePullPolicy": "IfNotPresent", **container}]
+    name = runs.create(task("a", containers=containers, pod=pod))
+    assert "privileged" in runs.waiting(name, "NoExecutor")
+    assert runs.pods(name) == []
+    runs.executor("default", archs=["amd64", "arm64"], allowPrivileged=True)
+    eventually(lambda: runs.pods(name), lambda pods: len(pods) == 1)
+    runs.patch(name, stop=True)
+    assert runs.end(name)[0] == "finished"
 
 
 def test_a_quota_is_a_wait_in_the_api_servers_words_until_there_is_room(runs: Runs) -> None:

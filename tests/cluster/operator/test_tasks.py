@@ -2,11 +2,15 @@
 
 import json
 
+import pytest
+
 from fixtures.runs import as_user
 from lab.runs import Runs, condition, task
 from runabout.executors.names import ATTEMPT_LABEL
 
 SUCCESS, FAILED = ("finished", "success"), ("finished", "failed")
+MANY_SECONDS = 200
+"""For ten thousand tasks, on a slow machine."""
 AGAIN = 'echo "attempt $RUNABOUT_ATTEMPT"; '
 
 
@@ -76,6 +80,24 @@ def test_two_by_two_variants_run_with_their_values_and_join(runs: Runs) -> None:
         for system in matrix["OS"]:
             variant = f"test-{go.replace('.', '-')}-{system}"
             assert runs.log(name, variant) == f"{go} on {system}\n".encode()
+
+
+@pytest.mark.timeout(500)
+def test_a_run_of_ten_thousand_tasks_runs_and_is_stopped_in_small_objects(runs: Runs) -> None:
+    runs.executor("default", archs=["amd64", "arm64"], maxActiveTasks=2)
+    matrix = {key: [str(number) for number in range(100)] for key in ("A", "B")}
+    name = runs.create(task("wide", 'echo "$A $B"', matrix=matrix))
+    runs.until(name, lambda _status: runs.counts(name).get("success", 0) >= 3, seconds=MANY_SECONDS)
+    runs.patch(name, stop=True)
+    assert runs.end(name, seconds=MANY_SECONDS) == ("finished", "stopped")
+    counts = runs.counts(name)
+    assert set(counts) <= {"success", "stopped", "skipped"}
+    assert sum(counts.values()) == 10_000
+    assert len(json.dumps(runs.status(name))) < 16 * 1024
+    made = runs.kubectl.json("-n", runs.namespace, "get", "pods,configmaps")["items"]
+    assert isinstance(made, list)
+    assert made
+    assert max(len(json.dumps(item)) for item in made) < 64 * 1024
 
 
 def test_the_wrong_person_approves_in_vain_and_the_right_one_lets_the_task_start(runs: Runs) -> None:
