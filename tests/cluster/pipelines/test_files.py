@@ -2,12 +2,16 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from fixtures.certificates import certificates
+from fixtures.gateway_process import GatewayProcess
+from lab.readers import Reader, reading_account
 from lab.runs import IMAGE, Json, Runs, task
+from runabout.executors.names import TASK_LABEL
 
 SUCCESS, FAILED = ("finished", "success"), ("finished", "failed")
 MAIN: Json = {"image": IMAGE, "imagePullPolicy": "IfNotPresent"}
@@ -73,6 +77,44 @@ def test_a_run_finds_in_the_cache_what_an_earlier_one_of_its_project_has_put_the
     assert made[other] == runs.status(other)["id"]
 
 
+def test_of_all_that_begin_with_a_key_the_newest_is_found_whatever_their_names(runs: Runs) -> None:
+    group = "/project/newest/branch/main"
+    for key in ("deps-a-{{ os }}", "deps-c-{{ year }}", "deps-b-{{ arch }}"):
+        save_it = {"saveCache": {"key": key, "contents": [{"paths": ["which"]}]}}
+        name = runs.create(task("save", steps=[{"run": f"echo '{key[:6]}' > which"}, save_it]), group=group)
+        assert runs.end(name) == SUCCESS
+    find = {"restoreCache": {"keys": ["nothing-", "deps-"]}}
+    name = runs.create(task("find", steps=[find, {"run": "cat which"}]), group=group)
+    assert runs.end(name) == SUCCESS
+    assert runs.log(name, "find", step=1) == b"deps-b\n"
+
+
+def test_a_value_reaches_all_that_depend_on_its_task_and_stands_in_no_object(runs: Runs) -> None:
+    name = runs.create(
+        task("build", 'echo "VERSION=v$((123456789 + 864197532))" >> "$RUNABOUT_RESULTS"'),
+        task("middle", after=["build"]),
+        task("last", 'echo "{{ tasks.build.results.VERSION }} $RUNABOUT_RESULT_BUILD_VERSION"', after=["middle"]),
+    )
+    assert runs.end(name) == SUCCESS
+    assert runs.log(name, "last") == b"v987654321 v987654321\n"
+    kinds = "pods,configmaps,secrets,events,runs"
+    everything = runs.kubectl("-n", runs.namespace, "get", kinds, "-o", "json").stdout
+    assert "864197532" in everything, "what makes the value does stand there"
+    assert "v987654321" not in everything
+
+
+def test_more_than_a_result_may_be_fails_its_step_with_the_reason(runs: Runs) -> None:
+    name = runs.create(
+        task("long", 'printf "A=%04097d\\n" 0 >> "$RUNABOUT_RESULTS"'),
+        task("many", 'for i in 1 2 3 4 5 6 7 8 9; do printf "K$i=%04000d\\n" 0; done >> "$RUNABOUT_RESULTS"'),
+        task("reads", "echo {{ tasks.long.results.A }} {{ tasks.many.results.K1 }}", after=["long", "many"]),
+    )
+    assert runs.end(name) == FAILED
+    assert runs.counts(name) == {"failed": 2, "skipped": 1}
+    assert b"4096" in runs.log(name, "long")
+    assert b"32768" in runs.log(name, "many")
+
+
 def test_a_result_that_was_never_handed_on_fails_the_task_that_asks_for_it_before_its_first_step(runs: Runs) -> None:
     name = runs.create(
         task("build", 'echo VERSION=1.2 >> "$RUNABOUT_RESULTS"'),
@@ -87,6 +129,40 @@ def test_a_result_that_was_never_handed_on_fails_the_task_that_asks_for_it_befor
     assert (row["task"], row["reason"]) == ("announce", "MissingResult")
     assert "build" in row["message"]
     assert "URL" in row["message"]
+
+
+def test_what_a_run_has_saved_and_said_serves_its_restarts_whichever_of_the_runs_is_deleted(
+    runs: Runs, gateways: tuple[GatewayProcess, GatewayProcess]
+) -> None:
+    broken: list[Json] = [{"name": "BROKEN", "value": "yes"}]
+    check = {"run": 'cat made; test -z "$BROKEN"'}
+    first = runs.create(
+        task("build", steps=[{"run": "echo $RUNABOUT_RUN_ID | tee made"}, save("made")]),
+        task("test", steps=[RESTORE, check], after=["build"]),
+        environment=broken,
+    )
+    assert runs.end(first) == FAILED
+    made = f"{runs.status(first)['id']}\n".encode()
+
+    def again(name: str, environment: Sequence[Json] = ()) -> str:
+        return runs.create(restartFrom={"run": name, "from": "failed"}, environment=list(environment))
+
+    def gone(name: str) -> None:
+        runs.kubectl("-n", runs.namespace, "delete", "run", name)
+
+    second = again(first, broken)
+    assert runs.end(second) == FAILED
+    third = again(second, broken)
+    assert runs.end(third) == FAILED
+    gone(first)
+    gone(third)
+    last = again(second)
+    assert runs.end(last) == SUCCESS
+    reader = Reader(gateways[0], reading_account(runs))
+    for name in (second, last):
+        assert reader.log(f"/v1/runs/{runs.status(name)['id']}/tasks/build/attempts/1/logs/0") == made
+        assert runs.log(name, "test", step=1) == made
+        assert [pod["metadata"]["labels"][TASK_LABEL] for pod in runs.pods(name)] == ["test"]  # type: ignore[index] # JSON
 
 
 @pytest.fixture
