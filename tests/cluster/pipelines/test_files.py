@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from fixtures.certificates import certificates
 from fixtures.gateway_process import GatewayProcess
@@ -167,11 +169,20 @@ def test_what_a_run_has_saved_and_said_serves_its_restarts_whichever_of_the_runs
 
 @pytest.fixture
 def repository(runs: Runs, tmp_path: Path) -> Json:
-    """A service with a repository at https://127.0.0.1:8443/web.git, for whoever is anna with her password."""
+    """A service with a repository, for whoever is anna with her password, or has her key.
+
+    It is at https://127.0.0.1:8443/web.git and ssh://git@127.0.0.1:8022/web.git.
+    """
     tls = certificates(tmp_path, name="git")
+    host, anna, eve = (Ed25519PrivateKey.generate() for _ in range(3))
+    known, strange = (f"[127.0.0.1]:8022 {public(key)}\n" for key in (host, eve))
     files = {"tls.crt": tls.cert, "tls.key": tls.key, "ca.crt": tls.ca}
     login = {"username": "anna", "password": "correct-horse"}
     items = [
+        secret("git-ssh", "Opaque", {"host": private(host), "authorized": public(anna)}),
+        secret("git-key", "kubernetes.io/ssh-auth", {"ssh-privatekey": private(anna), "known_hosts": known}),
+        secret("git-eve", "kubernetes.io/ssh-auth", {"ssh-privatekey": private(eve), "known_hosts": known}),
+        secret("git-strange", "kubernetes.io/ssh-auth", {"ssh-privatekey": private(anna), "known_hosts": strange}),
         secret("git-tls", "Opaque", {name: path.read_text() for name, path in files.items()}),
         secret("git-login", "kubernetes.io/basic-auth", login),
         secret("git-wrong", "kubernetes.io/basic-auth", {**login, "password": "wrong-horse"}),
@@ -194,9 +205,13 @@ def repository(runs: Runs, tmp_path: Path) -> Json:
         "name": "git",
         "image": "runabout/git:dev",
         "imagePullPolicy": "IfNotPresent",
-        "args": ["--name", "web.git"],
+        "args": ["--name", "web.git", "--ssh-listen", ":8022"],
         "environment": environment,
-        "volumeMounts": [{"name": "tls", "mountPath": "/tls"}, {"name": "files", "mountPath": "/repository"}],
+        "volumeMounts": [
+            {"name": "tls", "mountPath": "/tls"},
+            {"name": "ssh", "mountPath": "/ssh"},
+            {"name": "files", "mountPath": "/repository"},
+        ],
         "readiness": {"tcpSocket": {"port": 8443}, "failureThreshold": 30},
     }
 
@@ -207,13 +222,27 @@ def secret(name: str, kind: str, data: dict[str, str]) -> Json:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": kind, "data": encoded}
 
 
-def cloning(name: str, credentials: str, service: Json, *more: Json) -> Json:
+def private(key: Ed25519PrivateKey) -> str:
+    """Return a key as ssh-keygen writes it."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+
+
+def public(key: Ed25519PrivateKey) -> str:
+    """Return the public part of a key as it stands in a line of ssh."""
+    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+HTTPS, SSH = "https://127.0.0.1:8443/web.git", "ssh://git@127.0.0.1:8022/web.git"
+
+
+def cloning(name: str, credentials: str, service: Json, *more: Json, url: str = HTTPS) -> Json:
     """Return a task that clones from the service beside it, with the credentials of a Secret, and does more."""
-    clone = {"url": "https://127.0.0.1:8443/web.git", "destDir": "web", "credentials": {"name": credentials}}
+    clone = {"url": url, "destDir": "web", "credentials": {"name": credentials}}
     trust = [{"name": "SSL_CERT_FILE", "value": "/tls/ca.crt"}]
     main = {**MAIN, "volumeMounts": [{"name": "tls", "mountPath": "/tls", "readOnly": True}]}
     volumes = [
         {"name": "tls", "secret": {"secretName": "git-tls"}},
+        {"name": "ssh", "secret": {"secretName": "git-ssh"}},
         {"name": "files", "configMap": {"name": "git-files"}},
     ]
     steps = [{"clone": clone, "environment": trust}, *more]
@@ -235,3 +264,22 @@ def test_a_repository_that_asks_for_a_password_is_cloned_with_that_of_a_secret_a
     refused = runs.log(name, "wrong", step=0)
     assert b"authentication failed" in refused
     assert b"wrong-horse" not in refused
+
+
+def test_a_repository_is_cloned_over_ssh_with_the_key_of_a_secret_from_a_host_that_is_known(
+    runs: Runs, repository: Json
+) -> None:
+    head: Json = {"run": "web/greet; cat web/.git/refs/heads/main; ! grep -r PRIVATE web/.git"}
+    name = runs.create(
+        cloning("clone", "git-key", repository, head, url=SSH),
+        cloning("commit", "git-login", repository, head),
+        cloning("eve", "git-eve", repository, url=SSH),
+        cloning("strange", "git-strange", repository, url=SSH),
+    )
+    assert runs.end(name) == FAILED
+    assert runs.counts(name) == {"success": 2, "failed": 2}
+    cloned = runs.log(name, "clone", step=1)
+    assert cloned.startswith(b"hello from git\n")
+    assert cloned == runs.log(name, "commit", step=1), "both ways lead to one commit"
+    assert b"does not accept the private key" in runs.log(name, "eve", step=0)
+    assert b"the host's key is not the one in knownHosts" in runs.log(name, "strange", step=0)
