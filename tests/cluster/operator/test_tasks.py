@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fixtures.runs import as_user
-from lab.runs import Runs, condition, task
+from lab.runs import IMAGE, Json, Runs, condition, task
 from runabout.executors.names import ATTEMPT_LABEL
 
 SUCCESS, FAILED = ("finished", "success"), ("finished", "failed")
@@ -80,6 +80,38 @@ def test_two_by_two_variants_run_with_their_values_and_join(runs: Runs) -> None:
         for system in matrix["OS"]:
             variant = f"test-{go.replace('.', '-')}-{system}"
             assert runs.log(name, variant) == f"{go} on {system}\n".encode()
+
+
+def test_settings_of_the_task_lie_over_the_runs_and_those_over_the_executors_a_claim_among_them(runs: Runs) -> None:
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "shared"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Mi"}}},
+    }
+    runs.kubectl("-n", runs.namespace, "create", "-f", "-", stdin=json.dumps(claim))
+
+    def level(name: str, *keys: str) -> Json:
+        return {"labels": dict.fromkeys(keys, name), "annotations": {f"example.org/{name}": "yes"}}
+
+    volumes = [{"name": "shared", "persistentVolumeClaim": {"claimName": "shared"}}]
+    executor = {**level("executor", "a", "b", "c"), "volumes": volumes, "securityContext": {"fsGroup": 1000}}
+    runs.executor("default", archs=["amd64", "arm64"], pod=executor)
+    mount = [{"name": "shared", "mountPath": "/shared"}]
+    container = {"image": IMAGE, "imagePullPolicy": "IfNotPresent", "user": "1000:1000", "volumeMounts": mount}
+    both = {"containers": [container], "pod": level("task", "c"), "workingDir": "/tmp"}
+    name = runs.create(
+        {**task("writes", "echo shared > /shared/file"), **both},
+        {**task("reads", "cat /shared/file", after=["writes"]), **both},
+        pod=level("run", "b", "c"),
+    )
+    assert runs.end(name) == SUCCESS
+    assert runs.log(name, "reads") == b"shared\n"
+    for pod in runs.pods(name):
+        metadata = pod["metadata"]
+        assert isinstance(metadata, dict)
+        assert {key: metadata["labels"][key] for key in "abc"} == {"a": "executor", "b": "run", "c": "task"}
+        assert {f"example.org/{level}" for level in ("executor", "run", "task")} <= set(metadata["annotations"])
 
 
 @pytest.mark.timeout(500)
