@@ -1,5 +1,5 @@
-// The command gitserver serves a folder's files as a git repository over https, to whoever has the name and the password:
-// the repository of the demo and of tests, without a git on any side.
+// The command gitserver serves a folder's files as a git repository over https, to whoever has the name and the password,
+// and over ssh, to whoever has the key: the repository of the demo and of tests, without a git on any side.
 package main
 
 import (
@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"time"
@@ -25,6 +26,9 @@ func main() {
 	name := flag.String("name", "repository.git", "the repository's name in the URL")
 	certificate := flag.String("certificate", "/tls/tls.crt", "PEM file")
 	key := flag.String("key", "/tls/tls.key", "PEM file")
+	sshListen := flag.String("ssh-listen", "", "where to listen for ssh; nowhere by default")
+	hostKey := flag.String("ssh-host-key", "/ssh/host", "the server's own key, a PEM file")
+	authorized := flag.String("ssh-authorized", "/ssh/authorized", "public key of whoever is let in")
 	flag.Parse()
 	repository, err := repositoryOf(*folder)
 	if err != nil {
@@ -33,6 +37,17 @@ func main() {
 	user, password := os.Getenv("GIT_USERNAME"), os.Getenv("GIT_PASSWORD")
 	if user == "" || password == "" {
 		log.Fatal("gitserver: set GIT_USERNAME and GIT_PASSWORD: nobody else is let in")
+	}
+	if *sshListen != "" {
+		settings, err := sshSettings(*hostKey, *authorized)
+		if err != nil {
+			log.Fatalf("gitserver: %v", err)
+		}
+		listener, err := net.Listen("tcp", *sshListen)
+		if err != nil {
+			log.Fatalf("gitserver: %v", err)
+		}
+		go func() { log.Fatalf("gitserver: %v", serveSSH(listener, settings, *name, repository)) }()
 	}
 	log.Printf("serving %s as https://%s/%s", *folder, *listen, *name)
 	answers := &http.Server{

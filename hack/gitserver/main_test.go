@@ -1,12 +1,21 @@
 package main
 
 import (
+	"crypto/ed25519"
+	"encoding/pem"
+	"net"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/go-git/go-billy/v5/memfs"
+	"github.com/go-git/go-git/v5"
+	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
+	"github.com/go-git/go-git/v5/storage/memory"
+	"golang.org/x/crypto/ssh"
 )
 
 // volume is a folder as Kubernetes mounts a ConfigMap: files are links into a hidden folder.
@@ -65,6 +74,76 @@ func TestAVolumesFilesAreOneCommitThatGitClones(t *testing.T) {
 	}
 	if out, err := realGit(t, "-C", folder, "fsck", "--full", "--strict"); err != nil {
 		t.Errorf("git fsck: %s", out)
+	}
+}
+
+// keyPair writes a private key and, beside it, the public one as a line.
+func keyPair(t *testing.T, file string) ssh.Signer {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{file: pem.EncodeToMemory(block), file + ".pub": ssh.MarshalAuthorizedKey(signer.PublicKey())} {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return signer
+}
+
+func TestOverSSHWhoeverHasTheKeyClonesTheSame(t *testing.T) {
+	folder, keys := volume(t, map[string]string{"README": "text\n"}), t.TempDir()
+	host, anna, eve := filepath.Join(keys, "host"), filepath.Join(keys, "anna"), filepath.Join(keys, "eve")
+	keyPair(t, host)
+	signers := map[string]ssh.Signer{anna: keyPair(t, anna), eve: keyPair(t, eve)}
+	repository, err := repositoryOf(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings, err := sshSettings(host, anna+".pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() { _ = serveSSH(listener, settings, "web.git", repository) }()
+	head := func(who, name string) (string, error) {
+		login := &gitssh.PublicKeys{User: "git", Signer: signers[who]}
+		login.HostKeyCallback = ssh.InsecureIgnoreHostKey() // it is ours
+		url := "ssh://git@" + listener.Addr().String() + "/" + name
+		cloned, err := git.Clone(memory.NewStorage(), memfs.New(), &git.CloneOptions{URL: url, Auth: login})
+		if err != nil {
+			return "", err
+		}
+		reference, err := cloned.Head()
+		if err != nil {
+			return "", err
+		}
+		return reference.Hash().String() + "\t" + reference.Name().String(), nil
+	}
+	overHTTPS, err := realGit(t, "ls-remote", "https://anna:secret@"+serve(t, folder), "refs/heads/main")
+	if err != nil {
+		t.Fatal(overHTTPS, err)
+	}
+	if got, err := head(anna, "web.git"); err != nil || got != overHTTPS {
+		t.Errorf("got %q and not %q: %v", got, overHTTPS, err)
+	}
+	for who, name := range map[string]string{eve: "web.git", anna: "other.git"} {
+		if got, err := head(who, name); err == nil {
+			t.Errorf("%s got %q of %s", who, got, name)
+		}
 	}
 }
 

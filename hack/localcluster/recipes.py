@@ -301,7 +301,7 @@ def s3(store: Store) -> Image:
 
 
 def git(store: Store) -> Image:
-    """`runabout/git:dev`: a folder as a git repository over https, for `hack/demo` and tests."""
+    """`runabout/git:dev`: a folder as a git repository over https and ssh, for `hack/demo` and tests."""
     source = REPOSITORY / "hack" / "gitserver"
     program = cache_root() / "gitserver" / source_digest(source, leave_out=is_go_test)[:20] / "gitserver"
     if not program.exists():

@@ -38,5 +38,11 @@ def test_the_demo_shows_runs_from_their_start_to_their_stored_logs(
     assert shown.returncode == 0, shown.stdout[-4000:] + shown.stderr
     # What comes last was read from the object storage; the demo itself has judged how its runs ended.
     stored = shown.stdout[shown.stdout.index("The same for good, after the pods") :]
-    for task in ("compiling 3f2a9c1", "unit test 3: ok", "released", "restored from the cache: table-"):
+    for task in (
+        "compiling 3f2a9c1",
+        "unit test 3: ok",
+        "released",
+        "restored from the cache: table-",
+        "telling people that run ",
+    ):
         assert task in stored

@@ -3,10 +3,13 @@
 import json
 import re
 
+import pytest
+
 from fixtures.etcd_server import EtcdServer
-from lab.runs import Json, Runs, condition, task
+from lab.runs import IMAGE, Json, Runs, condition, task
 from lab.waiting import eventually
 from runabout.etcd import connect
+from runabout.executors.names import ATTEMPT_LABEL
 
 
 def test_a_diamond_succeeds_and_its_logs_are_stored_to_the_byte(runs: Runs) -> None:
@@ -137,6 +140,28 @@ def test_a_task_that_fits_nowhere_says_why_within_seconds_and_blocks_nobody(runs
     assert runs.end(stuck) == ("finished", "stopped")
 
 
+@pytest.mark.parametrize(
+    ("container", "pod"),
+    [
+        ({"privileged": True}, {}),
+        (
+            {"volumeMounts": [{"name": "node", "mountPath": "/node"}]},
+            {"volumes": [{"name": "node", "hostPath": {"path": "/proc"}}]},
+        ),
+    ],
+    ids=["privileged", "a volume of the node"],
+)
+def test_what_reaches_into_the_node_waits_until_an_executor_allows_it(runs: Runs, container: Json, pod: Json) -> None:
+    containers = [{"image": IMAGE, "imagePullPolicy": "IfNotPresent", **container}]
+    name = runs.create(task("a", containers=containers, pod=pod))
+    assert "privileged" in runs.waiting(name, "NoExecutor")
+    assert runs.pods(name) == []
+    runs.executor("default", archs=["amd64", "arm64"], allowPrivileged=True)
+    eventually(lambda: runs.pods(name), lambda pods: len(pods) == 1)
+    runs.patch(name, stop=True)
+    assert runs.end(name)[0] == "finished"
+
+
 def test_a_quota_is_a_wait_in_the_api_servers_words_until_there_is_room(runs: Runs) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
     runs.kubectl("-n", runs.namespace, "apply", "-f", "-", stdin=json.dumps(quota))
@@ -227,6 +252,38 @@ def test_a_lost_pod_is_a_new_attempt_and_not_the_tasks_failure(runs: Runs) -> No
     assert runs.end(name) == ("finished", "success")
     assert str(metadata["name"]).removesuffix("1") + "2" in {str(pod["metadata"]["name"]) for pod in runs.pods(name)}  # type: ignore[index] # JSON
     assert runs.log(name, "a", attempt=1).endswith(b"PodDeleted: somebody deleted the pod]\n")
+
+
+def test_what_is_evicted_three_times_has_used_the_machinerys_budget_up_and_not_its_own(runs: Runs) -> None:
+    name = runs.create(task("a", 'echo "attempt $RUNABOUT_ATTEMPT"; sleep 600', retries={"limit": 5}))
+    for attempt in (1, 2, 3):
+        pods = eventually(
+            lambda attempt=attempt: [pod for pod in runs.pods(name) if is_attempt(pod, attempt)],  # type: ignore[misc] # bound
+            lambda found: [pod["status"]["phase"] for pod in found] == ["Running"],  # type: ignore[index] # JSON
+        )
+        metadata = pods[0]["metadata"]
+        assert isinstance(metadata, dict)
+        evict(runs, str(metadata["name"]))
+    assert runs.end(name) == ("finished", "failed")
+    notable = runs.status(name)["notable"]
+    assert isinstance(notable, list)
+    assert [row["reason"] for row in notable] == ["Evicted"]
+    for attempt in (1, 2, 3):
+        log = runs.log(name, "a", attempt=attempt)
+        assert log.startswith(f"attempt {attempt}\n".encode())
+        assert b"Evicted" in log.splitlines()[-1]
+    assert not any(is_attempt(pod, 4) for pod in runs.pods(name))
+
+
+def is_attempt(pod: Json, number: int) -> bool:
+    return str(pod["metadata"]["labels"][ATTEMPT_LABEL]) == str(number)  # type: ignore[index] # JSON
+
+
+def evict(runs: Runs, pod: str) -> None:
+    """Evict a pod as those do who drain its node."""
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": runs.namespace}}
+    path = f"/api/v1/namespaces/{runs.namespace}/pods/{pod}/eviction"
+    runs.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
 
 
 def test_a_finished_run_is_held_by_nothing_and_goes_at_its_time(runs: Runs) -> None:

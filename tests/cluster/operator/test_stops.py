@@ -1,4 +1,7 @@
-"""A stop at each moment of a task's life ends it within seconds; waiting for a service is in test_services.py."""
+"""A stop at each moment of a task's life ends it within seconds.
+
+Waiting for a service is in test_services.py, saving an archive in test_uploads.py, being queued in test_verbs.py.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +26,14 @@ def has_begun(runs: Runs, name: str) -> object:
     return eventually(lambda: runs.pods(name), begun)
 
 
+def has_ended_but_for_its_service(runs: Runs, name: str) -> object:
+    def over(pods: Sequence[Json]) -> bool:
+        containers = [each for pod in pods for each in pod["status"].get("containerStatuses", ())]  # type: ignore[attr-defined] # JSON
+        return any("terminated" in each["state"] for each in containers)
+
+    return eventually(lambda: runs.pods(name), over)
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """A task, how to tell that it has come there, and what the stop makes of it."""
@@ -32,6 +43,8 @@ class Moment:
     counts: dict[str, int]
 
 
+MAIN = {"image": IMAGE, "imagePullPolicy": "IfNotPresent"}
+DEAF = {**MAIN, "name": "deaf", "command": ["sh", "-c", "trap '' TERM; while true; do sleep 1; done"]}
 NOTHING_THERE = {"image": "127.0.0.1:1/none:1", "imagePullPolicy": "Always"}
 MISSING = [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "missing", "key": "k"}}}]
 MOMENTS = {
@@ -41,13 +54,19 @@ MOMENTS = {
     ),
     "pulling": Moment(task("a", containers=[NOTHING_THERE]), waits("RegistryError"), {"stopped": 1}),
     "pulling a service": Moment(
-        task("a", containers=[{"image": IMAGE, "imagePullPolicy": "IfNotPresent"}, NOTHING_THERE]),
+        task("a", containers=[MAIN, NOTHING_THERE]),
         waits("RegistryError"),
         {"stopped": 1},
     ),
     "starting": Moment(task("a", environment=MISSING), waits("ConfigError"), {"stopped": 1}),
     "in a step": Moment(task("a", "sleep 600"), has_begun, {"stopped": 1}),
     "between steps": Moment(task("a", steps=[{"run": "sleep 0.3"}] * 64), has_begun, {"stopped": 1}),
+    # A further attempt waits until nothing of the one before runs any more.
+    "in clean-up": Moment(
+        task("a", "exit 1", containers=[MAIN, DEAF], retries={"limit": 1}),
+        has_ended_but_for_its_service,
+        {"stopped": 1},
+    ),
 }
 
 

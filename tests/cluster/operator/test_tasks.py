@@ -2,11 +2,15 @@
 
 import json
 
+import pytest
+
 from fixtures.runs import as_user
-from lab.runs import Runs, condition, task
+from lab.runs import IMAGE, Json, Runs, condition, task
 from runabout.executors.names import ATTEMPT_LABEL
 
 SUCCESS, FAILED = ("finished", "success"), ("finished", "failed")
+MANY_SECONDS = 200
+"""For ten thousand tasks, on a slow machine."""
 AGAIN = 'echo "attempt $RUNABOUT_ATTEMPT"; '
 
 
@@ -76,6 +80,56 @@ def test_two_by_two_variants_run_with_their_values_and_join(runs: Runs) -> None:
         for system in matrix["OS"]:
             variant = f"test-{go.replace('.', '-')}-{system}"
             assert runs.log(name, variant) == f"{go} on {system}\n".encode()
+
+
+def test_settings_of_the_task_lie_over_the_runs_and_those_over_the_executors_a_claim_among_them(runs: Runs) -> None:
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "shared"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Mi"}}},
+    }
+    runs.kubectl("-n", runs.namespace, "create", "-f", "-", stdin=json.dumps(claim))
+
+    def level(name: str, *keys: str) -> Json:
+        return {"labels": dict.fromkeys(keys, name), "annotations": {f"example.org/{name}": "yes"}}
+
+    volumes = [{"name": "shared", "persistentVolumeClaim": {"claimName": "shared"}}]
+    executor = {**level("executor", "a", "b", "c"), "volumes": volumes, "securityContext": {"fsGroup": 1000}}
+    runs.executor("default", archs=["amd64", "arm64"], pod=executor)
+    mount = [{"name": "shared", "mountPath": "/shared"}]
+    container = {"image": IMAGE, "imagePullPolicy": "IfNotPresent", "user": "1000:1000", "volumeMounts": mount}
+    both = {"containers": [container], "pod": level("task", "c"), "workingDir": "/tmp"}
+    name = runs.create(
+        {**task("writes", "echo shared > /shared/file"), **both},
+        {**task("reads", "cat /shared/file", after=["writes"]), **both},
+        pod=level("run", "b", "c"),
+    )
+    assert runs.end(name) == SUCCESS
+    assert runs.log(name, "reads") == b"shared\n"
+    for pod in runs.pods(name):
+        metadata = pod["metadata"]
+        assert isinstance(metadata, dict)
+        assert {key: metadata["labels"][key] for key in "abc"} == {"a": "executor", "b": "run", "c": "task"}
+        assert {f"example.org/{level}" for level in ("executor", "run", "task")} <= set(metadata["annotations"])
+
+
+@pytest.mark.timeout(500)
+def test_a_run_of_ten_thousand_tasks_runs_and_is_stopped_in_small_objects(runs: Runs) -> None:
+    runs.executor("default", archs=["amd64", "arm64"], maxActiveTasks=2)
+    matrix = {key: [str(number) for number in range(100)] for key in ("A", "B")}
+    name = runs.create(task("wide", 'echo "$A $B"', matrix=matrix))
+    runs.until(name, lambda _status: runs.counts(name).get("success", 0) >= 3, seconds=MANY_SECONDS)
+    runs.patch(name, stop=True)
+    assert runs.end(name, seconds=MANY_SECONDS) == ("finished", "stopped")
+    counts = runs.counts(name)
+    assert set(counts) <= {"success", "stopped", "skipped"}
+    assert sum(counts.values()) == 10_000
+    assert len(json.dumps(runs.status(name))) < 16 * 1024
+    made = runs.kubectl.json("-n", runs.namespace, "get", "pods,configmaps")["items"]
+    assert isinstance(made, list)
+    assert made
+    assert max(len(json.dumps(item)) for item in made) < 64 * 1024
 
 
 def test_the_wrong_person_approves_in_vain_and_the_right_one_lets_the_task_start(runs: Runs) -> None:

@@ -1,5 +1,6 @@
-"""Two hundred megabytes on their way into the workspace, and a process that ends under them."""
+"""Two hundred megabytes on their way into the workspace, and a process or the whole run that is ended meanwhile."""
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,3 +94,20 @@ def test_an_upload_outlives_an_api_server_that_is_away_when_the_gateway_comes_ba
         said, _ = restarting.communicate(timeout=60)
     assert restarting.returncode == 0, said.decode()
     upload.has_the_right_bytes()
+
+
+def test_a_stop_while_an_archive_is_saved_ends_the_task_within_seconds_and_leaves_no_archive(
+    bench: Runs, gateway: GatewayProcess
+) -> None:
+    """The gateway hangs meanwhile: so the middle lasts, and there is nobody who could be told."""
+    upload = begin(bench)
+    gateway.send(signal.SIGSTOP)
+    try:
+        assert upload.parts < PARTS, "it is not the middle any more"
+        bench.patch(upload.name, stop=True)
+        assert bench.end(upload.name, seconds=25) == ("finished", "stopped")
+    finally:
+        gateway.send(signal.SIGCONT)
+    assert bench.counts(upload.name) == {"stopped": 1, "skipped": 1}
+    assert b"[runabout: stopped" in bench.log(upload.name, "save", step=1)
+    assert not list(upload.folder.glob("**/manifest")), "half an archive is none"

@@ -2,12 +2,18 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from fixtures.certificates import certificates
+from fixtures.gateway_process import GatewayProcess
+from lab.readers import Reader, reading_account
 from lab.runs import IMAGE, Json, Runs, task
+from runabout.executors.names import TASK_LABEL
 
 SUCCESS, FAILED = ("finished", "success"), ("finished", "failed")
 MAIN: Json = {"image": IMAGE, "imagePullPolicy": "IfNotPresent"}
@@ -73,6 +79,44 @@ def test_a_run_finds_in_the_cache_what_an_earlier_one_of_its_project_has_put_the
     assert made[other] == runs.status(other)["id"]
 
 
+def test_of_all_that_begin_with_a_key_the_newest_is_found_whatever_their_names(runs: Runs) -> None:
+    group = "/project/newest/branch/main"
+    for key in ("deps-a-{{ os }}", "deps-c-{{ year }}", "deps-b-{{ arch }}"):
+        save_it = {"saveCache": {"key": key, "contents": [{"paths": ["which"]}]}}
+        name = runs.create(task("save", steps=[{"run": f"echo '{key[:6]}' > which"}, save_it]), group=group)
+        assert runs.end(name) == SUCCESS
+    find = {"restoreCache": {"keys": ["nothing-", "deps-"]}}
+    name = runs.create(task("find", steps=[find, {"run": "cat which"}]), group=group)
+    assert runs.end(name) == SUCCESS
+    assert runs.log(name, "find", step=1) == b"deps-b\n"
+
+
+def test_a_value_reaches_all_that_depend_on_its_task_and_stands_in_no_object(runs: Runs) -> None:
+    name = runs.create(
+        task("build", 'echo "VERSION=v$((123456789 + 864197532))" >> "$RUNABOUT_RESULTS"'),
+        task("middle", after=["build"]),
+        task("last", 'echo "{{ tasks.build.results.VERSION }} $RUNABOUT_RESULT_BUILD_VERSION"', after=["middle"]),
+    )
+    assert runs.end(name) == SUCCESS
+    assert runs.log(name, "last") == b"v987654321 v987654321\n"
+    kinds = "pods,configmaps,secrets,events,runs"
+    everything = runs.kubectl("-n", runs.namespace, "get", kinds, "-o", "json").stdout
+    assert "864197532" in everything, "what makes the value does stand there"
+    assert "v987654321" not in everything
+
+
+def test_more_than_a_result_may_be_fails_its_step_with_the_reason(runs: Runs) -> None:
+    name = runs.create(
+        task("long", 'printf "A=%04097d\\n" 0 >> "$RUNABOUT_RESULTS"'),
+        task("many", 'for i in 1 2 3 4 5 6 7 8 9; do printf "K$i=%04000d\\n" 0; done >> "$RUNABOUT_RESULTS"'),
+        task("reads", "echo {{ tasks.long.results.A }} {{ tasks.many.results.K1 }}", after=["long", "many"]),
+    )
+    assert runs.end(name) == FAILED
+    assert runs.counts(name) == {"failed": 2, "skipped": 1}
+    assert b"4096" in runs.log(name, "long")
+    assert b"32768" in runs.log(name, "many")
+
+
 def test_a_result_that_was_never_handed_on_fails_the_task_that_asks_for_it_before_its_first_step(runs: Runs) -> None:
     name = runs.create(
         task("build", 'echo VERSION=1.2 >> "$RUNABOUT_RESULTS"'),
@@ -89,13 +133,56 @@ def test_a_result_that_was_never_handed_on_fails_the_task_that_asks_for_it_befor
     assert "URL" in row["message"]
 
 
+def test_what_a_run_has_saved_and_said_serves_its_restarts_whichever_of_the_runs_is_deleted(
+    runs: Runs, gateways: tuple[GatewayProcess, GatewayProcess]
+) -> None:
+    broken: list[Json] = [{"name": "BROKEN", "value": "yes"}]
+    check = {"run": 'cat made; test -z "$BROKEN"'}
+    first = runs.create(
+        task("build", steps=[{"run": "echo $RUNABOUT_RUN_ID | tee made"}, save("made")]),
+        task("test", steps=[RESTORE, check], after=["build"]),
+        environment=broken,
+    )
+    assert runs.end(first) == FAILED
+    made = f"{runs.status(first)['id']}\n".encode()
+
+    def again(name: str, environment: Sequence[Json] = ()) -> str:
+        return runs.create(restartFrom={"run": name, "from": "failed"}, environment=list(environment))
+
+    def gone(name: str) -> None:
+        runs.kubectl("-n", runs.namespace, "delete", "run", name)
+
+    second = again(first, broken)
+    assert runs.end(second) == FAILED
+    third = again(second, broken)
+    assert runs.end(third) == FAILED
+    gone(first)
+    gone(third)
+    last = again(second)
+    assert runs.end(last) == SUCCESS
+    reader = Reader(gateways[0], reading_account(runs))
+    for name in (second, last):
+        assert reader.log(f"/v1/runs/{runs.status(name)['id']}/tasks/build/attempts/1/logs/0") == made
+        assert runs.log(name, "test", step=1) == made
+        assert [pod["metadata"]["labels"][TASK_LABEL] for pod in runs.pods(name)] == ["test"]  # type: ignore[index] # JSON
+
+
 @pytest.fixture
 def repository(runs: Runs, tmp_path: Path) -> Json:
-    """A service with a repository at https://127.0.0.1:8443/web.git, for whoever is anna with her password."""
+    """A service with a repository, for whoever is anna with her password, or has her key.
+
+    It is at https://127.0.0.1:8443/web.git and ssh://git@127.0.0.1:8022/web.git.
+    """
     tls = certificates(tmp_path, name="git")
+    host, anna, eve = (Ed25519PrivateKey.generate() for _ in range(3))
+    known, strange = (f"[127.0.0.1]:8022 {public(key)}\n" for key in (host, eve))
     files = {"tls.crt": tls.cert, "tls.key": tls.key, "ca.crt": tls.ca}
     login = {"username": "anna", "password": "correct-horse"}
     items = [
+        secret("git-ssh", "Opaque", {"host": private(host), "authorized": public(anna)}),
+        secret("git-key", "kubernetes.io/ssh-auth", {"ssh-privatekey": private(anna), "known_hosts": known}),
+        secret("git-eve", "kubernetes.io/ssh-auth", {"ssh-privatekey": private(eve), "known_hosts": known}),
+        secret("git-strange", "kubernetes.io/ssh-auth", {"ssh-privatekey": private(anna), "known_hosts": strange}),
         secret("git-tls", "Opaque", {name: path.read_text() for name, path in files.items()}),
         secret("git-login", "kubernetes.io/basic-auth", login),
         secret("git-wrong", "kubernetes.io/basic-auth", {**login, "password": "wrong-horse"}),
@@ -118,9 +205,13 @@ def repository(runs: Runs, tmp_path: Path) -> Json:
         "name": "git",
         "image": "runabout/git:dev",
         "imagePullPolicy": "IfNotPresent",
-        "args": ["--name", "web.git"],
+        "args": ["--name", "web.git", "--ssh-listen", ":8022"],
         "environment": environment,
-        "volumeMounts": [{"name": "tls", "mountPath": "/tls"}, {"name": "files", "mountPath": "/repository"}],
+        "volumeMounts": [
+            {"name": "tls", "mountPath": "/tls"},
+            {"name": "ssh", "mountPath": "/ssh"},
+            {"name": "files", "mountPath": "/repository"},
+        ],
         "readiness": {"tcpSocket": {"port": 8443}, "failureThreshold": 30},
     }
 
@@ -131,13 +222,27 @@ def secret(name: str, kind: str, data: dict[str, str]) -> Json:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": kind, "data": encoded}
 
 
-def cloning(name: str, credentials: str, service: Json, *more: Json) -> Json:
+def private(key: Ed25519PrivateKey) -> str:
+    """Return a key as ssh-keygen writes it."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+
+
+def public(key: Ed25519PrivateKey) -> str:
+    """Return the public part of a key as it stands in a line of ssh."""
+    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+HTTPS, SSH = "https://127.0.0.1:8443/web.git", "ssh://git@127.0.0.1:8022/web.git"
+
+
+def cloning(name: str, credentials: str, service: Json, *more: Json, url: str = HTTPS) -> Json:
     """Return a task that clones from the service beside it, with the credentials of a Secret, and does more."""
-    clone = {"url": "https://127.0.0.1:8443/web.git", "destDir": "web", "credentials": {"name": credentials}}
+    clone = {"url": url, "destDir": "web", "credentials": {"name": credentials}}
     trust = [{"name": "SSL_CERT_FILE", "value": "/tls/ca.crt"}]
     main = {**MAIN, "volumeMounts": [{"name": "tls", "mountPath": "/tls", "readOnly": True}]}
     volumes = [
         {"name": "tls", "secret": {"secretName": "git-tls"}},
+        {"name": "ssh", "secret": {"secretName": "git-ssh"}},
         {"name": "files", "configMap": {"name": "git-files"}},
     ]
     steps = [{"clone": clone, "environment": trust}, *more]
@@ -159,3 +264,22 @@ def test_a_repository_that_asks_for_a_password_is_cloned_with_that_of_a_secret_a
     refused = runs.log(name, "wrong", step=0)
     assert b"authentication failed" in refused
     assert b"wrong-horse" not in refused
+
+
+def test_a_repository_is_cloned_over_ssh_with_the_key_of_a_secret_from_a_host_that_is_known(
+    runs: Runs, repository: Json
+) -> None:
+    head: Json = {"run": "web/greet; cat web/.git/refs/heads/main; ! grep -r PRIVATE web/.git"}
+    name = runs.create(
+        cloning("clone", "git-key", repository, head, url=SSH),
+        cloning("commit", "git-login", repository, head),
+        cloning("eve", "git-eve", repository, url=SSH),
+        cloning("strange", "git-strange", repository, url=SSH),
+    )
+    assert runs.end(name) == FAILED
+    assert runs.counts(name) == {"success": 2, "failed": 2}
+    cloned = runs.log(name, "clone", step=1)
+    assert cloned.startswith(b"hello from git\n")
+    assert cloned == runs.log(name, "commit", step=1), "both ways lead to one commit"
+    assert b"does not accept the private key" in runs.log(name, "eve", step=0)
+    assert b"the host's key is not the one in knownHosts" in runs.log(name, "strange", step=0)

@@ -2,11 +2,16 @@ package archive
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -251,13 +256,13 @@ func withoutFractions(lines []string) []string {
 }
 
 func TestHolesComeBackAndTakeNoSpace(t *testing.T) {
-	const size = 3 << 30
+	const size = 300 << 20
 	source, target := t.TempDir(), t.TempDir()
 	file, err := os.Create(filepath.Join(source, "sparse"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, at := range []int64{0, 1<<30 + 12345, size - 100<<20} {
+	for _, at := range []int64{0, 100<<20 + 12345, size - 10<<20} {
 		if _, err := file.WriteAt([]byte("data"), at); err != nil {
 			t.Fatal(err)
 		}
@@ -280,10 +285,75 @@ func TestHolesComeBackAndTakeNoSpace(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer copied.Close()
-	for _, at := range []int64{0, 1<<30 + 12345, size - 100<<20} {
+	for _, at := range []int64{0, 100<<20 + 12345, size - 10<<20} {
 		data := make([]byte, 6)
 		if _, err := copied.ReadAt(data, at); err != nil || string(data) != "data\x00\x00" {
 			t.Errorf("at %d: %q (%v)", at, data, err)
+		}
+	}
+}
+
+// A file longer than the size that a plain tar header has room for (8 GiB), with noise that cannot be compressed at its
+// beginning, its middle and its end.
+func TestTenGigabytesGoThroughInLittleMemory(t *testing.T) {
+	const size, dense = 10_000_000_000, 64 << 20
+	at := []int64{0, size / 2, size - dense}
+	source, target := t.TempDir(), t.TempDir()
+	file, err := os.Create(filepath.Join(source, "large"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	noise := func(number int) io.Reader {
+		return io.LimitReader(rand.NewChaCha8([32]byte{byte(number)}), dense)
+	}
+	for number, place := range at {
+		if _, err := io.Copy(io.NewOffsetWriter(file, place), noise(number)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	read, write := io.Pipe()
+	packing := make(chan error, 1)
+	go func() {
+		_, err := Pack(write, []Content{all(source)}, func(text string) { t.Error(text) })
+		packing <- errors.Join(err, write.CloseWithError(err))
+	}()
+	tree, err := Open(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts, err := tree.Unpack(read)
+	read.CloseWithError(err)
+	if err := errors.Join(err, <-packing, tree.Close()); err != nil || counts.Bytes != size {
+		t.Fatalf("%+v, %v", counts, err)
+	}
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.Sys) - int64(before.Sys); grown > 128<<20 {
+		t.Errorf("%d bytes of memory were taken", grown)
+	}
+	copied, err := os.Open(filepath.Join(target, "large"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer copied.Close()
+	info, err := copied.Stat()
+	if err != nil || info.Size() != size || info.Sys().(*syscall.Stat_t).Blocks*512 > 3*dense+1<<20 {
+		t.Fatalf("%+v, %v", info, err)
+	}
+	for number, place := range at {
+		var want, got [32]byte
+		for sum, from := range map[*[32]byte]io.Reader{&want: noise(number), &got: io.NewSectionReader(copied, place, dense)} {
+			hash := sha256.New()
+			if _, err := io.Copy(hash, from); err != nil {
+				t.Fatal(err)
+			}
+			hash.Sum(sum[:0])
+		}
+		if got != want {
+			t.Errorf("at %d there is something else", place)
 		}
 	}
 }
