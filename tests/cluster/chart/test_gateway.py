@@ -77,6 +77,15 @@ class Installation:
         self("wait", f"run/{name}", "--for=condition=Completed", f"--timeout={seconds}s")
         return self("get", "run", name, "-o", "jsonpath={.status.phase}/{.status.result}")
 
+    def log(self, pod: str, *place: str) -> str:
+        """Return what the steps of a pod have printed, empty while they have not begun."""
+        return self._kubectl("--namespace", self.namespace, *place, "logs", pod, "-c", "main", check=False).stdout
+
+    def touch(self, pod: str, file: str) -> None:
+        """Make a file in the main container of a pod, which may not have begun."""
+        touch = ("--namespace", self.namespace, "exec", pod, "-c", "main", "--", "touch", file)
+        eventually(lambda: self._kubectl(*touch, check=False).returncode, (0).__eq__)
+
     def inside(self, *command: str) -> str:
         """Run Python in the gateway's container."""
         return self("exec", self.deployment, "-c", "gateway", "--", "python3", *command).strip()
@@ -193,7 +202,7 @@ def test_only_the_pod_of_a_running_attempt_gets_anything(installation: Installat
     assert installation.status(path, "") == 401
 
     saved = "saved to the cache: border-1"
-    eventually(lambda: installation("logs", f"{run}-build-1", "-c", "main"), lambda text: saved in text)
+    eventually(lambda: installation.log(f"{run}-build-1"), lambda text: saved in text)
     elsewhere = f"{installation.namespace}-b"
     place = ("--namespace", elsewhere)
     installation("create", "namespace", elsewhere)
@@ -205,7 +214,7 @@ def test_only_the_pod_of_a_running_attempt_gets_anything(installation: Installat
         assert installation.status(path, of_far) == 403
         assert installation.status(path.replace(run, far), of_far) == 200
         said = "the cache has nothing that begins with border-"
-        eventually(lambda: installation("logs", *place, f"{far}-build-1", "-c", "main"), lambda text: said in text)
+        eventually(lambda: installation.log(f"{far}-build-1", *place), lambda text: said in text)
     finally:
         installation("delete", "namespace", elsewhere, "--wait=false")
 
@@ -238,7 +247,7 @@ def test_people_approve_in_their_own_names_as_far_as_their_rights_and_the_approv
     status, said = installation.send(path, tokens["anna"])
     assert (status, said["code"]) == (409, "Conflict")
     assert said["message"] == "the task release does not wait for an approval: what it depends on has not ended"
-    installation("exec", f"{run}-build-1", "-c", "main", "--", "touch", "/tmp/end")
+    installation.touch(f"{run}-build-1", "/tmp/end")
     eventually(lambda: installation.waiting("approved"), lambda text: text.startswith("AwaitingApproval: "))
 
     assert installation.send(path, tokens["viewer"])[0] == 403
@@ -295,7 +304,7 @@ def test_the_log_of_a_service_is_shown_while_it_runs_and_followed_to_its_end(ins
     run = installation("get", "run", "service", "-o", "jsonpath={.status.id}")
     log = f"/v1/runs/{run}/tasks/build/attempts/1/logs/service-db"
     eventually(lambda: installation.read(log, token), "ready".__eq__)
-    installation("exec", f"{run}-build-1", "-c", "main", "--", "touch", "/tmp/end")
+    installation.touch(f"{run}-build-1", "/tmp/end")
     assert installation.read(f"{log}?follow=1", token) == "ready\nbye"
     assert installation.read(log, token) == "ready\nbye"
 
