@@ -25,7 +25,7 @@ from runabout.executors.splitstate import StepProgress
 from runabout.executors.steplog import Chunk, StepLogSplitter
 from runabout.gateway.errors import NotFoundError
 from runabout.gateway.liveservices import service_log
-from runabout.gateway.livesplit import BehindError, split
+from runabout.gateway.livesplit import BehindError, split, until_placed
 from runabout.gateway.records import Plan, Records
 from runabout.kube.errors import KubeError
 from runabout.kube.logs import container_log
@@ -171,7 +171,8 @@ class Logs:
         try:
             main = container_name(containers_of(log.task, where)[0], 0, where)
             async with container_log(self._session, namespace, pod, main, follow=follow) as pieces:
-                async for chunks in self._watched(log, split(splitter, pieces, follow=follow, stay=stay)):
+                batches = self._watched(log, split(splitter, pieces, follow=follow, stay=stay))
+                async for chunks in until_placed(batches, step):
                     for chunk in (each for each in chunks if each.step == step):
                         async for data in self._bytes(log, at, chunk):
                             at += len(data)

@@ -10,13 +10,15 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 
-from runabout.executors.steplog import Chunk, StepLogSplitter
+from runabout.executors.steplog import LOST, Chunk, Gap, Lack, StepLogSplitter
 from runabout.gateway.pacing import paced
 
 SKIP_SECONDS = 3.0
 """A file is skipped by who was not at the log's end for as long as lies between two rotations: this is the least."""
 SKIP_BYTES = 256 * 1024
 """Whoever is so far behind has more than this to come: as much is on its way here already."""
+UNPLACED_SECONDS = 2.0
+"""How often the storage is asked about a log that has not said where it is: the toolbox uploads no sooner."""
 
 
 class BehindError(Exception):
@@ -56,3 +58,23 @@ async def split(
             yield splitter.flush() if sure else []
     if sure and not is_behind():
         yield splitter.flush()
+
+
+async def until_placed(batches: AsyncGenerator[list[Chunk]], step: int) -> AsyncGenerator[list[Chunk]]:
+    """Yield batches, and as long as none has anything, now and then and at their end, a gap of the step without an end.
+
+    A log that was rotated and is silent has no marker, and may be empty: all that there is of it was uploaded.
+    """
+    clock = asyncio.get_running_loop().time
+    gap = [Chunk(step, 0, b"", Gap(Lack.UNKNOWN, "", LOST, 0))]
+    placed, asked = False, clock()
+    async with aclosing(batches):
+        async for chunks in batches:
+            placed = placed or bool(chunks)
+            if placed or clock() - asked < UNPLACED_SECONDS:
+                yield chunks
+            else:
+                asked = clock()
+                yield gap
+    if not placed:
+        yield gap

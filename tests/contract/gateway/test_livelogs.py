@@ -218,6 +218,31 @@ async def test_a_byte_that_is_nowhere_is_waited_for_and_none_is_shown_out_of_its
         assert await reading == (200, LINES)
 
 
+@pytest.mark.parametrize("left", [b"", LINES[-20:]], ids=["nothing", "lines without a marker"])
+async def test_of_a_log_that_was_rotated_and_says_nothing_more_that_much_is_shown_that_was_uploaded(
+    streaming: GatewayLab, config: RunConfig, directory: ObjectStore, left: bytes
+) -> None:
+    lab = streaming
+    lab.kube.logs = lambda _namespace, _pod: left
+    await upload(directory, config, 0, 0, LINES[:500])
+    assert await shown(lab, address(config, "compile")) == (200, LINES[:500])
+    assert await shown(lab, address(config, "compile"), Range="bytes=333-") == (206, LINES[333:500])
+    [pod] = [item["metadata"]["name"] for item in lab.kube.items("pods")]
+    coming = lab.kube.streams[pod] = asyncio.Queue()
+    reader, writer = await asyncio.open_connection("127.0.0.1", lab.server.port)
+    path = address(config, "compile", query="?follow=1")
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {lab.person('ann')}\r\n\r\n".encode())
+    async with asyncio.timeout(SECONDS):
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readuntil(LINES[450:500])
+        await upload(directory, config, 0, 500, LINES[500:])
+        await reader.readuntil(LINES[-50:])
+        await coming.put(left + WHOLE[WHOLE.index(LINES[-10:]) + 10 :])
+        assert await reader.readuntil(b"0\r\n\r\n") == b"\r\n0\r\n\r\n"  # the end, and nothing twice
+    writer.close()
+    await coming.put(None)
+
+
 async def test_of_a_pod_whose_log_is_out_of_reach_that_much_is_shown_that_was_uploaded(
     streaming: GatewayLab, config: RunConfig, directory: ObjectStore
 ) -> None:
