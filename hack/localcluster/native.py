@@ -77,6 +77,7 @@ def is_up(places: Places) -> bool:
         places.kubeconfig.exists()
         and places.kubeconfig.stat().st_size > 0
         and network.bridge_is_up()
+        and network.bridge_keeps_its_address()
         and all(state.healthy for state in health(places))
         and node_ready(places)
     )

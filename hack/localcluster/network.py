@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from localcluster.console import LocalClusterError
 from localcluster.processes import boot_id
-from localcluster.settings import BRIDGE, BRIDGE_IP, POD_CIDR, POD_PREFIX_LENGTH
+from localcluster.settings import BRIDGE, BRIDGE_IP, BRIDGE_MAC, POD_CIDR, POD_PREFIX_LENGTH
 
 if TYPE_CHECKING:
     from localcluster.settings import Places
@@ -62,6 +62,11 @@ def bridge_is_up() -> bool:
     return f" {BRIDGE_IP}/{POD_PREFIX_LENGTH} " in result.stdout
 
 
+def bridge_keeps_its_address() -> bool:
+    """Whether the bridge that is there has the hardware address that it keeps; that of an older cluster has none."""
+    return Path(f"/sys/class/net/{BRIDGE}/address").read_text().strip() == BRIDGE_MAC
+
+
 def bridge_exists() -> bool:
     """Whether the bridge is there, with an address or without."""
     return _succeeds("ip", "link", "show", BRIDGE)
@@ -86,7 +91,7 @@ def set_up(places: Places) -> None:
         if not bridge_exists():
             run("ip", "link", "add", BRIDGE, "type", "bridge")
         run("ip", "addr", "replace", f"{BRIDGE_IP}/{POD_PREFIX_LENGTH}", "dev", BRIDGE)
-    run("ip", "link", "set", BRIDGE, "up")
+    run("ip", "link", "set", BRIDGE, "address", BRIDGE_MAC, "up")
     _note_settings(places)
     (SYSCTL / "net/ipv4/ip_forward").write_text("1")
     if (SYSCTL / BRIDGED).exists():

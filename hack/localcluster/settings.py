@@ -17,6 +17,9 @@ ETCD_VERSION = "v3.6.16"
 
 BRIDGE = "runabout0"
 BRIDGE_IP = "10.244.0.1"
+BRIDGE_MAC = "02:00:0a:f4:00:01"
+"""Locally administered, with the IP address in it. A bridge without one of its own takes the lowest of its ports', so
+it changes when pods come and go, and all others go on sending to the old one until they ask again: up to a minute."""
 POD_CIDR = "10.244.0.0/24"
 POD_PREFIX_LENGTH = 24
 SERVICE_CIDR = "10.96.0.0/16"

@@ -10,10 +10,13 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 import yaml
+from kubernetes import client, config
 from pytest_kind import KindCluster
 
 from fixtures.tools import REPOSITORY, tool
@@ -29,6 +32,12 @@ class Kubectl:
     def __init__(self, kubeconfig: str) -> None:
         self.kubeconfig = kubeconfig
         self._program = tool("kubectl")
+        settings = client.Configuration()
+        config.load_kube_config(kubeconfig, client_configuration=settings)  # type: ignore[no-untyped-call] # untyped
+        token = settings.auth_settings().get("BearerToken")  # kind's users have certificates instead
+        self._headers = {"Accept": "application/json"} | ({"Authorization": str(token["value"])} if token else {})
+        self._server = settings.host
+        self._client = client.ApiClient(settings)
 
     def __call__(self, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         answer = subprocess.run(
@@ -45,6 +54,17 @@ class Kubectl:
 
     def json(self, *arguments: str) -> dict[str, object]:
         found: dict[str, object] = json.loads(self(*arguments, "-o", "json").stdout)
+        return found
+
+    def read(self, path: str, **query: str) -> dict[str, object]:
+        """Return what is at a path of the API server; for what is looked at again and again.
+
+        The connection is kept: tests that look ten times a second would keep half a core busy with starting kubectl.
+        """
+        answer = self._client.call_api("GET", f"{self._server}{path}?{urlencode(query)}", self._headers)
+        body: bytes = answer.read()  # type: ignore[no-untyped-call] # the package has no types
+        assert answer.status == HTTPStatus.OK, body.decode()
+        found: dict[str, object] = json.loads(body)
         return found
 
 

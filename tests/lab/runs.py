@@ -21,6 +21,8 @@ class Kubectl(Protocol):
 
     def json(self, *arguments: str) -> Json: ...
 
+    def read(self, path: str, **query: str) -> Json: ...
+
 
 def task(
     name: str,
@@ -48,6 +50,7 @@ class Runs:
         self.namespace = namespace
         self.operator = operator
         self._executors: list[str] = []
+        self._runs = f"/apis/runabout.dev/v1alpha1/namespaces/{namespace}/runs"
 
     def executor(self, name: str, **spec: object) -> str:
         """Create an Executor that takes Runs of this namespace only; return its full name."""
@@ -106,15 +109,23 @@ class Runs:
         """Delete a Run without waiting for its end."""
         self.kubectl("-n", self.namespace, "delete", "run", name, "--wait=false")
 
+    def all(self, **query: str) -> list[Json]:
+        """Return the Runs of the namespace; the query is the API server's."""
+        items = self.kubectl.read(self._runs, **query)["items"]
+        assert isinstance(items, list)
+        return items
+
     def exists(self, name: str) -> bool:
         """Whether the Run is still there."""
-        found = self.kubectl.json("-n", self.namespace, "get", "runs", "--field-selector", f"metadata.name={name}")
-        return bool(found["items"])
+        return bool(self.all(fieldSelector=f"metadata.name={name}"))
+
+    def get(self, name: str) -> Json:
+        """Return a Run as it is."""
+        return self.kubectl.read(f"{self._runs}/{name}")
 
     def status(self, name: str) -> Json:
         """Return the status of a Run, empty while it has none."""
-        found = self.kubectl.json("-n", self.namespace, "get", "run", name)
-        status = found.get("status", {})
+        status = self.get(name).get("status", {})
         assert isinstance(status, dict)
         return status
 
@@ -141,7 +152,7 @@ class Runs:
     def pods(self, name: str | None = None) -> list[Json]:
         """Return the pods of a Run, or of all Runs of the namespace."""
         selector = f"runabout.dev/run={name}" if name else "app.kubernetes.io/managed-by=runabout"
-        items = self.kubectl.json("-n", self.namespace, "get", "pods", "-l", selector)["items"]
+        items = self.kubectl.read(f"/api/v1/namespaces/{self.namespace}/pods", labelSelector=selector)["items"]
         assert isinstance(items, list)
         return items
 

@@ -99,6 +99,18 @@ def test_pods_have_their_network_again_when_the_bridge_was_lost(kubectl: "Kubect
     eventually(lambda: kubectl(*connect, check=False).returncode, lambda code: code == 0)
 
 
+def test_pods_find_the_node_at_the_same_hardware_address_whatever_other_pods_come_and_go() -> None:
+    before = Path("/sys/class/net/runabout0/address").read_text()
+    lowest = ("ip", "link", "add", "runabout-a", "address", "00:00:5e:00:53:01", "type", "veth", "peer", "runabout-b")
+    subprocess.run(lowest, check=True, timeout=10)
+    try:
+        for setting in (("master", "runabout0"), ("up",)):
+            subprocess.run(["ip", "link", "set", "runabout-a", *setting], check=True, timeout=10)
+        assert Path("/sys/class/net/runabout0/address").read_text() == before
+    finally:
+        subprocess.run(["ip", "link", "delete", "runabout-a"], check=True, timeout=10)
+
+
 def test_an_image_in_a_file_is_brought_to_the_node(kubectl: "Kubectl", namespace: str, tmp_path: Path) -> None:
     store = Store.of_user()
     built = archive.find(store, archive.full_name("runabout/steps:dev"))

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ from runabout.handlers.process import EXIT_STORE
 from runabout.ost import OstSettings, open_ost
 from runabout.records import FINISHED_STATUSES, Reason, Status, Task, parse_run_id
 
-RUNS = 25
+RUNS = 10
 VICTIMS = [
     pytest.param(("operator", "gateway", "operator"), 10, id="operator"),
     pytest.param(
@@ -192,7 +193,7 @@ def executions(bench: Runs) -> list[str]:
     bench.kubectl("create", "-f", "-", stdin=json.dumps(reader))
     place = ("-n", bench.namespace)
     eventually(
-        lambda: bench.kubectl.json(*place, "get", "pod", "reader")["status"],
+        lambda: bench.kubectl.read(f"/api/v1/namespaces/{bench.namespace}/pods/reader")["status"],
         lambda status: status["phase"] == "Succeeded",  # type: ignore[index] # JSON
     )
     lines = bench.kubectl(*place, "logs", "reader").stdout.splitlines()
@@ -213,9 +214,9 @@ def all_over(bench: Runs, made: dict[str, Shape]) -> dict[str, Json]:
     """Return the status of every run of a round once all are over."""
 
     def look() -> dict[str, Json]:
-        items = bench.kubectl.json("-n", bench.namespace, "get", "runs")["items"]
-        assert isinstance(items, list)
-        return {item["metadata"]["name"]: item.get("status", {}) for item in items if item["metadata"]["name"] in made}
+        runs: list[Any] = bench.all()
+        found = {item["metadata"]["name"]: item.get("status", {}) for item in runs}
+        return {name: status for name, status in found.items() if name in made}
 
     def over(found: dict[str, Json]) -> bool:
         return all(status.get("phase") in ("finished", "cancelled") for status in found.values())

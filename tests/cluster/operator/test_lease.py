@@ -59,7 +59,7 @@ def until_active(process: OperatorProcess) -> None:
 
 
 def lease(runs: Runs) -> Mapping[str, object]:
-    spec = runs.kubectl.json("-n", runs.namespace, "get", "lease", LEASE)["spec"]
+    spec = runs.kubectl.read(f"/apis/coordination.k8s.io/v1/namespaces/{runs.namespace}/leases/{LEASE}")["spec"]
     assert isinstance(spec, dict)
     return spec
 

@@ -39,7 +39,7 @@ def silent_kubelet(runs: Runs) -> Iterator[None]:
 def test_a_silent_node_is_named_and_its_task_goes_on_where_it_was(runs: Runs) -> None:
     name = runs.create(task("a", "echo begin; sleep 20; echo end $RUNABOUT_ATTEMPT"), task("b", after=["a"]))
     pods = eventually(
-        lambda: runs.kubectl.json("-n", runs.namespace, "get", "pods")["items"],
+        lambda: runs.kubectl.read(f"/api/v1/namespaces/{runs.namespace}/pods")["items"],
         lambda items: isinstance(items, list) and [item["status"]["phase"] for item in items] == ["Running"],
     )
     assert isinstance(pods, list)

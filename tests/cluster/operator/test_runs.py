@@ -197,7 +197,7 @@ def test_an_executor_says_what_it_serves_what_is_on_it_and_what_it_lacks(runs: R
     name = runs.create(task("a", "sleep 600", arch="amd64"))
 
     def look() -> Json:
-        status = runs.kubectl.json("get", "executor", full).get("status", {})
+        status = runs.kubectl.read(f"/apis/runabout.dev/v1alpha1/executors/{full}").get("status", {})
         assert isinstance(status, dict)
         return status
 

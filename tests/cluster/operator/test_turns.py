@@ -34,9 +34,7 @@ def let_go(runs: Runs, name: str) -> None:
 
 def finished(runs: Runs) -> set[str]:
     """Return the names of all Runs that are finished."""
-    items = runs.kubectl.json("-n", runs.namespace, "get", "runs", "--field-selector", "status.phase=finished")["items"]
-    assert isinstance(items, list)
-    return {str(item["metadata"]["name"]) for item in items}
+    return {str(item["metadata"]["name"]) for item in runs.all(fieldSelector="status.phase=finished")}  # type: ignore[index] # JSON
 
 
 def began(runs: Runs, name: str) -> float:

@@ -173,7 +173,7 @@ def check_end(runs: Runs, name: str, expected: Ends) -> None:
     if expected == GONE:
         eventually(lambda: runs.exists(name), lambda there: not there)
         return
-    metadata = runs.kubectl.json("-n", runs.namespace, "get", "run", name)["metadata"]
+    metadata = runs.get(name)["metadata"]
     assert isinstance(metadata, dict)
     found = runs.until(
         name,
@@ -211,6 +211,6 @@ def test_a_namespace_can_be_deleted_whatever_its_runs_do(runs: Runs) -> None:
         state.reached(runs, name)
     runs.kubectl("delete", "namespace", runs.namespace, "--wait=false")
     eventually(
-        lambda: runs.kubectl.json("get", "namespaces", "--field-selector", f"metadata.name={runs.namespace}")["items"],
+        lambda: runs.kubectl.read("/api/v1/namespaces", fieldSelector=f"metadata.name={runs.namespace}")["items"],
         lambda items: items == [],
     )
