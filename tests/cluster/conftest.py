@@ -32,12 +32,20 @@ class Kubectl:
     def __init__(self, kubeconfig: str) -> None:
         self.kubeconfig = kubeconfig
         self._program = tool("kubectl")
+        self._written = 0
+        self._connect()
+
+    def _connect(self) -> None:
+        """Use what the kubeconfig says; a cluster that was made anew has other certificates."""
+        written = Path(self.kubeconfig).stat().st_mtime_ns
+        if written == self._written:
+            return
         settings = client.Configuration()
-        config.load_kube_config(kubeconfig, client_configuration=settings)  # type: ignore[no-untyped-call] # untyped
+        config.load_kube_config(self.kubeconfig, client_configuration=settings)  # type: ignore[no-untyped-call] # untyped
         token = settings.auth_settings().get("BearerToken")  # kind's users have certificates instead
         self._headers = {"Accept": "application/json"} | ({"Authorization": str(token["value"])} if token else {})
-        self._server = settings.host
-        self._client = client.ApiClient(settings)
+        self._server, self._client = settings.host, client.ApiClient(settings)
+        self._written = written
 
     def __call__(self, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         answer = subprocess.run(
@@ -61,6 +69,7 @@ class Kubectl:
 
         The connection is kept: tests that look ten times a second would keep half a core busy with starting kubectl.
         """
+        self._connect()
         answer = self._client.call_api("GET", f"{self._server}{path}?{urlencode(query)}", self._headers)
         body: bytes = answer.read()  # type: ignore[no-untyped-call] # the package has no types
         assert answer.status == HTTPStatus.OK, body.decode()
