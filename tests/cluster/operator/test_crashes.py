@@ -39,7 +39,7 @@ from runabout.records import FINISHED_STATUSES, Reason, Status, Task, parse_run_
 
 RUNS = 10
 VICTIMS = [
-    pytest.param(("operator", "gateway", "operator"), 5, id="operator"),
+    pytest.param(("operator", "gateway", "operator"), 10, id="operator"),
     pytest.param(
         ("apiserver", "etcd", "store's etcd"),
         3,
