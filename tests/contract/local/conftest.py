@@ -1,6 +1,5 @@
 """Runs without a cluster, with a toolbox that is built once."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,13 +18,12 @@ def toolbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def podmans_home() -> Iterator[PodmanHome]:
-    # In a folder with a short name: where its sockets' names are too long for the kernel, Podman misses a container's
-    # end, and asks for it for 20 s.
-    folder = Path(tempfile.mkdtemp(prefix="podman-"))
-    home = podman_home.make(folder)
-    yield home
-    assert home.left() == []
-    shutil.rmtree(folder, ignore_errors=True)
+    # Not in pytest's folder: in that of a worker of xdist, which is deeper, Podman 4.3 was seen to miss every end of a
+    # container, and to ask for it for 20 s. With this shorter one it was not.
+    with tempfile.TemporaryDirectory(prefix="podman-", ignore_cleanup_errors=True) as folder:
+        home = podman_home.make(Path(folder))
+        yield home
+        assert home.left() == []
 
 
 @pytest.fixture
